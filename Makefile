@@ -1,0 +1,123 @@
+# Each target does its own set-up; repeated, it only does what changed. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BACKEND ?= local
+JOBS ?= $(shell nproc)
+# Anything for pytest and ctest: make test-python PYTEST_ARGS='-k close', make test-cpp CTEST_ARGS='-R unit'.
+PYTEST_ARGS ?=
+CTEST_ARGS ?=
+
+python := .venv/bin/python
+stamps := build/stamps
+# What the installed Python package is made of.
+package_sources := $(shell find include src python cmake CMakeLists.txt pyproject.toml LICENSE README.md \
+                     -type f -not -name '*.pyc' 2>/dev/null)
+cpp_files = $$(find include src python/bindings tests bench examples -name '*.[ch]pp' 2>/dev/null)
+# GCC 12's ThreadSanitizer cannot place its shadow memory where the kernel randomises more than 28 bits of an address.
+fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
+python_dirs := python tests bench examples tools
+
+.PHONY: help demo test test-cpp test-python test-debug test-tsan test-clang build wheel check check-cpp check-python tidy format bench bench-python \
+        clean distclean FORCE
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
+
+demo: $(stamps)/installed ## count the words of Python's standard library through channels
+	@$(python) examples/wordcount.py --backend $(BACKEND)
+
+test: test-cpp test-python ## build everything and run every test
+
+test-debug: $(stamps)/debian-tests ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+test-tsan: $(stamps)/debian-tests ## the C++ tests under ThreadSanitizer
+test-clang: $(stamps)/debian-clang ## the C++ tests, built by Clang 19
+test-debug test-tsan test-clang: test-%:
+	@[[ -f build/$*/build.ninja ]] || cmake --preset $*
+	@cmake --build --preset $* --parallel $(JOBS)
+	@$(fixed_addresses) ctest --preset $* $(CTEST_ARGS)
+
+build: $(stamps)/debian-tests ## the C++ tests, benchmarks and examples, in build/release
+	@[[ -f build/release/build.ninja ]] || cmake --preset release
+	@cmake --build --preset release --parallel $(JOBS)
+
+test-cpp: build ## the C++ tests
+	@ctest --preset release $(CTEST_ARGS)
+
+test-python: $(stamps)/installed $(stamps)/dev ## the Python tests, on the installed package
+	@$(python) -m pytest $(PYTEST_ARGS)
+
+wheel: $(stamps)/venv ## a wheel in dist/
+	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+check: check-python check-cpp ## formatting, lint, types, clang-tidy
+
+check-python: $(stamps)/dev $(stamps)/installed
+	@.venv/bin/ruff format --check --quiet $(wildcard $(python_dirs))
+	@.venv/bin/ruff check --quiet $(wildcard $(python_dirs))
+	@.venv/bin/mypy
+	@.venv/bin/basedpyright --warnings
+
+check-cpp: $(stamps)/dev $(stamps)/installed build
+	@.venv/bin/clang-format --dry-run -Werror --ferror-limit=3 $(cpp_files)
+	@$(python) tools/clang_tidy.py --jobs $(JOBS) build/release build/python/*/
+
+format: $(stamps)/dev ## format C++ and Python in place
+	@.venv/bin/clang-format -i $(cpp_files)
+	@.venv/bin/ruff check --quiet --fix-only $(wildcard $(python_dirs))
+	@.venv/bin/ruff format --quiet $(wildcard $(python_dirs))
+
+bench: build ## C++ channels beside their peers
+	@build/release/bench/klaw_local_bench
+
+bench-python: $(stamps)/installed $(stamps)/dev ## Python channels beside their peers
+	@$(python) bench/python
+
+clean: ## remove what was built
+	rm -rf build dist
+
+distclean: clean ## and the virtual environment
+	rm -rf .venv
+
+# Set-up. The Debian packages are looked for on every run, which is quick, since they can go away.
+$(stamps)/debian-build: FORCE | $(stamps)
+	@tools/setup-debian build
+	@[[ -f $@ ]] || touch $@
+
+$(stamps)/debian-tests: FORCE | $(stamps)
+	@tools/setup-debian build tests
+	@[[ -f $@ ]] || touch $@
+
+$(stamps)/debian-clang: FORCE | $(stamps)
+	@tools/setup-debian build tests clang
+	@[[ -f $@ ]] || touch $@
+
+$(stamps):
+	@mkdir -p $@
+
+# An environment whose interpreter is gone, or that was moved, is made anew.
+.venv/pyvenv.cfg: $(stamps)/debian-build FORCE
+	@if ! $(python) -c 'import pip, sys, pathlib; sys.exit(pathlib.Path(sys.prefix) != pathlib.Path(".venv").resolve())' \
+	     2>/dev/null; then \
+	  echo "Making the virtual environment .venv"; \
+	  rm -rf .venv $(stamps)/venv $(stamps)/dev $(stamps)/installed; \
+	  "$$(tools/find-python)" -m venv .venv; \
+	fi
+
+$(stamps)/venv: .venv/pyvenv.cfg tools/requirements-build.txt
+	@$(python) -m pip install --quiet --disable-pip-version-check -r tools/requirements-build.txt
+	@touch $@
+
+$(stamps)/dev: $(stamps)/venv tools/requirements-dev.txt
+	@echo "Installing the development tools"
+	@$(python) -m pip install --quiet --disable-pip-version-check -r tools/requirements-dev.txt
+	@touch $@
+
+$(stamps)/installed: $(stamps)/venv $(package_sources)
+	@echo "Building and installing the Python package"
+	@$(python) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall \
+	  --config-settings=cmake.define.KLAW_WERROR=ON .
+	@touch $@

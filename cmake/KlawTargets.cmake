@@ -1,0 +1,47 @@
+# What klaw's own executables and modules are compiled with. None of it reaches users of klaw::channels.
+add_library(klaw_own INTERFACE)
+target_link_libraries(klaw_own INTERFACE klaw_channels)
+target_compile_options(klaw_own INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+                                          -Wnon-virtual-dtor -Woverloaded-virtual)
+if(KLAW_WERROR)
+  target_compile_options(klaw_own INTERFACE -Werror)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(klaw_own INTERFACE -Wthread-safety -Wimplicit-fallthrough)
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC 12 warns about std::string's own code (GCC bug 105651).
+  target_compile_options(klaw_own INTERFACE -Wno-restrict)
+  if(KLAW_SANITIZE)
+    # The checks that sanitizers insert hide initialisations from this warning.
+    target_compile_options(klaw_own INTERFACE -Wno-maybe-uninitialized)
+  endif()
+endif()
+
+function(klaw_apply_sanitizers)
+  if(NOT KLAW_SANITIZE)
+    return()
+  endif()
+  set(flags -fsanitize=${KLAW_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  set_property(DIRECTORY APPEND PROPERTY COMPILE_OPTIONS ${flags})
+  set_property(DIRECTORY APPEND PROPERTY LINK_OPTIONS ${flags})
+endfunction()
+
+# klaw_gtest_folder(<folder> TIMEOUT <seconds>): one executable of tests/cpp/<folder>/*_test.cpp, each test registered
+# with ctest under the label <folder>. A folder without tests is passed over.
+function(klaw_gtest_folder folder)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*_test.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  set(target klaw_${folder}_tests)
+  add_executable(${target} ${sources})
+  target_link_libraries(${target} PRIVATE klaw_own GTest::gmock GTest::gtest_main)
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  gtest_discover_tests(${target}
+    TEST_PREFIX ${folder}.
+    NO_PRETTY_TYPES
+    DISCOVERY_MODE PRE_TEST
+    DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS ${folder})
+endfunction()

@@ -1,0 +1,11 @@
+// All of klaw channels.
+#pragma once
+
+#include <klaw/channels/factory.hpp>
+#include <klaw/channels/local.hpp>
+#include <klaw/channels/protocols.hpp>
+#include <klaw/channels/select.hpp>
+#include <klaw/channels/stats.hpp>
+#include <klaw/errors.hpp>
+#include <klaw/result.hpp>
+#include <klaw/version.hpp>

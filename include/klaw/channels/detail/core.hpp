@@ -1,0 +1,100 @@
+// What every MPMC backend offers to the handles: channel state behind three verbs for each operation.
+//
+//   start(waiter, op)   do it now; else, if `op` is given, link the waiter to be woken when it can be done
+//   finish(waiter)      after the operation was claimed by this channel and fired: complete it
+//   abandon(waiter)     it was cancelled, lost a select, or its owner is gone: unlink, or hand on what it was granted
+//
+// The ways of waiting (thread_wait.hpp, coroutine_wait.hpp, Python's awaitable) know only these verbs, and a backend
+// knows nothing of the ways of waiting.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <klaw/channels/detail/operation.hpp>
+#include <klaw/channels/stats.hpp>
+#include <klaw/errors.hpp>
+
+namespace klaw::channels::detail {
+
+inline constexpr std::size_t kUnbounded = std::numeric_limits<std::size_t>::max();
+
+enum class Side : std::uint8_t { sender, receiver };
+
+// One handle's registration. The core's lock protects `closed`; the rest never changes while the handle lives.
+struct Registration {
+  std::uint64_t id = 0;
+  bool closed = false;
+};
+
+// A send that waits is an offer: its values stay where they are until the core moves them into the queue (or, on a
+// rendezvous, to a receiver), all `count` of them or none. So a woken sender has nothing left to do.
+template <class T>
+struct SendWaiter : Waiter {
+  T* values = nullptr;
+  std::size_t count = 1;
+  CloseKind why = CloseKind::ended;  // set with Status::closed
+};
+
+// A receive that waits is granted a message, which stays in the queue, in its order, until the woken receiver takes it.
+// Cancelled after its wake-up, it hands the grant on: nothing is ever put back.
+template <class T>
+struct RecvWaiter : Waiter {
+  std::size_t max_items = 1;
+  std::optional<T> value = std::nullopt;     // filled by a receive of one (many == nullptr)
+  std::vector<T>* many = nullptr;            // filled by a batch
+  CloseKind why = CloseKind::ended;          // set with Status::closed
+};
+
+// Waits until the other side is gone.
+struct ClosedWaiter : Waiter {
+  CloseKind why = CloseKind::ended;
+};
+
+template <class T>
+class MpmcCore {
+ public:
+  // Values are moved under a lock, and on behalf of senders that sleep: there is nobody to tell of a throwing move.
+  static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
+                "klaw channels need a T whose move constructor and destructor are noexcept; "
+                "send a std::unique_ptr<T> instead");
+
+  MpmcCore() = default;
+  MpmcCore(const MpmcCore&) = delete;
+  MpmcCore& operator=(const MpmcCore&) = delete;
+  virtual ~MpmcCore() = default;
+
+  [[nodiscard]] virtual Status start_send(const Registration&, SendWaiter<T>&, Operation*) = 0;
+  [[nodiscard]] virtual Status finish_send(SendWaiter<T>&) = 0;
+  virtual void abandon_send(SendWaiter<T>&) noexcept = 0;
+
+  [[nodiscard]] virtual Status start_recv(const Registration&, RecvWaiter<T>&, Operation*) = 0;
+  [[nodiscard]] virtual Status finish_recv(RecvWaiter<T>&) = 0;
+  virtual void abandon_recv(RecvWaiter<T>&) noexcept = 0;
+
+  [[nodiscard]] virtual Status start_closed(Side, const Registration&, ClosedWaiter&, Operation*) = 0;
+  [[nodiscard]] virtual Status finish_closed(Side, ClosedWaiter&) = 0;
+  virtual void abandon_closed(Side, ClosedWaiter&) noexcept = 0;
+
+  // Registers one more handle. It counts when this returns. `from`: the handle that is cloned; of a closed one comes a
+  // closed one.
+  [[nodiscard]] virtual Registration clone_handle(Side, const Registration& from) = 0;
+  // Idempotent. Wakes the handle's own pending operations, and the other side if this was the last of its side.
+  virtual void close_handle(Side, Registration&, std::optional<std::string> reason) noexcept = 0;
+  // Would the next operation on this handle give ChannelClosed?
+  [[nodiscard]] virtual bool is_closed(Side, const Registration&) const = 0;
+  // The error value for an operation of `side` that came to Status::closed for `why`.
+  [[nodiscard]] virtual ChannelClosed closed_error(Side, CloseKind why) const = 0;
+
+  [[nodiscard]] virtual std::size_t capacity() const noexcept = 0;  // or kUnbounded
+  [[nodiscard]] virtual std::size_t queue_size() const = 0;
+  [[nodiscard]] virtual ChannelStats stats() const = 0;
+};
+
+}  // namespace klaw::channels::detail

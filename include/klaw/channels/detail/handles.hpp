@@ -1,0 +1,338 @@
+// The two handles of an MPMC channel, over any core: LocalSender/LocalReceiver (local.hpp) name the local core itself, so
+// that every call is direct; AnySender/AnyReceiver (factory.hpp) name the interface, whose backend is chosen at run time.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <klaw/channels/detail/coroutine_wait.hpp>
+#include <klaw/channels/detail/ops.hpp>
+#include <klaw/channels/detail/thread_wait.hpp>
+
+namespace klaw::channels::detail {
+
+struct HandleAccess;
+
+// What both handles have in common: a share in the core, and a registration that counts as one handle of its side.
+template <class T, class Core, Side kSide>
+class Handle {
+ public:
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  Handle(Handle&& other) noexcept
+      : core_(std::exchange(other.core_, nullptr)), registration_(std::exchange(other.registration_, {})) {}
+  Handle& operator=(Handle&& other) noexcept {
+    if (this != &other) {
+      close();
+      core_ = std::exchange(other.core_, nullptr);
+      registration_ = std::exchange(other.registration_, {});
+    }
+    return *this;
+  }
+  ~Handle() { close(); }
+
+  // Closes this handle: its own pending operations end with ChannelClosed{handle_closed}; the last of a side ends the
+  // other side (see SPEC section 4). Takes effect at the call, from any thread; idempotent; never fails.
+  // `reason`: the end is not an orderly one; the other side is told why.
+  void close(std::optional<std::string> reason = std::nullopt) noexcept {
+    if (core_ != nullptr) core_->close_handle(kSide, registration_, std::move(reason));
+  }
+
+  // True if the next operation on this handle would give ChannelClosed.
+  [[nodiscard]] bool is_closed() const { return core_ == nullptr || core_->is_closed(kSide, registration_); }
+
+  // The most messages that the channel holds; 0: a rendezvous; nullopt: unbounded.
+  [[nodiscard]] std::optional<std::size_t> capacity() const noexcept {
+    if (core_ == nullptr || core_->capacity() == kUnbounded) return std::nullopt;
+    return core_->capacity();
+  }
+
+  [[nodiscard]] ChannelStats stats() const { return core_ == nullptr ? ChannelStats{} : core_->stats(); }
+
+  // Waits until the other side is gone. Errors: ChannelClosed{handle_closed}, if this handle is closed first.
+  // Cancel safety: holds nothing.
+  [[nodiscard]] auto closed() const {
+    return Awaitable<ClosedOp<Core>, false>(ClosedOp<Core>(kSide, core_, registration_));
+  }
+  [[nodiscard]] Result<void, ChannelClosed> blocking_closed() const {
+    ClosedOp<Core> op(kSide, core_, registration_);
+    return op.result(block_on(op));
+  }
+
+ protected:
+  Handle(std::shared_ptr<Core> core, Registration registration) noexcept
+      : core_(std::move(core)), registration_(registration) {}
+
+  [[nodiscard]] Registration clone_registration() const {
+    return core_ == nullptr ? Registration{.id = 0, .closed = true} : core_->clone_handle(kSide, registration_);
+  }
+
+  friend struct HandleAccess;
+  std::shared_ptr<Core> core_;
+  Registration registration_;
+};
+
+// For the rest of the library: the parts of a handle.
+struct HandleAccess {
+  template <class H>
+  static const auto& core(const H& handle) noexcept {
+    return handle.core_;
+  }
+  template <class H>
+  static const Registration& registration(const H& handle) noexcept {
+    return handle.registration_;
+  }
+  template <class H, class Core>
+  static H make(std::shared_ptr<Core> core, Registration registration) {
+    return H(std::move(core), registration);
+  }
+};
+
+template <class A, class B>
+[[nodiscard]] bool same_core(const A& a, const B& b) noexcept {
+  const void* const one = HandleAccess::core(a).get();
+  return one != nullptr && one == static_cast<const void*>(HandleAccess::core(b).get());
+}
+
+// The sending half of a channel. Move-only; clone() for another one; the destructor closes. One handle may be used by
+// several threads at once.
+//
+// An argument that is given up (an rvalue) is moved only if the send succeeds; an lvalue is copied.
+// Batches go in whole or not at all; one of more values than max(capacity, 1) is ChannelFull at once.
+//
+//              awaited                  blocking                     never waits
+//   one        send(v)                  blocking_send(v)             try_send(v)
+//   limited    send_for(v, limit)       blocking_send_for(v, limit)
+//   many       send_batch(values)       blocking_send_batch(values)  try_send_batch(values)
+//
+// Errors: ChannelClosed if this handle is closed or no receiver is left; ChannelFull from a try or at a time limit.
+// Cancel safety: a send that is cancelled or runs out of time has either delivered its message, or not touched it; the
+// next in line moves up.
+template <class T, class Core>
+class BasicSender : public Handle<T, Core, Side::sender> {
+  template <class Values>
+  using Op = SendOp<T, Core, Values>;
+
+ public:
+  using value_type = T;
+
+  // Another handle on the same channel; it counts when this returns. Of a closed handle: a closed one.
+  [[nodiscard]] BasicSender clone() const { return BasicSender(this->core_, this->clone_registration()); }
+
+  template <class Other>
+  [[nodiscard]] bool same_channel(const Other& other) const noexcept {
+    return same_core(*this, other);
+  }
+
+  // Result<void, ChannelClosed>
+  [[nodiscard]] auto send(T&& value) { return await_one(OneValue<T>(std::move(value))); }
+  [[nodiscard]] auto send(const T& value)
+    requires std::copy_constructible<T>
+  {
+    return await_one(OneValue<T>(value));
+  }
+  [[nodiscard]] Result<void, ChannelClosed> blocking_send(T&& value) { return block_one(OneValue<T>(std::move(value))); }
+  [[nodiscard]] Result<void, ChannelClosed> blocking_send(const T& value)
+    requires std::copy_constructible<T>
+  {
+    return block_one(OneValue<T>(value));
+  }
+
+  // Result<void, SendError>: ChannelFull when the time is up. A limit of zero or less tries once.
+  template <class Rep, class Period>
+  [[nodiscard]] auto send_for(T&& value, std::chrono::duration<Rep, Period> limit) {
+    return await_limited(OneValue<T>(std::move(value)), deadline_after(limit));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] auto send_for(const T& value, std::chrono::duration<Rep, Period> limit)
+    requires std::copy_constructible<T>
+  {
+    return await_limited(OneValue<T>(value), deadline_after(limit));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] Result<void, SendError> blocking_send_for(T&& value, std::chrono::duration<Rep, Period> limit) {
+    return block_limited(OneValue<T>(std::move(value)), deadline_after(limit));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] Result<void, SendError> blocking_send_for(const T& value, std::chrono::duration<Rep, Period> limit)
+    requires std::copy_constructible<T>
+  {
+    return block_limited(OneValue<T>(value), deadline_after(limit));
+  }
+
+  [[nodiscard]] Result<void, SendError> try_send(T&& value) { return try_values(OneValue<T>(std::move(value))); }
+  [[nodiscard]] Result<void, SendError> try_send(const T& value)
+    requires std::copy_constructible<T>
+  {
+    return try_values(OneValue<T>(value));
+  }
+
+  // All of `values`, in order. A std::vector<T> that is given up is moved from; any other range is copied.
+  template <std::ranges::input_range Range>
+  [[nodiscard]] auto send_batch(Range&& values) {
+    using BatchOp = Op<ManyValues<T>>;
+    return Awaitable<BatchOp, false>(BatchOp(this->core_, this->registration_, many(std::forward<Range>(values))));
+  }
+  template <std::ranges::input_range Range>
+  [[nodiscard]] Result<void, SendError> blocking_send_batch(Range&& values) {
+    Op<ManyValues<T>> op(this->core_, this->registration_, many(std::forward<Range>(values)));
+    return op.limited_result(block_on(op));
+  }
+  template <std::ranges::input_range Range>
+  [[nodiscard]] Result<void, SendError> try_send_batch(Range&& values) {
+    return try_values(many(std::forward<Range>(values)));
+  }
+
+ private:
+  friend struct HandleAccess;
+  using Handle<T, Core, Side::sender>::Handle;
+
+  template <class Range>
+  static ManyValues<T> many(Range&& values) {
+    if constexpr (std::is_same_v<Range, std::vector<T>>) {
+      return ManyValues<T>(std::move(values));  // NOLINT(bugprone-move-forwarding-reference): an rvalue vector
+    } else {
+      return ManyValues<T>(values);
+    }
+  }
+  auto await_one(OneValue<T> value) {
+    using OneOp = Op<OneValue<T>>;
+    return Awaitable<OneOp, false>(OneOp(this->core_, this->registration_, std::move(value)));
+  }
+  auto await_limited(OneValue<T> value, Deadline deadline) {
+    using OneOp = Op<OneValue<T>>;
+    return Awaitable<OneOp, true>(OneOp(this->core_, this->registration_, std::move(value)), deadline);
+  }
+  Result<void, ChannelClosed> block_one(OneValue<T> value) {
+    Op<OneValue<T>> op(this->core_, this->registration_, std::move(value));
+    return op.result(block_on(op));
+  }
+  Result<void, SendError> block_limited(OneValue<T> value, const Deadline& deadline) {
+    Op<OneValue<T>> op(this->core_, this->registration_, std::move(value));
+    return op.limited_result(block_on(op, deadline));
+  }
+  template <class Values>
+  Result<void, SendError> try_values(Values values) {
+    Op<Values> op(this->core_, this->registration_, std::move(values));
+    return op.limited_result(op.start(nullptr));
+  }
+};
+
+// The receiving half of a channel. Move-only; clone() for another one (they share the messages: each goes to exactly
+// one); the destructor closes. One handle may be used by several threads at once.
+//
+//              awaited            blocking                   never waits
+//   one        recv()             blocking_recv()            try_recv()
+//   limited    recv_for(limit)    blocking_recv_for(limit)
+//   many       recv_batch(n)      blocking_recv_batch(n)     try_recv_batch(n)
+//
+// A batch waits for the first message and takes what is there, n >= 1 at most. `for (T v : rx)` receives blocking.
+// Errors: ChannelClosed if this handle is closed, or if the senders are gone and all is drained; ChannelEmpty from a try
+// or at a time limit. Cancel safety: a receive that is cancelled or runs out of time takes nothing: a message that was
+// already granted to it goes to the next in line.
+template <class T, class Core>
+class BasicReceiver : public Handle<T, Core, Side::receiver> {
+  using Op = RecvOp<T, Core>;
+  using BatchOp = RecvBatchOp<T, Core>;
+
+ public:
+  using value_type = T;
+  class Iterator;
+
+  [[nodiscard]] BasicReceiver clone() const { return BasicReceiver(this->core_, this->clone_registration()); }
+
+  template <class Other>
+  [[nodiscard]] bool same_channel(const Other& other) const noexcept {
+    return same_core(*this, other);
+  }
+
+  // How many messages are queued at this moment.
+  [[nodiscard]] std::size_t size() const { return this->core_ == nullptr ? 0 : this->core_->queue_size(); }
+
+  // Result<T, ChannelClosed>
+  [[nodiscard]] auto recv() { return Awaitable<Op, false>(op()); }
+  [[nodiscard]] Result<T, ChannelClosed> blocking_recv() {
+    Op one = op();
+    return one.result(block_on(one));
+  }
+
+  // Result<T, RecvError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
+  template <class Rep, class Period>
+  [[nodiscard]] auto recv_for(std::chrono::duration<Rep, Period> limit) {
+    return Awaitable<Op, true>(op(), deadline_after(limit));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] Result<T, RecvError> blocking_recv_for(std::chrono::duration<Rep, Period> limit) {
+    Op one = op();
+    return one.limited_result(block_on(one, deadline_after(limit)));
+  }
+  [[nodiscard]] Result<T, RecvError> try_recv() {
+    Op one = op();
+    return one.limited_result(one.start(nullptr));
+  }
+
+  // Result<std::vector<T>, ChannelClosed>, of 1 to max_items values. Throws std::invalid_argument for max_items == 0.
+  [[nodiscard]] auto recv_batch(std::size_t max_items) { return Awaitable<BatchOp, false>(batch(max_items)); }
+  [[nodiscard]] Result<std::vector<T>, ChannelClosed> blocking_recv_batch(std::size_t max_items) {
+    BatchOp many = batch(max_items);
+    return many.result(block_on(many));
+  }
+  [[nodiscard]] Result<std::vector<T>, RecvError> try_recv_batch(std::size_t max_items) {
+    BatchOp many = batch(max_items);
+    return many.limited_result(many.start(nullptr));
+  }
+
+  // Blocking iteration; ends with the channel. An end that is not orderly (is_orderly(kind)) throws ChannelClosedError.
+  [[nodiscard]] Iterator begin() { return Iterator(*this); }
+  [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
+
+ private:
+  friend struct HandleAccess;
+  using Handle<T, Core, Side::receiver>::Handle;
+
+  Op op() const { return Op(this->core_, this->registration_); }
+  BatchOp batch(std::size_t max_items) const {
+    if (max_items == 0) throw std::invalid_argument("recv_batch: max_items must be at least 1");
+    return BatchOp(this->core_, this->registration_, max_items);
+  }
+};
+
+template <class T, class Core>
+class BasicReceiver<T, Core>::Iterator {
+ public:
+  using iterator_concept = std::input_iterator_tag;
+  using value_type = T;
+  using difference_type = std::ptrdiff_t;
+
+  explicit Iterator(BasicReceiver& receiver) : receiver_(&receiver) { ++*this; }
+
+  // The message is yours to move from: an input iterator gives each once.
+  [[nodiscard]] T&& operator*() const noexcept { return std::move(*current_); }
+  Iterator& operator++() {
+    Result<T, ChannelClosed> next = receiver_->blocking_recv();
+    if (next) {
+      current_.emplace(*std::move(next));
+    } else {
+      current_.reset();
+      if (!is_orderly(next.error().kind)) throw_error(std::move(next).error());
+    }
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const Iterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
+
+ private:
+  BasicReceiver* receiver_;
+  mutable std::optional<T> current_;
+};
+
+}  // namespace klaw::channels::detail

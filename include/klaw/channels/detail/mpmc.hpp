@@ -1,0 +1,410 @@
+// The MPMC channel of one process: a queue, two lines of waiters, and a lock.
+//
+// Between any two critical sections these hold (match() restores them):
+//   I1  bounded: items_.size() <= capacity_; a rendezvous (capacity 0) stores nothing, except a message whose receiver
+//       was chosen and then cancelled: it is kept for the next one.
+//   I2  if a receiver waits, every queued message is promised to another receiver that was woken and is on its way.
+//   I3  if an offer waits, there is no room for the one at the head of the line; nobody passes it.
+//   I4  a receiver waits on a channel without senders only while promised messages are outstanding, since a cancelled
+//       receiver may yet hand its message on; with the last of them taken, all who wait get the end.
+// "Waits" means linked with an unclaimed operation; a waiter whose operation was claimed elsewhere or cancelled may be
+// linked for a moment longer: whoever meets it unlinks it.
+//
+// Order: messages leave only from the front of the queue, when a receiver really takes one: per sender FIFO, also when a
+// woken receiver is cancelled. Among waiters: order of arrival; a promise can't be taken by anybody else, so nobody starves.
+//
+// No user code runs under the lock but T's move constructor and the destructor of a moved-from T. Where a critical section
+// is noexcept and the queue must grow, running out of memory ends the process.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <klaw/channels/detail/core.hpp>
+#include <klaw/channels/detail/ring.hpp>
+
+namespace klaw::channels::detail {
+
+template <class T>
+class Mpmc final : public MpmcCore<T> {
+ public:
+  // A channel with one sender and one receiver, whose registrations have the ids kFirstSender and kFirstReceiver.
+  explicit Mpmc(std::size_t capacity) : capacity_(capacity) {}
+
+  static constexpr Registration kFirstSender{.id = 1, .closed = false};
+  static constexpr Registration kFirstReceiver{.id = 2, .closed = false};
+
+  Status start_send(const Registration& handle, SendWaiter<T>& w, Operation* op) override {
+    Wakeups wakeups;
+    Status status;
+    {
+      const Lock lock(mutex_);
+      status = send_locked(handle, w, op, wakeups);
+    }
+    wakeups.fire();
+    return status;
+  }
+
+  Status finish_send(SendWaiter<T>& w) override {
+    // The waker set the signal before it fired, and has unlinked the waiter: it is ours, no lock needed.
+    return w.signal == Waiter::Signal::granted ? Status::done : Status::closed;
+  }
+
+  void abandon_send(SendWaiter<T>& w) noexcept override {
+    Wakeups wakeups;
+    {
+      const Lock lock(mutex_);
+      // Not linked: either it was never linked, or its values have gone, or it was closed: nothing to hand back.
+      if (w.is_linked()) {
+        offers_.remove(w);
+        match(wakeups);  // a large batch at the head of the line may have held others up
+      }
+    }
+    wakeups.fire();
+  }
+
+  Status start_recv(const Registration& handle, RecvWaiter<T>& w, Operation* op) override {
+    Wakeups wakeups;
+    Status status;
+    {
+      const Lock lock(mutex_);
+      status = recv_locked(handle, w, op, wakeups);
+    }
+    wakeups.fire();
+    return status;
+  }
+
+  Status finish_recv(RecvWaiter<T>& w) override {
+    if (w.signal == Waiter::Signal::closed) return Status::closed;
+    Wakeups wakeups;
+    Status status = Status::done;
+    {
+      const Lock lock(mutex_);
+      w.signal = Waiter::Signal::none;
+      --promised_;
+      if (items_.empty()) {
+        // The last receiver, and with it our handle, was closed after we were woken: the queue was dropped.
+        w.why = CloseKind::handle_closed;
+        status = Status::closed;
+      } else {
+        take(w);
+        match(wakeups);
+      }
+    }
+    wakeups.fire();
+    return status;
+  }
+
+  void abandon_recv(RecvWaiter<T>& w) noexcept override {
+    Wakeups wakeups;
+    {
+      const Lock lock(mutex_);
+      if (w.is_linked()) {
+        receivers_waiting_.remove(w);
+      } else if (w.signal == Waiter::Signal::granted) {
+        w.signal = Waiter::Signal::none;
+        --promised_;
+        match(wakeups);  // the next in line gets the message in our place
+      }
+    }
+    wakeups.fire();
+  }
+
+  Status start_closed(Side side, const Registration& handle, ClosedWaiter& w, Operation* op) override {
+    const Lock lock(mutex_);
+    if (handle.closed) {
+      w.why = CloseKind::handle_closed;
+      return Status::closed;
+    }
+    if (count(other(side)) == 0) return Status::done;
+    if (op != nullptr) link(waiting_for_close_[index(side)], w, handle, *op);
+    return Status::pending;
+  }
+
+  Status finish_closed(Side /*side*/, ClosedWaiter& w) override {
+    return w.signal == Waiter::Signal::granted ? Status::done : Status::closed;
+  }
+
+  void abandon_closed(Side side, ClosedWaiter& w) noexcept override {
+    const Lock lock(mutex_);
+    if (w.is_linked()) waiting_for_close_[index(side)].remove(w);
+  }
+
+  Registration clone_handle(Side side, const Registration& from) override {
+    const Lock lock(mutex_);
+    if (from.closed) return Registration{.id = 0, .closed = true};
+    ++count(side);
+    return Registration{.id = next_handle_++, .closed = false};
+  }
+
+  void close_handle(Side side, Registration& handle, std::optional<std::string> reason) noexcept override {
+    Wakeups wakeups;
+    Ring<T> dropped;  // destroyed after the lock is released: destructors of T are user code
+    {
+      const Lock lock(mutex_);
+      if (handle.closed) return;
+      handle.closed = true;
+      if (reason && !reason_[index(side)]) reason_[index(side)] = std::move(reason);
+      wake_own_operations(side, handle.id, wakeups);
+      if (--count(side) == 0) {
+        if (side == Side::receiver) close_receiving(dropped, wakeups);
+        auto& watchers = waiting_for_close_[index(other(side))];
+        while (!watchers.empty()) signal(watchers.pop_front(), Waiter::Signal::granted, wakeups);
+      }
+      match(wakeups);
+    }
+    wakeups.fire();
+  }
+
+  bool is_closed(Side side, const Registration& handle) const override {
+    const Lock lock(mutex_);
+    return handle.closed || (side == Side::sender ? count(Side::receiver) == 0 : at_end());
+  }
+
+  ChannelClosed closed_error(Side side, CloseKind why) const override {
+    ChannelClosed error{.kind = why};
+    if (why != CloseKind::handle_closed) {
+      const Lock lock(mutex_);
+      error.reason = reason_[index(other(side))];
+    }
+    return error;
+  }
+
+  std::size_t capacity() const noexcept override { return capacity_; }
+
+  std::size_t queue_size() const override {
+    const Lock lock(mutex_);
+    return items_.size();
+  }
+
+  ChannelStats stats() const override {
+    const Lock lock(mutex_);
+    ChannelStats s;
+    s.sender_count = count(Side::sender);
+    s.receiver_count = count(Side::receiver);
+    s.queue_size = items_.size();
+    if (capacity_ != kUnbounded) s.capacity = capacity_;
+    s.senders_closed = s.sender_count == 0;
+    s.receivers_closed = s.receiver_count == 0;
+    s.created_at = created_at_;
+    s.high_watermark = high_watermark_;
+    s.total_sent = total_sent_;
+    s.total_received = total_received_;
+    s.waiting_senders = offers_.size();
+    s.waiting_receivers = receivers_waiting_.size();
+    s.in_flight = std::min(promised_, items_.size());
+    return s;
+  }
+
+  // Calls f(value) for each queued value. For a garbage collector that must know what the queue refers to: nobody may
+  // send or receive meanwhile (Python's front changes this queue only under the GIL, which the collector holds).
+  template <class F>
+  void for_each_queued(F f) const {
+    const Lock lock(mutex_);
+    for (std::size_t i = 0; i < items_.size(); ++i) f(items_[i]);
+  }
+
+  // Drops what is queued; for a collector that found that nobody can receive it.
+  void drop_queued() noexcept {
+    Ring<T> dropped;  // destroyed after the lock is released
+    const Lock lock(mutex_);
+    items_.swap(dropped);
+  }
+
+ private:
+  static constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
+  static constexpr Side other(Side side) noexcept { return side == Side::sender ? Side::receiver : Side::sender; }
+  std::size_t& count(Side side) noexcept { return open_handles_[index(side)]; }
+  std::size_t count(Side side) const noexcept { return open_handles_[index(side)]; }
+
+  // --- all that follows runs under mutex_ ---
+
+  [[nodiscard]] std::size_t unpromised() const noexcept {
+    return items_.size() > promised_ ? items_.size() - promised_ : 0;
+  }
+  [[nodiscard]] bool has_room(std::size_t values) const noexcept {
+    return capacity_ == kUnbounded || (items_.size() <= capacity_ && values <= capacity_ - items_.size());
+  }
+  [[nodiscard]] bool at_end() const noexcept { return count(Side::sender) == 0 && items_.empty(); }
+  [[nodiscard]] CloseKind end_kind() const noexcept {
+    return reason_[index(Side::sender)] ? CloseKind::peer_died : CloseKind::ended;
+  }
+
+  template <class W>
+  void link(IntrusiveList<W>& line, W& w, const Registration& handle, Operation& op) noexcept {
+    w.operation = &op;
+    w.handle = handle.id;
+    w.signal = Waiter::Signal::none;
+    line.push_back(w);
+  }
+
+  // Claims the operation of an unlinked waiter. False: it was cancelled, or went to another channel.
+  bool signal(Waiter& w, Waiter::Signal what, Wakeups& wakeups) noexcept {
+    if (!w.operation->try_claim(w.index)) return false;
+    w.signal = what;
+    wakeups.add(*w.operation);
+    return true;
+  }
+
+  Status send_locked(const Registration& handle, SendWaiter<T>& w, Operation* op, Wakeups& wakeups) {
+    if (handle.closed || count(Side::receiver) == 0) {
+      w.why = handle.closed ? CloseKind::handle_closed : CloseKind::peer_gone;
+      return Status::closed;
+    }
+    if (w.count == 0) return Status::done;
+    // An earlier offer that waits keeps its place (I3); one that was cancelled is no obstacle.
+    if (!offers_.empty()) match(wakeups);
+    if (offers_.empty()) {
+      if (capacity_ == 0 ? hand_over(w, wakeups) : has_room(w.count)) {
+        if (capacity_ != 0) {
+          store(w);
+          match(wakeups);
+        }
+        return Status::done;
+      }
+    }
+    if (op != nullptr) link(offers_, w, handle, *op);
+    return Status::pending;
+  }
+
+  // Rendezvous: gives the value to the first receiver that waits, if one does.
+  bool hand_over(SendWaiter<T>& w, Wakeups& wakeups) {
+    // A stored message (see I1) is older than ours, and its turn comes first; nobody waits for it (I2).
+    items_.reserve(items_.size() + 1);
+    while (!receivers_waiting_.empty()) {
+      if (signal(receivers_waiting_.pop_front(), Waiter::Signal::granted, wakeups)) {
+        ++promised_;
+        store(w);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void store(SendWaiter<T>& w) {
+    items_.reserve(items_.size() + w.count);
+    for (std::size_t i = 0; i < w.count; ++i) items_.push_back(std::move(w.values[i]));
+    total_sent_ += w.count;
+    high_watermark_ = std::max(high_watermark_, items_.size());
+  }
+
+  Status recv_locked(const Registration& handle, RecvWaiter<T>& w, Operation* op, Wakeups& wakeups) {
+    // A select that was claimed by another channel while it was on its way here waits for that one. While `op` is busy
+    // here we claim nobody but senders, whose operations are never busy: so two busy owners can't wait for each other.
+    if (op != nullptr && !op->lock()) return Status::pending;
+    if (handle.closed || at_end()) {
+      w.why = handle.closed ? CloseKind::handle_closed : end_kind();
+      if (op != nullptr) op->commit(w.index);
+      return Status::closed;
+    }
+    if (unpromised() > 0) {
+      take(w);
+    } else if (capacity_ != 0 || !take_offer(w, wakeups)) {
+      if (op != nullptr) {
+        link(receivers_waiting_, w, handle, *op);
+        op->unlock();
+      }
+      return Status::pending;
+    }
+    if (op != nullptr) op->commit(w.index);
+    match(wakeups);
+    return Status::done;
+  }
+
+  // Takes what the receive is for: one message, or those there are up to its limit, but none that is promised to others.
+  void take(RecvWaiter<T>& w) {
+    if (w.many == nullptr) {
+      w.value.emplace(items_.pop_front());
+      ++total_received_;
+    } else {
+      const std::size_t taken = std::min(w.max_items, unpromised());
+      w.many->reserve(taken);
+      for (std::size_t i = 0; i < taken; ++i) w.many->push_back(items_.pop_front());
+      total_received_ += taken;
+    }
+    if (capacity_ == kUnbounded) items_.shrink_if_empty();
+  }
+
+  // Rendezvous: takes the value of the first sender that waits, if one does.
+  bool take_offer(RecvWaiter<T>& w, Wakeups& wakeups) {
+    items_.reserve(items_.size() + 1);
+    while (!offers_.empty()) {
+      SendWaiter<T>& offer = offers_.pop_front();
+      if (signal(offer, Waiter::Signal::granted, wakeups)) {
+        store(offer);
+        take(w);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // Moves offers into free room, promises messages to waiting receivers, and lets those go for whom nothing can come.
+  void match(Wakeups& wakeups) {
+    while (!offers_.empty() && capacity_ != 0 && has_room(offers_.front().count)) {
+      SendWaiter<T>& offer = offers_.front();
+      items_.reserve(items_.size() + offer.count);  // may throw: before anything is changed
+      offers_.remove(offer);
+      if (signal(offer, Waiter::Signal::granted, wakeups)) store(offer);
+    }
+    while (!receivers_waiting_.empty() && unpromised() > 0) {
+      if (signal(receivers_waiting_.pop_front(), Waiter::Signal::granted, wakeups)) ++promised_;
+    }
+    if (at_end()) {
+      while (!receivers_waiting_.empty()) {
+        RecvWaiter<T>& w = receivers_waiting_.pop_front();
+        w.why = end_kind();
+        signal(w, Waiter::Signal::closed, wakeups);
+      }
+    }
+  }
+
+  void wake_own_operations(Side side, std::uint64_t handle, Wakeups& wakeups) {
+    const auto wake_in = [&](auto& line) {
+      line.for_each([&](auto& w) {
+        if (w.handle != handle) return;
+        line.remove(w);
+        w.why = CloseKind::handle_closed;
+        signal(w, Waiter::Signal::closed, wakeups);
+      });
+    };
+    if (side == Side::sender) {
+      wake_in(offers_);
+    } else {
+      wake_in(receivers_waiting_);
+    }
+    wake_in(waiting_for_close_[index(side)]);
+  }
+
+  void close_receiving(Ring<T>& dropped, Wakeups& wakeups) {
+    items_.swap(dropped);
+    while (!offers_.empty()) {
+      SendWaiter<T>& offer = offers_.pop_front();
+      offer.why = CloseKind::peer_gone;
+      signal(offer, Waiter::Signal::closed, wakeups);
+    }
+  }
+
+  mutable Mutex mutex_;  // protects all that is not const
+
+  const std::size_t capacity_;  // 0: rendezvous; kUnbounded
+  const double created_at_ =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+
+  Ring<T> items_;
+  std::size_t promised_ = 0;  // of items_, how many belong to receivers that were woken and have not taken them yet
+  IntrusiveList<SendWaiter<T>> offers_;
+  IntrusiveList<RecvWaiter<T>> receivers_waiting_;
+  IntrusiveList<ClosedWaiter> waiting_for_close_[2];  // [side]: handles of `side` that wait for the other side to close
+
+  std::size_t open_handles_[2] = {1, 1};
+  std::uint64_t next_handle_ = 3;
+  std::optional<std::string> reason_[2];  // [side]: the first reason that a handle of this side closed with
+
+  std::size_t high_watermark_ = 0;
+  std::uint64_t total_sent_ = 0;
+  std::uint64_t total_received_ = 0;
+};
+
+}  // namespace klaw::channels::detail

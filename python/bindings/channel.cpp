@@ -1,0 +1,431 @@
+#include "channel.hpp"
+
+#include <structmember.h>
+
+#include <new>
+#include <vector>
+
+#include "handle.hpp"
+#include "mpmc_ops.hpp"
+
+namespace klaw::python {
+
+namespace {
+
+PyTypeObject* channel_type = nullptr;
+PyTypeObject* sender_type = nullptr;
+PyTypeObject* receiver_type = nullptr;
+LiveChannels live{};  // under the GIL
+
+ChannelObject* cast_channel(PyObject* object) noexcept { return reinterpret_cast<ChannelObject*>(object); }
+
+// --- Channel ---
+
+int channel_traverse(PyObject* object, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(object));
+  int result = 0;
+  if (cast_channel(object)->fork_generation == fork_generation) {
+    cast_channel(object)->core->for_each_queued([&](const Ref& value) {
+      if (result == 0) result = visit(value.get(), arg);
+    });
+  }
+  return result;
+}
+
+int channel_clear(PyObject* object) {
+  if (cast_channel(object)->fork_generation == fork_generation) cast_channel(object)->core->drop_queued();
+  return 0;
+}
+
+void channel_dealloc(PyObject* object) {
+  ChannelObject& self = *cast_channel(object);
+  PyTypeObject* const type = Py_TYPE(object);
+  PyObject_GC_UnTrack(object);
+  if (self.fork_generation == fork_generation) {
+    self.core.~shared_ptr();
+  }  // else leaked: a thread of the parent's may hold its lock for ever
+  --live.channels;
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+PyType_Slot channel_slots[] = {
+    {Py_tp_doc, const_cast<char*>("The state that the handles of one local channel share.")},
+    {Py_tp_traverse, reinterpret_cast<void*>(channel_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(channel_clear)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(channel_dealloc)},
+    {},
+};
+
+PyType_Spec channel_spec = {
+    .name = "klaw_core._core.Channel",
+    .basicsize = sizeof(ChannelObject),
+    .itemsize = 0,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = channel_slots,
+};
+
+// --- handles: life ---
+
+// A new handle with a registration that was counted already.
+PyObject* make_handle(Side side, ChannelObject* channel, Registration registration) {
+  PyTypeObject* const type = side == Side::sender ? sender_type : receiver_type;
+  HandleObject* const self = PyObject_GC_New(HandleObject, type);
+  if (self == nullptr) {
+    channel->core->close_handle(side, registration, std::nullopt);
+    return nullptr;
+  }
+  Py_INCREF(channel);
+  self->channel = channel;
+  self->weakrefs = nullptr;
+  self->registration = registration;
+  self->side = side;
+  ++live.handles;
+  PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
+  return reinterpret_cast<PyObject*>(self);
+}
+
+bool is_usable(const HandleObject& self) noexcept {
+  return self.channel != nullptr && self.channel->fork_generation == fork_generation;
+}
+
+void close(HandleObject& self, std::optional<std::string> reason) {
+  self.channel->core->close_handle(self.side, self.registration, std::move(reason));
+}
+
+bool is_dev_mode() noexcept {
+  PyObject* const flags = PySys_GetObject("flags");
+  const Ref dev_mode = Ref::steal(flags != nullptr ? PyObject_GetAttrString(flags, "dev_mode") : nullptr);
+  return dev_mode && dev_mode.get() == Py_True;
+}
+
+int handle_traverse(PyObject* object, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(reinterpret_cast<PyObject*>(cast_handle(object)->channel));
+  return 0;
+}
+
+int handle_clear(PyObject* object) {
+  Py_CLEAR(cast_handle(object)->channel);
+  return 0;
+}
+
+// A handle that is dropped closes; runs once, before the handle or the cycle it is in goes.
+void handle_finalize(PyObject* object) {
+  HandleObject& self = *cast_handle(object);
+  if (!is_usable(self) || self.registration.closed) return;
+  const SavedError saved;
+  if (is_dev_mode() && PyErr_ResourceWarning(object, 1, "unclosed %R", object) < 0) PyErr_WriteUnraisable(object);
+  close(self, std::nullopt);
+}
+
+void handle_dealloc(PyObject* object) {
+  if (PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
+  PyTypeObject* const type = Py_TYPE(object);
+  PyObject_GC_UnTrack(object);
+  if (cast_handle(object)->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
+  handle_clear(object);
+  --live.handles;
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+// --- handles: methods ---
+
+PyObject* handle_clone(PyObject* object, PyObject* /*unused*/) {
+  HandleObject* const self = usable(object);
+  if (self == nullptr) return nullptr;
+  Core& core = *self->channel->core;
+  const Registration registration = core.clone_handle(self->side, self->registration);
+  if (registration.closed) {
+    raise_closed(ChannelClosed{.kind = CloseKind::handle_closed});
+    return nullptr;
+  }
+  return make_handle(self->side, self->channel, registration);
+}
+
+// False with TypeError set.
+bool parse_reason(PyObject* object, std::optional<std::string>& reason) {
+  reason.reset();
+  if (object == nullptr || object == Py_None) return true;
+  if (!PyUnicode_Check(object)) {
+    PyErr_Format(PyExc_TypeError, "reason must be a str or None, not %.200s", Py_TYPE(object)->tp_name);
+    return false;
+  }
+  const Ref bytes = Ref::steal(PyUnicode_AsEncodedString(object, "utf-8", "surrogateescape"));
+  if (!bytes) return false;
+  reason.emplace(PyBytes_AS_STRING(bytes.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get())));
+  return true;
+}
+
+PyObject* handle_close(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+  static constexpr const char* kNames[] = {"reason"};
+  PyObject* value = nullptr;
+  std::optional<std::string> reason;
+  HandleObject* const self = usable(object);
+  if (self == nullptr || !parse_arguments("close", kNames, 0, 1, args, nargs, kwnames, &value) ||
+      !parse_reason(value, reason)) {
+    return nullptr;
+  }
+  close(*self, std::move(reason));
+  return make_completed("close", Ref::borrow(Py_None));
+}
+
+// A local close has nothing to wait for, so it may be called anywhere.
+PyObject* handle_blocking_close(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+  static constexpr const char* kNames[] = {"timeout"};
+  PyObject* value = nullptr;
+  std::optional<double> timeout_s;
+  HandleObject* const self = usable(object);
+  if (self == nullptr || !parse_arguments("blocking_close", kNames, 0, 1, args, nargs, kwnames, &value) ||
+      !parse_timeout(value, timeout_s)) {
+    return nullptr;
+  }
+  close(*self, std::nullopt);
+  Py_RETURN_NONE;
+}
+
+PyObject* handle_closed(PyObject* object, PyObject* /*unused*/) {
+  HandleObject* const self = usable(object);
+  return self != nullptr ? make_operation<ClosedPending>(Patience{}, self, "closed") : nullptr;
+}
+
+PyObject* handle_stats(PyObject* object, PyObject* /*unused*/) {
+  HandleObject* const self = usable(object);
+  return self != nullptr ? make_operation<StatsPending>(Patience{}, self, "stats") : nullptr;
+}
+
+PyObject* handle_same_channel(PyObject* object, PyObject* other) {
+  const PyTypeObject* const type = Py_TYPE(other);
+  const bool is_handle = type == sender_type || type == receiver_type;
+  return PyBool_FromLong(is_handle && cast_handle(object)->channel == cast_handle(other)->channel);
+}
+
+PyObject* handle_aenter(PyObject* object, PyObject* /*unused*/) {
+  return usable(object) != nullptr ? make_completed("__aenter__", Ref::borrow(object)) : nullptr;
+}
+
+PyObject* handle_enter(PyObject* object, PyObject* /*unused*/) {
+  return usable(object) != nullptr ? Py_NewRef(object) : nullptr;
+}
+
+// "ValueError: what it says", or the type alone if it says nothing. False with an exception set.
+bool describe(PyObject* type, PyObject* exception, std::optional<std::string>& text) {
+  const Ref said = Ref::steal(PyObject_Str(exception));
+  if (!said) return false;
+  const char* const name = PyType_Check(type) ? reinterpret_cast<PyTypeObject*>(type)->tp_name : "exception";
+  const Ref all = PyUnicode_GetLength(said.get()) > 0 ? Ref::steal(PyUnicode_FromFormat("%s: %U", name, said.get()))
+                                                      : Ref::steal(PyUnicode_FromString(name));
+  return all && parse_reason(all.get(), text);
+}
+
+// Closes; an exception that leaves the block is the reason. False with an exception set.
+bool close_on_exit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
+  HandleObject* const self = usable(object);
+  if (self == nullptr) return false;
+  std::optional<std::string> reason;
+  if (nargs >= 2 && args[0] != Py_None && !describe(args[0], args[1], reason)) {
+    // Its __str__ failed; that must not keep the handle open, nor hide the exception itself.
+    PyErr_Clear();
+    reason = "an exception";
+  }
+  close(*self, std::move(reason));
+  return true;
+}
+
+PyObject* handle_aexit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
+  return close_on_exit(object, args, nargs) ? make_completed("__aexit__", Ref::borrow(Py_None)) : nullptr;
+}
+
+PyObject* handle_exit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
+  if (!close_on_exit(object, args, nargs)) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* handle_reduce(PyObject* object, PyObject* /*unused*/) {
+  PyErr_Format(PyExc_TypeError,
+               "cannot pickle '%.200s': a local channel lives in one process; use backend='ray' to send handles to others",
+               Py_TYPE(object)->tp_name);
+  return nullptr;
+}
+
+PyObject* handle_copy(PyObject* object, PyObject* /*unused*/) {
+  PyErr_Format(PyExc_TypeError, "cannot copy '%.200s': use clone()", Py_TYPE(object)->tp_name);
+  return nullptr;
+}
+
+PyObject* handle_get_is_closed(PyObject* object, void* /*closure*/) {
+  const HandleObject* const self = usable(object);
+  return self != nullptr ? PyBool_FromLong(self->channel->core->is_closed(self->side, self->registration)) : nullptr;
+}
+
+PyObject* handle_get_capacity(PyObject* object, void* /*closure*/) {
+  const HandleObject* const self = usable(object);
+  if (self == nullptr) return nullptr;
+  const std::size_t capacity = self->channel->core->capacity();
+  if (capacity == channels::detail::kUnbounded) Py_RETURN_NONE;
+  return PyLong_FromSize_t(capacity);
+}
+
+int handle_bool(PyObject* /*self*/) { return 1; }
+
+std::string counted(std::size_t count, const char* what, const char* then = "") {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s") + then;
+}
+
+// <LocalSender 7/64, 2 senders, 1 receiver waiting>
+PyObject* handle_repr(PyObject* object) {
+  const HandleObject& self = *cast_handle(object);
+  if (!is_usable(self)) return PyUnicode_FromFormat("<%s of another process>", Py_TYPE(object)->tp_name);
+  const channels::ChannelStats s = self.channel->core->stats();
+  const bool is_sender = self.side == Side::sender;
+  std::string text = is_sender ? "<LocalSender " : "<LocalReceiver ";
+  if (self.registration.closed) text += "closed ";
+  text += std::to_string(s.queue_size) + "/" + (s.capacity ? std::to_string(*s.capacity) : "unbounded") + ", ";
+  text += counted(is_sender ? s.sender_count : s.receiver_count, is_sender ? "sender" : "receiver") + ", ";
+  const char* const other = is_sender ? "receiver" : "sender";
+  const std::size_t waiting = is_sender ? s.waiting_receivers : s.waiting_senders;
+  text += waiting > 0 ? counted(waiting, other, " waiting")
+                      : counted(is_sender ? s.receiver_count : s.sender_count, other);
+  return PyUnicode_FromString((text + ">").c_str());
+}
+
+const PyMethodDef kCommonMethods[] = {
+    {"clone", handle_clone, METH_NOARGS,
+     "clone()\n--\n\nAnother handle on the same channel; it counts from this call on. ChannelClosedError if this one is "
+     "closed."},
+    {"close", as_method(handle_close), kFastKeywords,
+     "close(reason=None)\n--\n\nCloses this handle, at once, from any thread or callback; idempotent. Awaiting what it "
+     "returns is optional.\nIts own pending operations end with ChannelClosedError; the last handle of a side ends the "
+     "other side.\nWith a reason it is not an orderly end: the other side raises it."},
+    {"blocking_close", as_method(handle_blocking_close), kFastKeywords,
+     "blocking_close(timeout=None)\n--\n\nAs close(), for threads."},
+    {"closed", handle_closed, METH_NOARGS,
+     "closed()\n--\n\nAwaitable: waits until no handle of the other side is left. ChannelClosedError if this handle is "
+     "closed first.\nCancel safe: it holds nothing."},
+    {"stats", handle_stats, METH_NOARGS, "stats()\n--\n\nAwaitable: a consistent snapshot, as ChannelStats."},
+    {"same_channel", handle_same_channel, METH_O,
+     "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on the same channel."},
+    {"__aenter__", handle_aenter, METH_NOARGS, nullptr},
+    {"__aexit__", as_method(handle_aexit), METH_FASTCALL, nullptr},
+    {"__enter__", handle_enter, METH_NOARGS, nullptr},
+    {"__exit__", as_method(handle_exit), METH_FASTCALL, nullptr},
+    {"__reduce_ex__", handle_reduce, METH_O, nullptr},
+    {"__copy__", handle_copy, METH_NOARGS, nullptr},
+    {"__deepcopy__", handle_copy, METH_O, nullptr},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "For annotations: LocalSender[int]."},
+};
+
+PyGetSetDef handle_getset[] = {
+    {"is_closed", handle_get_is_closed, nullptr,
+     "True if the next operation on this handle would raise ChannelClosedError.", nullptr},
+    {"capacity", handle_get_capacity, nullptr,
+     "The most messages that the channel holds; 0 is a rendezvous, None unbounded.", nullptr},
+    {},
+};
+
+PyMemberDef handle_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(HandleObject, weakrefs), READONLY, nullptr},
+    {},
+};
+
+const PyType_Slot kCommonSlots[] = {
+    {Py_tp_getset, handle_getset},
+    {Py_tp_members, handle_members},
+    {Py_tp_repr, reinterpret_cast<void*>(handle_repr)},
+    {Py_nb_bool, reinterpret_cast<void*>(handle_bool)},
+    {Py_tp_traverse, reinterpret_cast<void*>(handle_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(handle_clear)},
+    {Py_tp_finalize, reinterpret_cast<void*>(handle_finalize)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(handle_dealloc)},
+};
+
+// False with an exception set.
+bool set_item(PyObject* dict, const char* key, Ref value) noexcept {
+  return value && PyDict_SetItemString(dict, key, value.get()) == 0;
+}
+
+}  // namespace
+
+HandleObject* usable(PyObject* object) noexcept {
+  HandleObject* const self = cast_handle(object);
+  if (is_usable(*self)) return self;
+  PyErr_SetString(PyExc_RuntimeError,
+                  "this local channel belongs to the parent process: it does not cross a fork; make the channel in this "
+                  "process, or use backend='ray' between processes");
+  return nullptr;
+}
+
+PyObject* StatsPending::outcome(Status /*status*/) {
+  const channels::ChannelStats s = core_->stats();
+  const Ref fields = Ref::steal(PyDict_New());
+  const Ref nothing = Ref::steal(PyTuple_New(0));
+  const Classes* const classes = Classes::get();
+  const auto count = [](auto n) { return Ref::steal(PyLong_FromUnsignedLongLong(n)); };
+  const auto flag = [](bool b) { return Ref::steal(PyBool_FromLong(b)); };
+  PyObject* const d = fields.get();
+  const bool is_complete =
+      fields && nothing && classes != nullptr && set_item(d, "sender_count", count(s.sender_count)) &&
+      set_item(d, "receiver_count", count(s.receiver_count)) && set_item(d, "queue_size", count(s.queue_size)) &&
+      set_item(d, "capacity", s.capacity ? count(*s.capacity) : Ref::borrow(Py_None)) &&
+      set_item(d, "senders_closed", flag(s.senders_closed)) &&
+      set_item(d, "receivers_closed", flag(s.receivers_closed)) &&
+      set_item(d, "created_at", Ref::steal(PyFloat_FromDouble(s.created_at))) &&
+      set_item(d, "high_watermark", count(s.high_watermark)) && set_item(d, "total_sent", count(s.total_sent)) &&
+      set_item(d, "total_received", count(s.total_received)) &&
+      set_item(d, "waiting_senders", count(s.waiting_senders)) &&
+      set_item(d, "waiting_receivers", count(s.waiting_receivers)) && set_item(d, "in_flight", count(s.in_flight));
+  return is_complete ? PyObject_Call(classes->ChannelStats, nothing.get(), d) : nullptr;
+}
+
+PyTypeObject* make_handle_type(PyObject* module, const char* name, std::initializer_list<PyMethodDef> methods,
+                               std::initializer_list<PyType_Slot> slots) noexcept {
+  // The type refers to its method table for ever.
+  auto* const table = new std::vector<PyMethodDef>(std::begin(kCommonMethods), std::end(kCommonMethods));
+  table->insert(table->end(), methods);
+  table->push_back({});
+  std::vector<PyType_Slot> all(std::begin(kCommonSlots), std::end(kCommonSlots));
+  all.insert(all.end(), slots);
+  all.push_back({Py_tp_methods, table->data()});
+  all.push_back({});
+  PyType_Spec spec = {
+      .name = name,
+      .basicsize = sizeof(HandleObject),
+      .itemsize = 0,
+      .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+      .slots = all.data(),
+  };
+  return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
+}
+
+PyObject* make_local_channel(std::size_t capacity) {
+  ChannelObject* const channel = PyObject_GC_New(ChannelObject, channel_type);
+  if (channel == nullptr) return nullptr;
+  ::new (&channel->core) std::shared_ptr<Core>(std::make_shared<Core>(capacity));
+  channel->fork_generation = fork_generation;
+  ++live.channels;
+  PyObject_GC_Track(reinterpret_cast<PyObject*>(channel));
+  const Ref owned = Ref::steal(reinterpret_cast<PyObject*>(channel));
+  const Ref tx = Ref::steal(make_handle(Side::sender, channel, Core::kFirstSender));
+  const Ref rx = Ref::steal(make_handle(Side::receiver, channel, Core::kFirstReceiver));
+  return tx && rx ? PyTuple_Pack(2, tx.get(), rx.get()) : nullptr;
+}
+
+HandleObject* as_receiver(PyObject* object, const char* what) noexcept {
+  if (Py_TYPE(object) == receiver_type) return usable(object);
+  PyErr_Format(PyExc_TypeError, "%s takes receivers of channels, not %.200s", what, Py_TYPE(object)->tp_name);
+  return nullptr;
+}
+
+bool add_channel_types(PyObject* module) noexcept {
+  channel_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &channel_spec, nullptr));
+  sender_type = make_sender_type(module);
+  receiver_type = make_receiver_type(module);
+  return channel_type != nullptr && sender_type != nullptr && receiver_type != nullptr &&
+         PyModule_AddObjectRef(module, "LocalSender", reinterpret_cast<PyObject*>(sender_type)) == 0 &&
+         PyModule_AddObjectRef(module, "LocalReceiver", reinterpret_cast<PyObject*>(receiver_type)) == 0;
+}
+
+LiveChannels live_channels() noexcept { return live; }
+
+}  // namespace klaw::python

@@ -1,0 +1,218 @@
+// The operations on MPMC handles, as the awaitable and the blocking calls drive them: an op of the core, and how its
+// outcome looks in Python.
+#pragma once
+
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "channel.hpp"
+
+namespace klaw::python {
+
+// How a failure is told.
+enum class Style : std::uint8_t {
+  raise,    // exceptions; out of time is SendTimeoutError or RecvTimeoutError
+  nowait,   // exceptions; "not now" is ChannelFullError or ChannelEmptyError
+  result,   // Ok or Err
+  iterate,  // as raise, but an orderly end stops the iteration (StopAsyncIteration)
+  next,     // as iterate, in a plain `for`: null without an exception
+};
+
+// What all have in common: the handle stays alive, and in the sight of the collector.
+class HandleOp : public PendingOp {
+ public:
+  HandleOp(HandleObject* handle, const char* name, Style style)
+      : handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))), name_(name), style_(style) {}
+
+  const char* name() const noexcept final { return name_; }
+  int traverse(visitproc visit, void* arg) const override {
+    Py_VISIT(handle_.get());
+    return 0;
+  }
+
+ protected:
+  [[nodiscard]] Style style() const noexcept { return style_; }
+  [[nodiscard]] std::size_t capacity() const noexcept {
+    return reinterpret_cast<const HandleObject*>(handle_.get())->channel->core->capacity();
+  }
+  [[nodiscard]] PyObject* closed(const ChannelClosed& error) const noexcept {
+    if (style_ == Style::result) return make_err_closed(error);
+    if (style_ == Style::iterate && is_orderly(error.kind)) {
+      PyErr_SetNone(PyExc_StopAsyncIteration);
+    } else if (style_ != Style::next || !is_orderly(error.kind)) {
+      raise_closed(error);
+    }
+    return nullptr;
+  }
+
+ private:
+  Ref handle_;
+  const char* name_;
+  Style style_;
+};
+
+// Values that stay where they are until the core takes them.
+struct Borrowed {
+  Ref* values;
+  std::size_t count;
+  [[nodiscard]] Ref* data() const noexcept { return values; }
+  [[nodiscard]] std::size_t size() const noexcept { return count; }
+};
+
+// Sends one value, or a batch. `Values` is Ref or std::vector<Ref>.
+template <class Values>
+class SendPending final : public HandleOp {
+ public:
+  SendPending(HandleObject* handle, const char* name, Style style, Values values, std::optional<double> timeout_s)
+      : HandleOp(handle, name, style),
+        values_(std::move(values)),
+        timeout_s_(timeout_s.value_or(0)),
+        op_(handle->channel->core, handle->registration, borrowed()) {}
+
+  Status start(Operation* operation) override { return op_.start(operation); }
+  Status finish() override { return op_.finish(); }
+  void abandon() noexcept override { op_.abandon(); }
+
+  PyObject* outcome(Status status) override {
+    switch (status) {
+      case Status::done:
+        if (style() == Style::result) return Py_NewRef(Classes::get()->ok_none);
+        Py_RETURN_NONE;
+      case Status::closed: return closed(op_.closed());
+      case Status::too_large:
+      case Status::pending: break;
+    }
+    if (style() == Style::result) return make_err_full(capacity());
+    if (style() == Style::nowait || status == Status::too_large) {
+      raise_full(capacity());
+    } else {
+      raise_send_timeout(capacity(), timeout_s_);
+    }
+    return nullptr;
+  }
+
+  int traverse(visitproc visit, void* arg) const override {
+    for (const Ref& value : span()) Py_VISIT(value.get());
+    return HandleOp::traverse(visit, arg);
+  }
+
+ private:
+  static constexpr bool kOne = std::is_same_v<Values, Ref>;
+  [[nodiscard]] std::span<const Ref> span() const noexcept {
+    if constexpr (kOne) {
+      return {&values_, 1};
+    } else {
+      return values_;
+    }
+  }
+  Borrowed borrowed() noexcept {
+    if constexpr (kOne) {
+      return {&values_, 1};
+    } else {
+      return {values_.data(), values_.size()};
+    }
+  }
+
+  Values values_;
+  double timeout_s_;
+  channels::detail::SendOp<Ref, Core, Borrowed> op_;
+};
+
+class RecvPending final : public HandleOp {
+ public:
+  RecvPending(HandleObject* handle, const char* name, Style style, std::optional<double> timeout_s = std::nullopt)
+      : HandleOp(handle, name, style),
+        timeout_s_(timeout_s.value_or(0)),
+        op_(handle->channel->core, handle->registration) {}
+
+  Status start(Operation* operation) override { return op_.start(operation); }
+  Status finish() override { return op_.finish(); }
+  void abandon() noexcept override { op_.abandon(); }
+
+  PyObject* outcome(Status status) override {
+    if (status == Status::done) {
+      Ref value = op_.take();
+      return style() == Style::result ? make_ok(value.get()) : value.release();
+    }
+    return status == Status::closed ? closed(op_.closed()) : not_now(style(), timeout_s_);
+  }
+
+  static PyObject* not_now(Style style, double timeout_s) {
+    if (style == Style::result) return Py_NewRef(Classes::get()->err_empty);
+    if (style == Style::nowait) {
+      raise_empty();
+    } else {
+      raise_recv_timeout(timeout_s);
+    }
+    return nullptr;
+  }
+
+ private:
+  double timeout_s_;
+  channels::detail::RecvOp<Ref, Core> op_;
+};
+
+class RecvBatchPending final : public HandleOp {
+ public:
+  RecvBatchPending(HandleObject* handle, const char* name, Style style, std::size_t max_items,
+                   std::optional<double> timeout_s)
+      : HandleOp(handle, name, style),
+        timeout_s_(timeout_s.value_or(0)),
+        op_(handle->channel->core, handle->registration, max_items) {}
+
+  Status start(Operation* operation) override { return op_.start(operation); }
+  Status finish() override { return op_.finish(); }
+  void abandon() noexcept override { op_.abandon(); }
+
+  PyObject* outcome(Status status) override {
+    if (status == Status::closed) return closed(op_.closed());
+    if (status == Status::pending) return RecvPending::not_now(style(), timeout_s_);
+    std::vector<Ref> values = op_.take();
+    Ref list = Ref::steal(PyList_New(static_cast<Py_ssize_t>(values.size())));
+    if (!list) return nullptr;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), values[i].release());
+    }
+    return style() == Style::result ? make_ok(list.get()) : list.release();
+  }
+
+ private:
+  double timeout_s_;
+  channels::detail::RecvBatchOp<Ref, Core> op_;
+};
+
+// Waits until the other side is gone.
+class ClosedPending final : public HandleOp {
+ public:
+  ClosedPending(HandleObject* handle, const char* name)
+      : HandleOp(handle, name, Style::raise), op_(handle->side, handle->channel->core, handle->registration) {}
+
+  Status start(Operation* operation) override { return op_.start(operation); }
+  Status finish() override { return op_.finish(); }
+  void abandon() noexcept override { op_.abandon(); }
+  PyObject* outcome(Status status) override {
+    if (status == Status::done) Py_RETURN_NONE;
+    return closed(op_.closed());
+  }
+
+ private:
+  channels::detail::ClosedOp<Core> op_;
+};
+
+// Takes a snapshot of the channel.
+class StatsPending final : public HandleOp {
+ public:
+  StatsPending(HandleObject* handle, const char* name)
+      : HandleOp(handle, name, Style::raise), core_(handle->channel->core.get()) {}
+
+  Status start(Operation* /*operation*/) override { return Status::done; }
+  Status finish() override { return Status::done; }
+  void abandon() noexcept override {}
+  PyObject* outcome(Status status) override;
+
+ private:
+  Core* core_;
+};
+
+}  // namespace klaw::python

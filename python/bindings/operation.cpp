@@ -1,0 +1,649 @@
+#include "operation.hpp"
+
+#include <array>
+#include <cassert>
+#include <vector>
+
+#include <klaw/channels/detail/thread_wait.hpp>
+
+namespace klaw::python {
+
+namespace {
+
+using channels::detail::Clock;
+using channels::detail::Deadline;
+using channels::detail::Event;
+using channels::detail::RunQueue;
+using channels::detail::ThreadOperation;
+
+// How many ready operations in a row a thread's tasks may do before one of them gives way to the event loop. A yield
+// costs a turn of the loop (some microseconds), a ready operation 0.1 us.
+constexpr int kReadyBudget = 256;
+thread_local int ready_budget = kReadyBudget;
+
+// How long a parked main thread sleeps before it looks for a Ctrl-C that came just before it went to sleep. (One that
+// comes while it sleeps wakes it at once.)
+constexpr auto kSignalCheck = std::chrono::milliseconds(100);
+
+enum class Phase : std::uint8_t {
+  created,   // nothing has happened yet
+  yielded,   // has given way once; nothing has happened yet
+  waiting,   // linked in a channel, a future was yielded
+  orphaned,  // was woken, but its event loop is closed: its grant was handed on
+  done,
+};
+
+struct OperationObject;
+
+// The pending operation of a suspended awaitable; lives in the awaitable, which it keeps alive from wake to run.
+class LoopOperation final : public Operation {
+ public:
+  explicit LoopOperation(OperationObject& owner) noexcept
+      : Operation(&LoopOperation::wake, &LoopOperation::run), owner_(&owner) {}
+
+ private:
+  static void wake(Operation& self) noexcept;
+  static void run(Operation& self) noexcept;
+  OperationObject* owner_;
+};
+
+struct OperationObject {
+  PyObject_HEAD
+  PendingOp* op;  // in storage; null once done
+  Patience patience;
+  Phase phase;
+  std::optional<LoopOperation> waiting;  // while phase is waiting
+  std::uint64_t fork_generation;
+  PyObject* loop;    // while waiting: where to resume
+  PyObject* future;  // while waiting: what the task waits for
+  PyObject* timer;   // while waiting with a time limit
+  alignas(std::max_align_t) std::byte storage[detail::kOpSize];
+};
+
+PyTypeObject* operation_type = nullptr;
+Py_ssize_t live_count = 0;
+
+// Freed objects kept for the next operation: allocation would be a third of a ready one's cost. Under the GIL.
+constexpr std::size_t kFreeListMax = 128;
+std::array<OperationObject*, kFreeListMax> free_list;
+std::size_t free_list_size = 0;
+
+OperationObject* cast(PyObject* object) noexcept { return reinterpret_cast<OperationObject*>(object); }
+PyObject* cast(OperationObject* object) noexcept { return reinterpret_cast<PyObject*>(object); }
+
+// In a forked child the core may be locked for ever by a thread that does not exist there.
+bool is_foreign(const OperationObject& self) noexcept { return self.fork_generation != fork_generation; }
+
+// --- resuming a task ---
+
+// Completes the future that the task waits for. Must run in the loop's thread. False with an exception set.
+bool complete_future(OperationObject& self) noexcept {
+  if (self.future == nullptr) return true;
+  const Ref is_done = Ref::steal(PyObject_CallMethodNoArgs(self.future, Names::get().done));
+  if (!is_done) return false;
+  if (is_done.get() == Py_True) return true;  // the task was cancelled meanwhile: it is on its way, and will hand on
+  return static_cast<bool>(Ref::steal(PyObject_CallMethodOneArg(self.future, Names::get().set_result, Py_None)));
+}
+
+// Its loop is closed, so it will never take what it was granted: the next in line gets it.
+void orphan(OperationObject& self) noexcept {
+  if (self.phase != Phase::waiting) return;
+  self.phase = Phase::orphaned;
+  self.op->abandon();
+}
+
+// The awaitables of one event loop that other threads have woken. They are resumed together, by one call into the loop.
+struct LoopInboxObject {
+  PyObject_HEAD
+  PyObject* woken;     // list of OperationObject
+  bool is_scheduled;   // the loop will call us
+};
+
+PyTypeObject* inbox_type = nullptr;
+PyObject* inboxes = nullptr;  // WeakKeyDictionary: event loop -> LoopInboxObject
+
+PyObject* inbox_call(PyObject* object, PyObject* /*args*/, PyObject* /*kwargs*/) {
+  auto* const inbox = reinterpret_cast<LoopInboxObject*>(object);
+  const Ref woken = Ref::steal(std::exchange(inbox->woken, PyList_New(0)));
+  inbox->is_scheduled = false;
+  if (inbox->woken == nullptr) return nullptr;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(woken.get()); ++i) {
+    PyObject* const item = PyList_GET_ITEM(woken.get(), i);
+    if (!complete_future(*cast(item))) PyErr_WriteUnraisable(item);
+  }
+  Py_RETURN_NONE;
+}
+
+int inbox_traverse(PyObject* object, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(reinterpret_cast<LoopInboxObject*>(object)->woken);
+  return 0;
+}
+
+int inbox_clear(PyObject* object) {
+  Py_CLEAR(reinterpret_cast<LoopInboxObject*>(object)->woken);
+  return 0;
+}
+
+void inbox_dealloc(PyObject* object) {
+  PyTypeObject* const type = Py_TYPE(object);
+  PyObject_GC_UnTrack(object);
+  inbox_clear(object);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+void orphan_all(LoopInboxObject& inbox) noexcept {
+  inbox.is_scheduled = false;
+  const Ref woken = Ref::steal(std::exchange(inbox.woken, PyList_New(0)));
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(woken.get()); ++i) orphan(*cast(PyList_GET_ITEM(woken.get(), i)));
+}
+
+// The inbox of `loop`, new reference; null with an exception set.
+Ref inbox_of(PyObject* loop) noexcept {
+  Ref found = Ref::steal(PyObject_GetItem(inboxes, loop));
+  if (found || PyErr_ExceptionMatches(PyExc_KeyError) == 0) return found;
+  PyErr_Clear();
+  Ref made = Ref::steal(inbox_type->tp_alloc(inbox_type, 0));
+  if (!made) return made;
+  auto* const inbox = reinterpret_cast<LoopInboxObject*>(made.get());
+  inbox->woken = PyList_New(0);
+  if (inbox->woken == nullptr || PyObject_SetItem(inboxes, loop, made.get()) < 0) return {};
+  return made;
+}
+
+// False with an exception set: it could not be resumed.
+bool resume_from_other_thread(OperationObject& self) noexcept {
+  const Ref object = inbox_of(self.loop);
+  if (!object) return false;
+  auto* const inbox = reinterpret_cast<LoopInboxObject*>(object.get());
+  if (PyList_Append(inbox->woken, cast(&self)) < 0) return false;
+  const Ref is_closed = Ref::steal(PyObject_CallMethodNoArgs(self.loop, Names::get().is_closed));
+  if (!is_closed) return false;
+  if (is_closed.get() == Py_True) {  // perhaps since it was scheduled: then it will never come
+    orphan_all(*inbox);
+    return true;
+  }
+  if (inbox->is_scheduled) return true;
+  inbox->is_scheduled = true;
+  if (Ref::steal(PyObject_CallMethodOneArg(self.loop, Names::get().call_soon_threadsafe, object.get()))) return true;
+  PyErr_Clear();
+  orphan_all(*inbox);
+  return true;
+}
+
+// In the loop's own thread the task is resumed directly; from elsewhere, or when the loop does not run, through its inbox.
+bool resume(OperationObject& self) noexcept {
+  const Classes* const classes = Classes::get();
+  const Ref running = Ref::steal(classes != nullptr ? PyObject_CallNoArgs(classes->get_running_loop) : nullptr);
+  if (!running) return false;
+  return running.get() == self.loop ? complete_future(self) : resume_from_other_thread(self);
+}
+
+void LoopOperation::wake(Operation& self) noexcept {
+  // All who change a Python channel hold the GIL (see python.hpp).
+  assert(PyGILState_Check() != 0);
+  Py_INCREF(cast(static_cast<LoopOperation&>(self).owner_));
+  RunQueue::of_this_thread().push(self);
+}
+
+void LoopOperation::run(Operation& self) noexcept {
+  OperationObject* const owner = static_cast<LoopOperation&>(self).owner_;
+  const Ref keep = Ref::steal(cast(owner));  // taken in wake()
+  const SavedError saved;
+  if (owner->phase != Phase::waiting) {
+    owner->waiting.reset();  // it was cancelled after we had been queued
+  } else if (!resume(*owner)) {
+    PyErr_Clear();
+    orphan(*owner);
+  }
+}
+
+// --- phases ---
+
+void destroy_op(OperationObject& self) noexcept {
+  if (self.op == nullptr) return;
+  PendingOp* const op = std::exchange(self.op, nullptr);
+  if (!is_foreign(self)) op->~PendingOp();  // else leaked, with what it refers to: see is_foreign()
+}
+
+void drop_wait(OperationObject& self) noexcept {
+  if (PyObject* const timer = std::exchange(self.timer, nullptr)) {
+    const SavedError saved;
+    const Ref owned = Ref::steal(timer);
+    if (!Ref::steal(PyObject_CallMethodNoArgs(timer, Names::get().cancel))) PyErr_WriteUnraisable(timer);
+  }
+  // In a RunQueue it is still referred to, as we are by it: run() will end it. (All under the GIL, so this can't change.)
+  if (self.waiting && !self.waiting->is_linked() && !is_foreign(self)) self.waiting.reset();
+  Py_CLEAR(self.future);
+  Py_CLEAR(self.loop);
+}
+
+// To phase done, without an outcome: what was waiting is cancelled.
+void abandon(OperationObject& self) noexcept {
+  const Phase before = std::exchange(self.phase, Phase::done);
+  if (before == Phase::waiting && !is_foreign(self)) {
+    // Claimed already? Then it was fired too, for both happen under the GIL, which we hold.
+    (void)self.waiting->cancel();
+    self.op->abandon();
+  }
+  drop_wait(self);
+  destroy_op(self);
+}
+
+// To phase done with the outcome of `status`.
+PySendResult complete(OperationObject& self, Status status, PyObject** result) {
+  self.phase = Phase::done;
+  drop_wait(self);
+  *result = self.op->outcome(status);
+  destroy_op(self);
+  return *result != nullptr ? PYGEN_RETURN : PYGEN_ERROR;
+}
+
+PySendResult yield_future(OperationObject& self, PyObject** result) {
+  if (PyObject_SetAttr(self.future, Names::get().future_blocking, Py_True) < 0) return PYGEN_ERROR;
+  *result = Py_NewRef(self.future);
+  return PYGEN_NEXT;
+}
+
+bool prepare_loop(OperationObject& self) {
+  const Classes* const classes = Classes::get();
+  if (classes == nullptr) return false;
+  self.loop = PyObject_CallNoArgs(classes->get_running_loop);
+  if (self.loop == nullptr) return false;
+  if (self.loop == Py_None) {
+    PyErr_Format(PyExc_RuntimeError,
+                 "%s() has to wait, but no asyncio event loop runs here: klaw channels wait on asyncio (also with uvloop, "
+                 "and anyio on asyncio), not on trio; in a thread without a loop use the blocking_ twin",
+                 self.op->name());
+    return false;
+  }
+  self.future = PyObject_CallMethodNoArgs(self.loop, Names::get().create_future);
+  return self.future != nullptr;
+}
+
+PyObject* operation_on_timeout(PyObject* object, PyObject* /*unused*/);
+PyMethodDef on_timeout_def = {"_on_timeout", operation_on_timeout, METH_NOARGS, nullptr};
+
+bool start_timer(OperationObject& self) {
+  const Ref callback = Ref::steal(PyCFunction_New(&on_timeout_def, cast(&self)));
+  const Ref delay = Ref::steal(PyFloat_FromDouble(*self.patience.timeout_s));
+  if (!callback || !delay) return false;
+  PyObject* const arguments[] = {self.loop, delay.get(), callback.get()};
+  self.timer = PyObject_VectorcallMethod(Names::get().call_later, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+  return self.timer != nullptr;
+}
+
+PySendResult suspend(OperationObject& self, PyObject** result) {
+  ready_budget = kReadyBudget;
+  if (!prepare_loop(self)) {
+    abandon(self);
+    return PYGEN_ERROR;
+  }
+  self.waiting.emplace(self);
+  const Status status = self.op->start(&*self.waiting);
+  if (status != Status::pending) return complete(self, status, result);
+  self.phase = Phase::waiting;
+  // Never fired before it is armed: whoever fires holds the GIL, as we do.
+  if (!self.waiting->arm()) return complete(self, self.op->finish(), result);
+  if ((self.patience.timeout_s && !start_timer(self)) || yield_future(self, result) == PYGEN_ERROR) {
+    const SavedError saved;
+    abandon(self);
+    return PYGEN_ERROR;
+  }
+  return PYGEN_NEXT;
+}
+
+// The time has run out, in the loop's thread: nobody else may have the operation from here on.
+PyObject* operation_on_timeout(PyObject* object, PyObject* /*unused*/) {
+  OperationObject& self = *cast(object);
+  if (self.phase == Phase::waiting && self.waiting->cancel() && !complete_future(self)) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PySendResult resume_waiting(OperationObject& self, PyObject** result) {
+  if (self.waiting->claimed_index() == Operation::kCancelled) {
+    self.op->abandon();
+    return complete(self, Status::pending, result);
+  }
+  if (self.waiting->is_fired()) return complete(self, self.op->finish(), result);
+  // Resumed by somebody else's hand: wait on, for a fresh future if the old one is spent.
+  Py_SETREF(self.future, PyObject_CallMethodNoArgs(self.loop, Names::get().create_future));
+  if (self.future == nullptr || yield_future(self, result) == PYGEN_ERROR) {
+    const SavedError saved;
+    abandon(self);
+    return PYGEN_ERROR;
+  }
+  return PYGEN_NEXT;
+}
+
+PySendResult attempt(OperationObject& self, PyObject** result) {
+  const Status status = self.op->start(nullptr);
+  if (status != Status::pending || !self.patience.waits) return complete(self, status, result);
+  return suspend(self, result);
+}
+
+PySendResult operation_send_impl(PyObject* object, PyObject* value, PyObject** result) {
+  OperationObject& self = *cast(object);
+  *result = nullptr;
+  switch (self.phase) {
+    case Phase::created:
+      if (value != Py_None) {
+        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+        return PYGEN_ERROR;
+      }
+      if (is_foreign(self)) break;
+      if (--ready_budget < 0) {
+        // Before anything is taken: cancelled here, nothing has happened.
+        ready_budget = kReadyBudget;
+        self.phase = Phase::yielded;
+        *result = Py_NewRef(Py_None);
+        return PYGEN_NEXT;
+      }
+      return attempt(self, result);
+    case Phase::yielded:
+      return attempt(self, result);
+    case Phase::waiting:
+      return resume_waiting(self, result);
+    case Phase::orphaned:
+      abandon(self);
+      PyErr_SetString(PyExc_RuntimeError, "the event loop that this operation waited in was closed");
+      return PYGEN_ERROR;
+    case Phase::done:
+      PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+      return PYGEN_ERROR;
+  }
+  PyErr_SetString(PyExc_RuntimeError, "this operation was made before a fork, in the parent process");
+  return PYGEN_ERROR;
+}
+
+// --- the type ---
+
+void raise_stop_iteration(PyObject* value) {
+  // As the return value of a generator: also a tuple or an exception is one value.
+  const Ref stop = Ref::steal(PyObject_CallOneArg(PyExc_StopIteration, value));
+  if (stop) PyErr_SetObject(PyExc_StopIteration, stop.get());
+}
+
+PyObject* operation_send(PyObject* object, PyObject* value) {
+  PyObject* result = nullptr;
+  if (operation_send_impl(object, value, &result) != PYGEN_RETURN) return result;
+  raise_stop_iteration(Ref::steal(result).get());
+  return nullptr;
+}
+
+PyObject* operation_iternext(PyObject* object) { return operation_send(object, Py_None); }
+
+PyObject* operation_throw(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
+  if (nargs < 1 || nargs > 3) {
+    PyErr_SetString(PyExc_TypeError, "throw() takes 1 to 3 arguments: an exception, or its type, value and traceback");
+    return nullptr;
+  }
+  Ref type = Ref::borrow(args[0]);
+  Ref value = Ref::borrow(nargs > 1 && args[1] != Py_None ? args[1] : nullptr);
+  Ref traceback = Ref::borrow(nargs > 2 && args[2] != Py_None ? args[2] : nullptr);
+  if (PyExceptionInstance_Check(type.get())) {
+    value = std::move(type);
+    type = Ref::borrow(PyExceptionInstance_Class(value.get()));
+    if (!traceback) traceback = Ref::steal(PyException_GetTraceback(value.get()));
+  } else if (!PyExceptionClass_Check(type.get())) {
+    PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException, not %.200s",
+                 Py_TYPE(type.get())->tp_name);
+    return nullptr;
+  }
+  if (traceback && PyTraceBack_Check(traceback.get()) == 0) {
+    PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback object");
+    return nullptr;
+  }
+  if (cast(object)->phase == Phase::done) {
+    PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    return nullptr;
+  }
+  abandon(*cast(object));
+  PyErr_Restore(type.release(), value.release(), traceback.release());
+  return nullptr;
+}
+
+PyObject* operation_close(PyObject* object, PyObject* /*unused*/) {
+  abandon(*cast(object));
+  Py_RETURN_NONE;
+}
+
+PyObject* operation_repr(PyObject* object) {
+  const OperationObject& self = *cast(object);
+  static constexpr const char* kPhases[] = {"not awaited yet", "yielded", "waiting", "orphaned", "done"};
+  return PyUnicode_FromFormat("<Operation %s, %s>", self.op != nullptr ? self.op->name() : "(over)",
+                              kPhases[static_cast<std::size_t>(self.phase)]);
+}
+
+PyObject* operation_get_name(PyObject* object, void* /*closure*/) {
+  const PendingOp* const op = cast(object)->op;
+  return PyUnicode_FromString(op != nullptr ? op->name() : "Operation");
+}
+
+int operation_traverse(PyObject* object, visitproc visit, void* arg) {
+  const OperationObject& self = *cast(object);
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(self.loop);
+  Py_VISIT(self.future);
+  Py_VISIT(self.timer);
+  return self.op != nullptr ? self.op->traverse(visit, arg) : 0;
+}
+
+int operation_clear(PyObject* object) {
+  abandon(*cast(object));
+  return 0;
+}
+
+// Before it is collected: warns if it was never awaited.
+void operation_finalize(PyObject* object) {
+  OperationObject& self = *cast(object);
+  if (self.phase != Phase::created || !self.op->must_be_awaited()) return;
+  const SavedError saved;
+  if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited", self.op->name()) < 0) {
+    PyErr_WriteUnraisable(object);
+  }
+}
+
+void operation_dealloc(PyObject* object) {
+  OperationObject& self = *cast(object);
+  if (self.phase == Phase::created && PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
+  PyObject_GC_UnTrack(object);
+  abandon(self);
+  --live_count;
+  if (is_foreign(self)) return;  // leaked: its LoopOperation may be linked in a channel of the parent's
+  // One that the collector has finalised is not used again: it is marked so, and would not be finalised again.
+  if (free_list_size < kFreeListMax && PyObject_GC_IsFinalized(object) == 0) {
+    free_list[free_list_size++] = &self;
+    return;
+  }
+  self.waiting.~optional();
+  PyTypeObject* const type = Py_TYPE(object);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+PyMethodDef operation_methods[] = {
+    {"send", operation_send, METH_O, "Resumes the operation; StopIteration carries its result."},
+    {"throw", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(operation_throw)), METH_FASTCALL,
+     "Cancels the operation and raises the exception given. Nothing is lost: a message that was granted to it goes to "
+     "the next in line."},
+    {"close", operation_close, METH_NOARGS, "Cancels the operation without an exception. Idempotent."},
+    {},
+};
+
+PyGetSetDef operation_getset[] = {
+    {"__name__", operation_get_name, nullptr, nullptr, nullptr},
+    {"__qualname__", operation_get_name, nullptr, nullptr, nullptr},
+    {},
+};
+
+PyType_Slot operation_slots[] = {
+    {Py_tp_doc, const_cast<char*>("A channel operation that is to be awaited: a coroutine written in C++.")},
+    {Py_am_await, reinterpret_cast<void*>(PyObject_SelfIter)},
+    {Py_am_send, reinterpret_cast<void*>(operation_send_impl)},
+    {Py_tp_iternext, reinterpret_cast<void*>(operation_iternext)},
+    {Py_tp_methods, operation_methods},
+    {Py_tp_getset, operation_getset},
+    {Py_tp_repr, reinterpret_cast<void*>(operation_repr)},
+    {Py_tp_traverse, reinterpret_cast<void*>(operation_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(operation_clear)},
+    {Py_tp_finalize, reinterpret_cast<void*>(operation_finalize)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(operation_dealloc)},
+    {},
+};
+
+PyType_Spec operation_spec = {
+    .name = "klaw_core._core.Operation",
+    .basicsize = sizeof(OperationObject),
+    .itemsize = 0,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = operation_slots,
+};
+
+PyType_Slot inbox_slots[] = {
+    {Py_tp_call, reinterpret_cast<void*>(inbox_call)},
+    {Py_tp_traverse, reinterpret_cast<void*>(inbox_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(inbox_clear)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(inbox_dealloc)},
+    {},
+};
+
+PyType_Spec inbox_spec = {
+    .name = "klaw_core._core.LoopInbox",
+    .basicsize = sizeof(LoopInboxObject),
+    .itemsize = 0,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = inbox_slots,
+};
+
+class CompletedOp final : public PendingOp {
+ public:
+  CompletedOp(const char* name, Ref value) noexcept : name_(name), value_(std::move(value)) {}
+  Status start(Operation* /*operation*/) override { return Status::done; }
+  Status finish() override { return Status::done; }
+  void abandon() noexcept override {}
+  PyObject* outcome(Status /*status*/) override { return value_.release(); }
+  const char* name() const noexcept override { return name_; }
+  int traverse(visitproc visit, void* arg) const override {
+    Py_VISIT(value_.get());
+    return 0;
+  }
+  bool must_be_awaited() const noexcept override { return false; }
+
+ private:
+  const char* name_;
+  Ref value_;
+};
+
+// --- blocking ---
+
+bool is_finalizing() noexcept { return _Py_IsFinalizing() != 0; }
+
+// Sleeps without the GIL. A daemon thread that wakes up while the interpreter goes down must not ask for the GIL again:
+// it would be unwound through our frames. It sleeps on, until the process ends.
+Event::Wait wait_without_gil(ThreadOperation& thread, const Deadline& deadline) {
+  PyThreadState* const state = PyEval_SaveThread();
+  const Event::Wait ended = thread.wait(deadline);
+  if (is_finalizing()) {
+    for (;;) pause();
+  }
+  PyEval_RestoreThread(state);
+  return ended;
+}
+
+// -1 with an exception set.
+int is_main_thread() {
+  const Classes* const classes = Classes::get();
+  const Ref main = Ref::steal(classes != nullptr ? PyObject_CallNoArgs(classes->main_thread) : nullptr);
+  const Ref ident = Ref::steal(main ? PyObject_GetAttrString(main.get(), "ident") : nullptr);
+  if (!ident) return -1;
+  return PyLong_AsUnsignedLong(ident.get()) == PyThread_get_thread_ident() ? 1 : 0;
+}
+
+// Until it was fired (true), or the deadline has passed (false). -1: a signal handler raised.
+int park(ThreadOperation& thread, const Deadline& deadline) {
+  const int on_main = is_main_thread();
+  if (on_main < 0) return -1;
+  for (;;) {
+    Deadline until = deadline;
+    const Clock::time_point look = Clock::now() + kSignalCheck;
+    if (on_main == 1 && (!until || look < *until)) until = look;
+    const Event::Wait ended = wait_without_gil(thread, until);
+    if (ended == Event::Wait::set) return 1;
+    if (on_main == 1 && PyErr_CheckSignals() < 0) return -1;
+    if (ended == Event::Wait::timed_out && deadline && Clock::now() >= *deadline) return 0;
+  }
+}
+
+}  // namespace
+
+namespace detail {
+
+NewOperation new_operation(const Patience& patience) noexcept {
+  OperationObject* self = nullptr;
+  if (free_list_size > 0) {
+    self = free_list[--free_list_size];
+    PyObject_INIT(cast(self), operation_type);
+    Py_DECREF(operation_type);  // the free list has kept the type's reference
+  } else {
+    self = PyObject_GC_New(OperationObject, operation_type);
+    if (self == nullptr) return {nullptr, nullptr};
+    ::new (&self->waiting) std::optional<LoopOperation>();
+  }
+  self->op = nullptr;
+  self->patience = patience;
+  self->phase = Phase::created;
+  self->fork_generation = fork_generation;
+  self->loop = self->future = self->timer = nullptr;
+  ++live_count;
+  return {cast(self), self->storage};
+}
+
+void publish_operation(PyObject* object, PendingOp* op) noexcept {
+  cast(object)->op = op;
+  PyObject_GC_Track(object);
+}
+
+}  // namespace detail
+
+PyObject* make_completed(const char* name, Ref value) {
+  return make_operation<CompletedOp>(Patience{}, name, std::move(value));
+}
+
+bool block_on(PendingOp& op, const Patience& patience, Status& status) {
+  status = op.start(nullptr);
+  if (status != Status::pending || !patience.waits) return true;
+  ThreadOperation thread;
+  status = op.start(&thread);
+  if (status != Status::pending) return true;
+  Deadline deadline;
+  if (patience.timeout_s) deadline = channels::detail::deadline_after(std::chrono::duration<double>(*patience.timeout_s));
+  const int fired = thread.arm() ? park(thread, deadline) : 1;
+  if (fired == 1) {
+    status = op.finish();
+    return true;
+  }
+  // Out of time, or interrupted. Who claimed it in the last moment has fired it too: both happen under the GIL.
+  if (!thread.cancel() && fired == 0) {
+    status = op.finish();
+    return true;
+  }
+  const SavedError saved;
+  op.abandon();
+  status = Status::pending;
+  return fired == 0;
+}
+
+bool add_operation_type(PyObject* module) noexcept {
+  operation_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &operation_spec, nullptr));
+  inbox_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &inbox_spec, nullptr));
+  const Ref weakref = Ref::steal(PyImport_ImportModule("weakref"));
+  inboxes = weakref ? PyObject_CallMethod(weakref.get(), "WeakKeyDictionary", nullptr) : nullptr;
+  return operation_type != nullptr && inbox_type != nullptr && inboxes != nullptr &&
+         PyModule_AddObjectRef(module, "Operation", reinterpret_cast<PyObject*>(operation_type)) == 0;
+}
+
+Py_ssize_t live_operations() noexcept { return live_count; }
+
+}  // namespace klaw::python

@@ -1,0 +1,113 @@
+// The awaitable: what `tx.send(x)`, `rx.recv()` and their kin return.
+//
+// One CPython type, `Operation`, a collections.abc.Coroutine written in C++ (am_await, am_send, send, throw, close), so
+// that asyncio and anyio take it wherever they take a coroutine. Nothing happens before it is awaited. A ready operation
+// finishes in its first am_send, without a future and without a trip through the event loop.
+//
+//   created ── send(None) ──> done                                            it was ready
+//      │  └──> yielded (once in kReadyBudget operations, for fairness) ──> as if created
+//      │  └──> waiting (a future was yielded) ── fired ──> send(None) ──> done
+//      └── throw(), close(), collection: from every phase ──> done; a waiting one is cancelled: it takes nothing, and what
+//          was granted to it already goes to the next in line
+//
+// What differs between send, recv, select, ... is a PendingOp, which lives inside the object.
+#pragma once
+
+#include <Python.h>
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include <klaw/channels/detail/operation.hpp>
+
+#include "python.hpp"
+
+namespace klaw::python {
+
+using channels::detail::Operation;
+using channels::detail::Status;
+
+class PendingOp {
+ public:
+  PendingOp() = default;
+  PendingOp(const PendingOp&) = delete;
+  PendingOp& operator=(const PendingOp&) = delete;
+  virtual ~PendingOp() = default;
+
+  // As the ops of detail/ops.hpp.
+  [[nodiscard]] virtual Status start(Operation* operation) = 0;
+  [[nodiscard]] virtual Status finish() = 0;
+  virtual void abandon() noexcept = 0;
+
+  // Turns the outcome into what `await` gives; null with an exception set. Status::pending: it was not to wait, or the
+  // time has run out.
+  [[nodiscard]] virtual PyObject* outcome(Status status) = 0;
+
+  // `LocalSender.send`, for messages and repr.
+  [[nodiscard]] virtual const char* name() const noexcept = 0;
+  virtual int traverse(visitproc visit, void* arg) const = 0;
+  // False for what has taken effect at the call and need not be awaited.
+  [[nodiscard]] virtual bool must_be_awaited() const noexcept { return true; }
+};
+
+// How long an operation may wait.
+struct Patience {
+  bool waits = true;                                // false: try once
+  std::optional<double> timeout_s = std::nullopt;  // no value: without limit
+
+  static Patience never() noexcept { return {.waits = false}; }
+  static Patience limited(std::optional<double> timeout_s) noexcept {
+    return {.waits = !(timeout_s && *timeout_s <= 0), .timeout_s = timeout_s};
+  }
+};
+
+namespace detail {
+
+// Room for any PendingOp within the object, so that an operation is one allocation, and none when one can be reused.
+inline constexpr std::size_t kOpSize = 208;
+struct NewOperation {
+  PyObject* object;  // null with an exception set
+  void* storage;     // kOpSize bytes for the PendingOp
+};
+[[nodiscard]] NewOperation new_operation(const Patience& patience) noexcept;
+// The op in `storage` is complete: hands the object over to the garbage collector.
+void publish_operation(PyObject* object, PendingOp* op) noexcept;
+
+}  // namespace detail
+
+// A new awaitable that will do `Op(arguments...)`. Null with an exception set.
+template <std::derived_from<PendingOp> Op, class... Arguments>
+[[nodiscard]] PyObject* make_operation(const Patience& patience, Arguments&&... arguments) {
+  static_assert(sizeof(Op) <= detail::kOpSize && alignof(Op) <= alignof(std::max_align_t));
+  const auto [object, storage] = detail::new_operation(patience);
+  if (object != nullptr) {
+    detail::publish_operation(object, ::new (storage) Op(std::forward<Arguments>(arguments)...));
+  }
+  return object;
+}
+
+// An awaitable that gives `value` at once, and may be left unawaited. Null with an exception set.
+[[nodiscard]] PyObject* make_completed(const char* name, Ref value);
+
+// Drives `op` in this thread with the GIL released while it sleeps. False with an exception set (KeyboardInterrupt and
+// the like; `op` was abandoned then). Else `status` is how it ended; Status::pending: the time ran out.
+[[nodiscard]] bool block_on(PendingOp& op, const Patience& patience, Status& status);
+
+// The outcome of a blocking call. Null with an exception set.
+template <class Op>
+[[nodiscard]] PyObject* run_blocking(Op& op, const Patience& patience) {
+  Status status{};
+  return block_on(op, patience, status) ? op.outcome(status) : nullptr;
+}
+
+// Makes the types; adds nothing to the module's public names but `Operation`. False with an exception set.
+[[nodiscard]] bool add_operation_type(PyObject* module) noexcept;
+
+// How many operations exist; for leak tests.
+[[nodiscard]] Py_ssize_t live_operations() noexcept;
+
+}  // namespace klaw::python

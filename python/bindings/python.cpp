@@ -1,0 +1,221 @@
+#include "python.hpp"
+
+#include <cmath>
+
+namespace klaw::python {
+
+std::uint64_t fork_generation = 0;
+
+namespace {
+
+PyObject* import_attribute(const char* module, const char* attribute) noexcept {
+  const Ref imported = Ref::steal(PyImport_ImportModule(module));
+  return imported ? PyObject_GetAttrString(imported.get(), attribute) : nullptr;
+}
+
+bool load(Classes& c) noexcept {
+  constexpr const char* kResult = "klaw_core.result";
+  constexpr const char* kErrors = "klaw_core.runtime.errors";
+  struct Entry {
+    PyObject** slot;
+    const char* module;
+    const char* name;
+  };
+  const Entry entries[] = {
+      {&c.Ok, kResult, "Ok"},
+      {&c.Err, kResult, "Err"},
+      {&c.ChannelClosed, kErrors, "ChannelClosed"},
+      {&c.ChannelFull, kErrors, "ChannelFull"},
+      {&c.ChannelClosedError, kErrors, "ChannelClosedError"},
+      {&c.ChannelFullError, kErrors, "ChannelFullError"},
+      {&c.ChannelEmptyError, kErrors, "ChannelEmptyError"},
+      {&c.SendTimeoutError, kErrors, "SendTimeoutError"},
+      {&c.RecvTimeoutError, kErrors, "RecvTimeoutError"},
+      {&c.NoReceiversError, kErrors, "NoReceiversError"},
+      {&c.ChannelStats, "klaw_core.runtime.channels.stats", "ChannelStats"},
+      {&c.get_running_loop, "asyncio.events", "_get_running_loop"},
+      {&c.main_thread, "threading", "main_thread"},
+  };
+  for (const Entry& entry : entries) {
+    *entry.slot = import_attribute(entry.module, entry.name);
+    if (*entry.slot == nullptr) return false;
+  }
+  const Ref empty_class = Ref::steal(import_attribute(kErrors, "ChannelEmpty"));
+  const Ref empty = Ref::steal(empty_class ? PyObject_CallNoArgs(empty_class.get()) : nullptr);
+  c.err_empty = empty ? PyObject_CallOneArg(c.Err, empty.get()) : nullptr;
+  c.ok_none = PyObject_CallOneArg(c.Ok, Py_None);
+  return c.err_empty != nullptr && c.ok_none != nullptr;
+}
+
+// ChannelClosed(reason, kind=kind), or the exception of the same form.
+PyObject* make_closed(PyObject* cls, const ChannelClosed& error) noexcept {
+  const Ref reason = error.reason ? Ref::steal(PyUnicode_DecodeUTF8(error.reason->data(),
+                                                                    static_cast<Py_ssize_t>(error.reason->size()),
+                                                                    "surrogateescape"))
+                                  : Ref::borrow(Py_None);
+  const std::string_view kind_name = to_string(error.kind);
+  const Ref kind = Ref::steal(PyUnicode_FromStringAndSize(kind_name.data(), static_cast<Py_ssize_t>(kind_name.size())));
+  const Ref kwnames = Ref::steal(PyTuple_Pack(1, Names::get().kind));
+  if (!reason || !kind || !kwnames) return nullptr;
+  PyObject* const arguments[] = {reason.get(), kind.get()};
+  return PyObject_Vectorcall(cls, arguments, 1, kwnames.get());
+}
+
+void raise_instance(PyObject* exception) noexcept {
+  if (exception == nullptr) return;
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception)), exception);
+}
+
+PyObject* wrap_err(PyObject* error) noexcept {
+  const Ref owned = Ref::steal(error);
+  const Classes* const c = Classes::get();
+  return owned && c != nullptr ? PyObject_CallOneArg(c->Err, owned.get()) : nullptr;
+}
+
+}  // namespace
+
+const Classes* Classes::get() noexcept {
+  static Classes classes{};
+  static bool loaded = false;  // under the GIL
+  if (!loaded) loaded = load(classes);
+  return loaded ? &classes : nullptr;
+}
+
+const Names& Names::get() noexcept {
+  static const Names names{
+      .create_future = PyUnicode_InternFromString("create_future"),
+      .set_result = PyUnicode_InternFromString("set_result"),
+      .done = PyUnicode_InternFromString("done"),
+      .cancel = PyUnicode_InternFromString("cancel"),
+      .call_later = PyUnicode_InternFromString("call_later"),
+      .call_soon_threadsafe = PyUnicode_InternFromString("call_soon_threadsafe"),
+      .is_closed = PyUnicode_InternFromString("is_closed"),
+      .future_blocking = PyUnicode_InternFromString("_asyncio_future_blocking"),
+      .kind = PyUnicode_InternFromString("kind"),
+      .index = PyUnicode_InternFromString("index"),
+  };
+  return names;
+}
+
+void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index) noexcept {
+  const Classes* const c = Classes::get();
+  const Ref exception = Ref::steal(c != nullptr ? make_closed(c->ChannelClosedError, error) : nullptr);
+  if (!exception) return;
+  if (index) {
+    const Ref number = Ref::steal(PyLong_FromSize_t(*index));
+    if (!number || PyObject_SetAttr(exception.get(), Names::get().index, number.get()) < 0) return;
+  }
+  raise_instance(exception.get());
+}
+
+void raise_full(std::size_t capacity) noexcept {
+  if (const Classes* const c = Classes::get()) {
+    raise_instance(Ref::steal(PyObject_CallFunction(c->ChannelFullError, "n", static_cast<Py_ssize_t>(capacity))).get());
+  }
+}
+
+void raise_empty() noexcept {
+  if (const Classes* const c = Classes::get()) {
+    raise_instance(Ref::steal(PyObject_CallNoArgs(c->ChannelEmptyError)).get());
+  }
+}
+
+void raise_send_timeout(std::size_t capacity, double timeout_s) noexcept {
+  if (const Classes* const c = Classes::get()) {
+    raise_instance(Ref::steal(PyObject_CallFunction(c->SendTimeoutError, "nd", static_cast<Py_ssize_t>(capacity),
+                                                    timeout_s))
+                       .get());
+  }
+}
+
+void raise_recv_timeout(double timeout_s) noexcept {
+  if (const Classes* const c = Classes::get()) {
+    raise_instance(Ref::steal(PyObject_CallFunction(c->RecvTimeoutError, "d", timeout_s)).get());
+  }
+}
+
+PyObject* make_ok(PyObject* value) noexcept {
+  const Classes* const c = Classes::get();
+  return c != nullptr ? PyObject_CallOneArg(c->Ok, value) : nullptr;
+}
+
+PyObject* make_err_closed(const ChannelClosed& error) noexcept {
+  const Classes* const c = Classes::get();
+  return c != nullptr ? wrap_err(make_closed(c->ChannelClosed, error)) : nullptr;
+}
+
+PyObject* make_err_full(std::size_t capacity) noexcept {
+  const Classes* const c = Classes::get();
+  if (c == nullptr) return nullptr;
+  return wrap_err(PyObject_CallFunction(c->ChannelFull, "n", static_cast<Py_ssize_t>(capacity)));
+}
+
+bool parse_timeout(PyObject* object, std::optional<double>& timeout_s) noexcept {
+  timeout_s.reset();
+  if (object == nullptr || object == Py_None) return true;
+  if (PyBool_Check(object) || !(PyFloat_Check(object) || PyLong_Check(object))) {
+    PyErr_Format(PyExc_TypeError, "timeout must be a number of seconds (int or float) or None, not %.200s",
+                 Py_TYPE(object)->tp_name);
+    return false;
+  }
+  const double seconds = PyFloat_AsDouble(object);
+  if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) return false;
+    // An int beyond a double's range: without end, or in the past.
+    PyErr_Clear();
+    const Ref zero = Ref::steal(PyLong_FromLong(0));
+    const int is_positive = zero ? PyObject_RichCompareBool(object, zero.get(), Py_GT) : -1;
+    if (is_positive != 0) return is_positive > 0;
+    PyErr_SetString(PyExc_ValueError, "timeout must not be negative");
+    return false;
+  }
+  if (std::isnan(seconds) || seconds < 0) {
+    PyErr_Format(PyExc_ValueError, "timeout must not be negative or NaN, got %R", object);
+    return false;
+  }
+  if (!std::isinf(seconds)) timeout_s = seconds;
+  return true;
+}
+
+bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required, Py_ssize_t count,
+                     PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, PyObject** values) noexcept {
+  if (nargs > count) {
+    PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments (%zd given)", function, count, nargs);
+    return false;
+  }
+  for (Py_ssize_t i = 0; i < count; ++i) values[i] = i < nargs ? args[i] : nullptr;
+  const Py_ssize_t keywords = kwnames != nullptr ? PyTuple_GET_SIZE(kwnames) : 0;
+  for (Py_ssize_t k = 0; k < keywords; ++k) {
+    PyObject* const name = PyTuple_GET_ITEM(kwnames, k);
+    Py_ssize_t i = 0;
+    while (i < count && PyUnicode_CompareWithASCIIString(name, names[i]) != 0) ++i;
+    if (i == count) {
+      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+      return false;
+    }
+    if (values[i] != nullptr) {
+      PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", function, name);
+      return false;
+    }
+    values[i] = args[nargs + k];
+  }
+  for (Py_ssize_t i = 0; i < required; ++i) {
+    if (values[i] == nullptr) {
+      PyErr_Format(PyExc_TypeError, "%s() missing required argument: '%s'", function, names[i]);
+      return false;
+    }
+  }
+  return true;
+}
+
+bool refuse_event_loop(const char* instead) noexcept {
+  const Classes* const c = Classes::get();
+  if (c == nullptr) return false;
+  const Ref loop = Ref::steal(PyObject_CallNoArgs(c->get_running_loop));
+  if (!loop) return false;
+  if (loop.get() == Py_None) return true;
+  PyErr_Format(PyExc_RuntimeError, "this thread runs an event loop (a notebook cell?); write: %s", instead);
+  return false;
+}
+
+}  // namespace klaw::python

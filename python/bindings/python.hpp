@@ -1,0 +1,132 @@
+// Owning references, and the Python classes that the extension raises and returns.
+//
+// Two rules hold in all of python/bindings:
+//   * The queue of a Python channel, and every waiter on it, changes only under the GIL (a parked thread takes the GIL again
+//     before it finishes its operation). So a garbage collection, which holds the GIL, sees it standing still.
+//   * Nothing here runs Python code, not even a decref, under a core lock: values leave the core by move.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <klaw/errors.hpp>
+
+namespace klaw::python {
+
+// A strong reference, or none. To be destroyed under the GIL.
+class Ref {
+ public:
+  Ref() noexcept = default;
+  static Ref steal(PyObject* object) noexcept { return Ref(object); }
+  static Ref borrow(PyObject* object) noexcept {
+    Py_XINCREF(object);
+    return Ref(object);
+  }
+  Ref(const Ref&) = delete;
+  Ref& operator=(const Ref&) = delete;
+  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Ref& operator=(Ref&& other) noexcept {
+    // The old object goes last: its destructor may look at us.
+    PyObject* const old = std::exchange(object_, std::exchange(other.object_, nullptr));
+    Py_XDECREF(old);
+    return *this;
+  }
+  ~Ref() { Py_XDECREF(object_); }
+
+  [[nodiscard]] PyObject* get() const noexcept { return object_; }
+  [[nodiscard]] PyObject* release() noexcept { return std::exchange(object_, nullptr); }
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+
+ private:
+  explicit Ref(PyObject* object) noexcept : object_(object) {}
+  PyObject* object_ = nullptr;
+};
+
+// Keeps the current exception across code that may raise and clear others (finalisers).
+class SavedError {
+ public:
+  SavedError() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
+  SavedError(const SavedError&) = delete;
+  SavedError& operator=(const SavedError&) = delete;
+  ~SavedError() { PyErr_Restore(type_, value_, traceback_); }
+
+ private:
+  PyObject* type_ = nullptr;
+  PyObject* value_ = nullptr;
+  PyObject* traceback_ = nullptr;
+};
+
+// The classes of the Python half that the extension makes instances of, and what it needs of asyncio. Looked up once.
+struct Classes {
+  PyObject* Ok;
+  PyObject* Err;
+  PyObject* ok_none;    // Ok(None)
+  PyObject* err_empty;  // Err(ChannelEmpty())
+  PyObject* ChannelClosed;
+  PyObject* ChannelFull;
+  PyObject* ChannelClosedError;
+  PyObject* ChannelFullError;
+  PyObject* ChannelEmptyError;
+  PyObject* SendTimeoutError;
+  PyObject* RecvTimeoutError;
+  PyObject* NoReceiversError;
+  PyObject* ChannelStats;
+  PyObject* get_running_loop;  // asyncio.events._get_running_loop: the loop that runs in this thread, or None
+  PyObject* main_thread;       // threading.main_thread
+
+  // Null with an exception set, if the Python half can't be imported.
+  static const Classes* get() noexcept;
+};
+
+// Interned attribute and method names.
+struct Names {
+  PyObject* create_future;
+  PyObject* set_result;
+  PyObject* done;
+  PyObject* cancel;
+  PyObject* call_later;
+  PyObject* call_soon_threadsafe;
+  PyObject* is_closed;
+  PyObject* future_blocking;  // _asyncio_future_blocking
+  PyObject* kind;
+  PyObject* index;
+
+  static const Names& get() noexcept;
+};
+
+// --- errors: set an exception, or make a Result; null is an error of making it ---
+
+// Raises ChannelClosedError; `index`: the branch of a select.
+void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index = std::nullopt) noexcept;
+void raise_full(std::size_t capacity) noexcept;
+void raise_empty() noexcept;
+void raise_send_timeout(std::size_t capacity, double timeout_s) noexcept;
+void raise_recv_timeout(double timeout_s) noexcept;
+
+[[nodiscard]] PyObject* make_ok(PyObject* value) noexcept;
+[[nodiscard]] PyObject* make_err_closed(const ChannelClosed& error) noexcept;
+[[nodiscard]] PyObject* make_err_full(std::size_t capacity) noexcept;
+
+// --- arguments ---
+
+// A timeout in seconds: None (or infinity) is no limit. False with an exception set: TypeError, or ValueError for a
+// negative one and NaN.
+[[nodiscard]] bool parse_timeout(PyObject* object, std::optional<double>& timeout_s) noexcept;
+
+// Parses a METH_FASTCALL | METH_KEYWORDS call of `function(required..., optional...)` into `values` (borrowed; null where
+// an optional one was not given). False with a TypeError set.
+[[nodiscard]] bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required, Py_ssize_t count,
+                                   PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
+                                   PyObject** values) noexcept;
+
+// False with RuntimeError set if this thread runs an event loop; `instead` is what to write there.
+[[nodiscard]] bool refuse_event_loop(const char* instead) noexcept;
+
+// Grows by one in each child of a fork, which must not touch what its parent's threads may have locked.
+extern std::uint64_t fork_generation;
+
+}  // namespace klaw::python

@@ -1,0 +1,111 @@
+"""Channels: a value goes in at a sender, comes out at a receiver.
+
+The same code runs on two backends: ``local`` (threads, coroutines and asyncio tasks of one process,
+the default) and ``ray`` (processes and nodes of a Ray cluster). Importing this package loads no Ray.
+
+Example::
+
+    from klaw_core.runtime.channels import channel
+
+    tx, rx = await channel[int](8)
+    await tx.send(1)
+    assert await rx.recv() == 1
+
+What a handle can do is told in :mod:`klaw_core.runtime.channels.protocols`, how channels are made
+and found in ``factory``, what the local ones promise in ``local``, the errors in ``errors``.
+"""
+
+from __future__ import annotations
+
+from klaw_core.result import Err, Ok, Result
+from klaw_core.runtime.channels.errors import (
+    AlreadySent,
+    AlreadySentError,
+    ChannelBackendError,
+    ChannelBackendErrorException,
+    ChannelClosed,
+    ChannelClosedError,
+    ChannelEmpty,
+    ChannelEmptyError,
+    ChannelError,
+    ChannelFull,
+    ChannelFullError,
+    Lagged,
+    LaggedError,
+    NoReceivers,
+    NoReceiversError,
+    RecvTimeoutError,
+    SendTimeoutError,
+)
+from klaw_core.runtime.channels.factory import (
+    blocking_channel,
+    blocking_channel_stats,
+    blocking_get_channel,
+    blocking_get_receiver,
+    blocking_get_sender,
+    channel,
+    channel_stats,
+    delete_channel,
+    get_channel,
+    get_receiver,
+    get_sender,
+    list_channels,
+)
+from klaw_core.runtime.channels.local import LocalReceiver, LocalSender
+from klaw_core.runtime.channels.protocols import (
+    ChannelReceiver,
+    ChannelSender,
+    Receiver,
+    ReferenceReceiver,
+    ReferenceSender,
+    Sender,
+)
+from klaw_core.runtime.channels.select import blocking_select, select
+from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
+
+__all__ = [
+    "AlreadySent",
+    "AlreadySentError",
+    "ChannelBackendError",
+    "ChannelBackendErrorException",
+    "ChannelCheckpoint",
+    "ChannelClosed",
+    "ChannelClosedError",
+    "ChannelEmpty",
+    "ChannelEmptyError",
+    "ChannelError",
+    "ChannelFull",
+    "ChannelFullError",
+    "ChannelReceiver",
+    "ChannelSender",
+    "ChannelStats",
+    "Err",
+    "Lagged",
+    "LaggedError",
+    "LocalReceiver",
+    "LocalSender",
+    "NoReceivers",
+    "NoReceiversError",
+    "Ok",
+    "Receiver",
+    "RecvTimeoutError",
+    "ReferenceReceiver",
+    "ReferenceSender",
+    "Result",
+    "SendTimeoutError",
+    "Sender",
+    "blocking_channel",
+    "blocking_channel_stats",
+    "blocking_get_channel",
+    "blocking_get_receiver",
+    "blocking_get_sender",
+    "blocking_select",
+    "channel",
+    "channel_stats",
+    "delete_channel",
+    "get_channel",
+    "get_receiver",
+    "get_sender",
+    "list_channels",
+    "select",
+]

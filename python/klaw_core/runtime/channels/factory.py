@@ -1,0 +1,482 @@
+"""The factory: make a channel, or find one by name, on the backend asked for.
+
+- **Backends**: ``'local'`` (the default, one process) and ``'ray'`` (a cluster). Ray is optional
+  and touched only when asked for; importing this module never loads it.
+- **Errors**: all arguments are checked at the call, not when the result is awaited, and alike on
+  every backend, so that a program that runs on one does not fail on the other for a bad argument.
+- **Twins**: what is awaited has a ``blocking_`` twin for threads and plain Ray tasks. On ``local``
+  the twins never wait, and may be called anywhere.
+- **Typing**: ``channel`` and ``blocking_channel`` can be subscripted with the type of the messages,
+  any type at all (``channel[int | None](8)``); without, it is ``Any``. It means nothing at run time.
+
+Example::
+
+    tx, rx = await channel[str](100)
+    tx, rx = blocking_channel[str](100)
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import sys
+import warnings
+from collections.abc import Coroutine, Generator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeAlias, cast
+
+from klaw_core import _core
+from klaw_core.runtime.channels.protocols import ChannelReceiver, ChannelSender
+from klaw_core.runtime.channels.stats import ChannelStats
+
+if TYPE_CHECKING:
+    # With a default, so that a bare channel(8) is of Any. Every type checker carries these stubs;
+    # nothing of typing_extensions is needed at run time.
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+R_co = TypeVar("R_co", covariant=True)
+
+__all__ = [
+    "Backend",
+    "blocking_channel",
+    "blocking_channel_stats",
+    "blocking_get_channel",
+    "blocking_get_receiver",
+    "blocking_get_sender",
+    "channel",
+    "channel_stats",
+    "delete_channel",
+    "get_channel",
+    "get_receiver",
+    "get_sender",
+    "list_channels",
+]
+
+Backend: TypeAlias = Literal["local", "ray"]
+"""The backends there are."""
+
+AnyChannel: TypeAlias = tuple[ChannelSender[Any], ChannelReceiver[Any]]
+
+
+class _DefaultCapacity(int):
+    """A capacity that nobody asked for.
+
+    An int like any other, but told apart from the same number given by the user: reference channels
+    have another default.
+    """
+
+
+_CAPACITY_DEFAULT: Final = _DefaultCapacity(10_000)
+_CAPACITY_DEFAULT_REFERENCE: Final = 16
+_CAPACITY_MAX: Final = sys.maxsize
+_ORPHAN_GRACE_DEFAULT_S: Final = 10.0
+_NAMESPACE_DEFAULT: Final = "klaw"
+
+
+# ------------------------------------------------------------------------------------------- making
+
+
+# channel and blocking_channel are classes only in form: calling one gives what its __new__ makes, a
+# coroutine and a tuple, never an instance. That form is what lets every type checker take any type
+# expression in channel[...], unions included, which a __getitem__(type[T]) cannot express.
+if TYPE_CHECKING:
+
+    class _Making(Coroutine[object, object, R_co]):
+        def send(self, value: Any, /) -> Any: ...
+        def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
+        def close(self) -> None: ...
+        def __await__(self) -> Generator[Any, Any, R_co]: ...
+
+else:
+
+    class _Making:
+        __slots__ = ()
+
+        # Not typing.Generic, whose alias would make the call one frame deeper: warnings would point
+        # at typing.py.
+        def __class_getitem__(cls, item: object) -> type:
+            return cls
+
+
+class channel(_Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N801
+    """Make an MPMC channel: ``tx, rx = await channel[int](8)``.
+
+    A plain call that gives a coroutine; the channel is made when that is awaited.
+
+    Args:
+        capacity: messages it holds at most; 0 is a rendezvous. 16 by default with ``reference``.
+        distributed: True means ``backend='ray'``, False ``'local'``. ``backend`` wins over it.
+        backend: ``'local'`` (the default) or ``'ray'``.
+        unbounded: no limit; ``capacity`` is ignored.
+        name, namespace: on Ray, the name under which others find it. Nothing to ``local``.
+        confirm: on Ray, each send waits until its message is stored.
+        prefetch: on Ray, how many messages a receiver may hold before they are asked for (>= 1).
+        reference: on Ray, payloads travel through the object store; on ``local`` plain values.
+        persistent: on Ray, it stays open when all handles are gone.
+        orphan_grace: on Ray, seconds for which a side stays open when its last process died.
+        checkpoint_dir: on Ray, where what it holds is kept against the death of its actor.
+        actor_options: on Ray, options of its actor.
+
+    Cancel safety: a cancelled ``channel`` has made nothing that is left behind.
+
+    Raises, all at the call:
+        TypeError: an argument of the wrong type, such as a capacity that is no integer.
+        ValueError: a negative capacity, an unknown backend, another number out of range.
+        RuntimeError: Ray is asked for and not installed.
+        NotImplementedError: Ray is asked for; this version does not have it yet.
+
+    Warns:
+        UserWarning: a ``name`` with neither ``backend`` nor ``distributed``: it would be ignored.
+    """
+
+    def __new__(  # noqa: D102  the class says it
+        cls,
+        capacity: int = _CAPACITY_DEFAULT,
+        *,
+        distributed: bool | None = None,
+        backend: Backend | None = None,
+        unbounded: bool = False,
+        name: str | None = None,
+        namespace: str = _NAMESPACE_DEFAULT,
+        confirm: bool = False,
+        prefetch: int | None = None,
+        reference: bool = False,
+        persistent: bool = False,
+        orphan_grace: float = _ORPHAN_GRACE_DEFAULT_S,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        actor_options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        settings = _Settings(
+            capacity=capacity,
+            backend=_chosen_backend(backend, distributed, name),
+            unbounded=unbounded,
+            name=name,
+            namespace=namespace,
+            confirm=confirm,
+            prefetch=prefetch,
+            reference=reference,
+            persistent=persistent,
+            orphan_grace=orphan_grace,
+            checkpoint_dir=checkpoint_dir,
+            actor_options=actor_options,
+        )
+        if settings.backend == "ray":
+            _no_ray_yet("Ray backend requested but 'ray' is not installed.")
+        return cast("Self", _make_local(settings.local_capacity()))
+
+
+class blocking_channel(tuple[ChannelSender[T], ChannelReceiver[T]]):  # noqa: N801, SLOT001
+    """Make an MPMC channel: ``tx, rx = blocking_channel[int](8)``. The twin of ``channel``.
+
+    For threads and plain Ray tasks. On ``local`` it never waits, and may be called anywhere. The
+    arguments, errors and warnings are those of ``channel``.
+    """
+
+    def __new__(  # noqa: D102  the class says it
+        cls,
+        capacity: int = _CAPACITY_DEFAULT,
+        *,
+        distributed: bool | None = None,
+        backend: Backend | None = None,
+        unbounded: bool = False,
+        name: str | None = None,
+        namespace: str = _NAMESPACE_DEFAULT,
+        confirm: bool = False,
+        prefetch: int | None = None,
+        reference: bool = False,
+        persistent: bool = False,
+        orphan_grace: float = _ORPHAN_GRACE_DEFAULT_S,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        actor_options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        settings = _Settings(
+            capacity=capacity,
+            backend=_chosen_backend(backend, distributed, name),
+            unbounded=unbounded,
+            name=name,
+            namespace=namespace,
+            confirm=confirm,
+            prefetch=prefetch,
+            reference=reference,
+            persistent=persistent,
+            orphan_grace=orphan_grace,
+            checkpoint_dir=checkpoint_dir,
+            actor_options=actor_options,
+        )
+        if settings.backend == "ray":
+            _no_ray_yet("Ray backend requested but 'ray' is not installed.")
+        return cast("Self", _core.local_channel(settings.local_capacity()))
+
+
+async def _make_local(capacity: int | None) -> AnyChannel:
+    return _core.local_channel(capacity)
+
+
+_make_local.__name__ = _make_local.__qualname__ = "channel"  # as in "'channel' was never awaited"
+
+
+# ------------------------------------------------------------------------------------------ finding
+
+
+def get_channel(
+    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+) -> Coroutine[object, object, AnyChannel | None]:
+    """Both sides of the channel of that name, or None when there is none.
+
+    Raises, all at the call:
+        TypeError: a name or namespace that is no string.
+        ValueError: an unknown backend.
+        RuntimeError: Ray is not installed.
+        NotImplementedError: the backend has no names (``local``), or is not there yet (``ray``).
+    """
+    _refuse_named("get_channel", backend, namespace, name)
+
+
+def blocking_get_channel(
+    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+) -> AnyChannel | None:
+    """``get_channel`` for threads and plain Ray tasks."""
+    _refuse_named("blocking_get_channel", backend, namespace, name)
+
+
+def get_sender(
+    name: str,
+    *,
+    wait: float = 0.0,
+    backend: Backend = "ray",
+    namespace: str = _NAMESPACE_DEFAULT,
+    confirm: bool = False,
+) -> Coroutine[object, object, ChannelSender[Any] | None]:
+    """A sender of the channel of that name; None when it does not appear within ``wait`` seconds.
+
+    Registers a sender only, so that receivers still see the end of the channel.
+
+    Args:
+        name, namespace: what the channel was made with.
+        wait: seconds to wait for the channel to appear.
+        backend: ``'ray'``, the one with names.
+        confirm: each send waits until its message is stored.
+
+    Raises, all at the call: as ``get_channel``, and for a bad ``wait``.
+    """
+    _check_seconds("wait", wait)
+    _check_bool("confirm", confirm)
+    _refuse_named("get_sender", backend, namespace, name)
+
+
+def blocking_get_sender(
+    name: str,
+    *,
+    wait: float = 0.0,
+    backend: Backend = "ray",
+    namespace: str = _NAMESPACE_DEFAULT,
+    confirm: bool = False,
+) -> ChannelSender[Any] | None:
+    """``get_sender`` for threads and plain Ray tasks."""
+    _check_seconds("wait", wait)
+    _check_bool("confirm", confirm)
+    _refuse_named("blocking_get_sender", backend, namespace, name)
+
+
+def get_receiver(
+    name: str,
+    *,
+    wait: float = 0.0,
+    backend: Backend = "ray",
+    namespace: str = _NAMESPACE_DEFAULT,
+    prefetch: int | None = None,
+) -> Coroutine[object, object, ChannelReceiver[Any] | None]:
+    """A receiver of the channel of that name; None when it does not appear within ``wait`` seconds.
+
+    Registers a receiver only, so that senders still see when nobody receives.
+
+    Args:
+        name, namespace: what the channel was made with.
+        wait: seconds to wait for the channel to appear.
+        backend: ``'ray'``, the one with names.
+        prefetch: how many messages the receiver may hold before they are asked for (>= 1).
+
+    Raises, all at the call: as ``get_channel``, and for a bad ``wait`` or ``prefetch``.
+    """
+    _check_seconds("wait", wait)
+    _check_prefetch(prefetch)
+    _refuse_named("get_receiver", backend, namespace, name)
+
+
+def blocking_get_receiver(
+    name: str,
+    *,
+    wait: float = 0.0,
+    backend: Backend = "ray",
+    namespace: str = _NAMESPACE_DEFAULT,
+    prefetch: int | None = None,
+) -> ChannelReceiver[Any] | None:
+    """``get_receiver`` for threads and plain Ray tasks."""
+    _check_seconds("wait", wait)
+    _check_prefetch(prefetch)
+    _refuse_named("blocking_get_receiver", backend, namespace, name)
+
+
+def channel_stats(
+    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+) -> Coroutine[object, object, ChannelStats | None]:
+    """The channel of that name at this moment, or None when there is none. Registers nobody.
+
+    Raises, all at the call: as ``get_channel``.
+    """
+    _refuse_named("channel_stats", backend, namespace, name)
+
+
+def blocking_channel_stats(
+    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+) -> ChannelStats | None:
+    """``channel_stats`` for threads and plain Ray tasks."""
+    _refuse_named("blocking_channel_stats", backend, namespace, name)
+
+
+def delete_channel(
+    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+) -> bool:
+    """Delete the channel of that name: whoever waits on it gets ``ChannelClosed``. A plain call.
+
+    True when there was one. Raises as ``get_channel``.
+    """
+    _refuse_named("delete_channel", backend, namespace, name)
+
+
+def list_channels(*, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT) -> list[str]:
+    """The names of all channels in the namespace. A plain call. Raises as ``get_channel``."""
+    _refuse_named("list_channels", backend, namespace)
+
+
+# ----------------------------------------------------------------------------- arguments, and Ray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What a channel is made with, checked: only a good one can be constructed."""
+
+    capacity: int
+    backend: Backend
+    unbounded: bool
+    name: str | None
+    namespace: str
+    confirm: bool
+    prefetch: int | None
+    reference: bool
+    persistent: bool
+    orphan_grace: float
+    checkpoint_dir: str | os.PathLike[str] | None
+    actor_options: Mapping[str, Any] | None
+
+    def __post_init__(self) -> None:
+        for switch in ("unbounded", "confirm", "reference", "persistent"):
+            _check_bool(switch, getattr(self, switch))
+        if not self.unbounded:
+            object.__setattr__(self, "capacity", self._checked_capacity())
+        if self.name is not None:
+            _check_string("name", self.name)
+        _check_string("namespace", self.namespace)
+        _check_prefetch(self.prefetch)
+        _check_seconds("orphan_grace", self.orphan_grace)
+        _check_optional("checkpoint_dir", "a path or None", self.checkpoint_dir, str, os.PathLike)
+        _check_optional("actor_options", "a mapping or None", self.actor_options, Mapping)
+
+    def _checked_capacity(self) -> int:
+        if self.reference and isinstance(self.capacity, _DefaultCapacity):
+            return _CAPACITY_DEFAULT_REFERENCE
+        capacity = _integer("capacity", self.capacity)
+        if not 0 <= capacity <= _CAPACITY_MAX:
+            raise ValueError(f"capacity must be between 0 and {_CAPACITY_MAX}, got {capacity}")
+        return capacity
+
+    def local_capacity(self) -> int | None:
+        """As the core wants it: None for unbounded."""
+        return None if self.unbounded else self.capacity
+
+
+def _chosen_backend(backend: object, distributed: object, name: object) -> Backend:
+    if distributed is not None:
+        _check_bool("distributed", distributed)
+    if backend is not None:
+        return _known_backend(backend)
+    if distributed is None and name is not None:
+        warnings.warn(
+            "name is ignored by the local backend; did you mean backend='ray'?",
+            UserWarning,
+            stacklevel=3,  # who called channel()
+        )
+    return "ray" if distributed else "local"
+
+
+def _known_backend(backend: object) -> Backend:
+    if backend not in ("local", "ray"):
+        raise ValueError(f"Unknown backend: {backend!r}")
+    return backend
+
+
+def _refuse_named(caller: str, backend: object, namespace: object, name: object = "") -> NoReturn:
+    _check_string("name", name)
+    _check_string("namespace", namespace)
+    if _known_backend(backend) == "local":
+        raise NotImplementedError(f"{caller}() only implemented for backend='ray'")
+    _no_ray_yet("Ray not installed.")
+
+
+def _no_ray_yet(missing: str) -> NoReturn:
+    # A spec without an origin is a namespace package: some folder named "ray" on sys.path, not Ray.
+    spec = find_spec("ray")
+    if spec is None or spec.origin is None:
+        raise RuntimeError(missing)
+    raise NotImplementedError(
+        "the Ray backend is not part of this version of klaw channels yet (use backend='local')"
+    )
+
+
+def _integer(what: str, value: object) -> int:
+    # True is an int to Python, but channel(True) is a mistake. numpy's integers are welcome.
+    if not isinstance(value, bool):
+        try:
+            return operator.index(cast("int", value))
+        except TypeError:
+            pass  # told below, in our words
+    raise _wrong_type(what, "an int", value)
+
+
+def _check_prefetch(prefetch: object) -> None:
+    if prefetch is not None and (count := _integer("prefetch", prefetch)) < 1:
+        raise ValueError(f"prefetch must be at least 1, got {count}")
+
+
+def _check_seconds(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong_type(what, "a number of seconds", value)
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{what} must not be negative or NaN, got {value}")
+
+
+def _check_bool(what: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise _wrong_type(what, "a bool", value)
+
+
+def _check_string(what: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise _wrong_type(what, "a str", value)
+
+
+def _check_optional(what: str, wanted: str, value: object, *types: type) -> None:
+    if value is not None and not isinstance(value, types):
+        raise _wrong_type(what, wanted, value)
+
+
+def _wrong_type(what: str, wanted: str, value: object) -> TypeError:
+    return TypeError(f"{what} must be {wanted}, not {type(value).__name__}")

@@ -1,0 +1,262 @@
+"""``select``: wait on several receivers, take from the first that is ready.
+
+- **Order**: among several that are ready one is chosen at random, so that none starves; with
+  ``biased=True`` the first in the order of the arguments.
+- **Nothing is lost**: exactly one message is taken, from the winner; the losers are not touched,
+  also when select is cancelled or out of time.
+- **Close**: a receiver that ended is a ready one: its ``ChannelClosedError`` is raised, with its
+  ``.index``. Drop that receiver and go on with the others.
+- **Cancel safety**: a cancelled select has taken nothing; the message goes to the next receiver.
+- **Threads**: the receivers may be of different flavours and backends, and are filled from anywhere.
+- **Typing**: up to six receivers are told apart, so that ``match`` narrows; more share one type.
+- **Cost**: one waiter per receiver, all linked and unlinked per call.
+
+Example::
+
+    match await select(numbers, names, timeout=1.0):
+        case (0, number):
+            print(number + 1)
+        case (1, name):
+            print(name.upper())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Literal, Protocol, TypeVar, overload
+
+from klaw_core import _core
+from klaw_core.runtime.channels.errors import NoReceiversError
+
+__all__ = ["Selectable", "blocking_select", "select"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Selectable(Protocol[T_co]):
+    """To type checkers, what ``select`` takes: a receiver of any of klaw's flavours. Covariant.
+
+    At run time only klaw's own receivers will do, others are a ``TypeError``: nobody else can
+    promise that the losers lose nothing.
+    """
+
+    def recv(self) -> Coroutine[object, object, T_co]:
+        """See ``Receiver.recv``."""
+        ...
+
+
+@overload
+def select(
+    r0: Selectable[A],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> Coroutine[object, object, tuple[Literal[0], A]]: ...
+@overload
+def select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> Coroutine[object, object, tuple[Literal[0], A] | tuple[Literal[1], B]]: ...
+@overload
+def select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> Coroutine[
+    object, object, tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C]
+]: ...
+@overload
+def select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> Coroutine[
+    object,
+    object,
+    tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D],
+]: ...
+@overload
+def select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    r4: Selectable[E],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> Coroutine[
+    object,
+    object,
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E],
+]: ...
+@overload
+def select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    r4: Selectable[E],
+    r5: Selectable[F],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> Coroutine[
+    object,
+    object,
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F],
+]: ...
+@overload
+def select(
+    *receivers: Selectable[T], timeout: float | None = None, biased: bool = False
+) -> Coroutine[object, object, tuple[int, T]]: ...
+def select(
+    *receivers: Selectable[Any], timeout: float | None = None, biased: bool = False
+) -> Coroutine[object, object, tuple[Any, Any]]:
+    """Wait until one of the receivers is ready; ``(index, value)`` of the one taken from.
+
+    Args:
+        receivers: at least one.
+        timeout: seconds; None for no limit, 0 means try.
+        biased: prefer the earlier of several ready ones, instead of choosing at random.
+
+    Cancel safety: a cancelled select has taken nothing, from any of them.
+
+    Raises:
+        ChannelClosedError: one of them ended; its ``.index`` says which.
+        TimeoutError: none was ready in time.
+        NoReceiversError: at the call, without receivers.
+        TypeError: at the call, for something else than a receiver, or a timeout that is no number.
+        ValueError: at the call, for a negative timeout or NaN.
+    """
+    if not receivers:
+        raise NoReceiversError
+    return _core.select(receivers, timeout, biased)
+
+
+@overload
+def blocking_select(
+    r0: Selectable[A],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> tuple[Literal[0], A]: ...
+@overload
+def blocking_select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> tuple[Literal[0], A] | tuple[Literal[1], B]: ...
+@overload
+def blocking_select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C]: ...
+@overload
+def blocking_select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D]: ...
+@overload
+def blocking_select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    r4: Selectable[E],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+): ...
+@overload
+def blocking_select(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    r4: Selectable[E],
+    r5: Selectable[F],
+    /,
+    *,
+    timeout: float | None = None,
+    biased: bool = False,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+): ...
+@overload
+def blocking_select(
+    *receivers: Selectable[T], timeout: float | None = None, biased: bool = False
+) -> tuple[int, T]: ...
+def blocking_select(
+    *receivers: Selectable[Any], timeout: float | None = None, biased: bool = False
+) -> tuple[Any, Any]:
+    """``select`` for threads without an event loop.
+
+    Releases the GIL, answers Ctrl-C, and refuses a thread that runs an event loop.
+
+    Raises:
+        RuntimeError: this thread runs an event loop; write ``await select(...)``.
+        and what ``select`` raises.
+    """
+    if not receivers:
+        raise NoReceiversError
+    return _core.blocking_select(receivers, timeout, biased)

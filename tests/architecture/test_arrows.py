@@ -1,0 +1,286 @@
+"""The arrows of docs/architecture.md: who may include or import whom.
+
+Each check is a function of a source tree that returns what is wrong with it. It runs on the real tree, where it must
+find nothing, and on a tree with one broken arrow, which it must find.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# The doors to threads: include/klaw/channels/detail/sync.hpp is the only header that opens them.
+THREAD_HEADERS = {
+    "atomic", "barrier", "condition_variable", "future", "latch", "mutex", "semaphore",
+    "shared_mutex", "stop_token", "thread", "pthread.h",
+}  # fmt: skip
+SYNC = "include/klaw/channels/detail/sync.hpp"
+UMBRELLA = "klaw/channels.hpp"
+
+# Folder: patterns of what its files may include; std is always allowed. The first folder that fits a file counts.
+TOP = r"klaw/(result|errors|version)\.hpp"
+CONCEPTS = r"klaw/channels/\w+\.hpp"
+VOCABULARY = r"klaw/channels/(protocols|stats)\.hpp"
+DETAIL = r"klaw/channels/detail/\w+\.hpp"
+MAY_INCLUDE = {
+    "include/klaw/channels.hpp": [TOP, CONCEPTS],
+    "include/klaw/channels/detail/sync.hpp": [DETAIL, r"(linux|sys)/\w+\.h", r"(time|unistd)\.h"],
+    "include/klaw/channels/detail/": [TOP, VOCABULARY, DETAIL],
+    "include/klaw/channels/": [TOP, CONCEPTS, DETAIL],
+    "include/klaw/": [TOP],
+    "python/bindings/": [
+        TOP,
+        UMBRELLA,
+        CONCEPTS,
+        DETAIL,
+        r"nanobind/.*",
+        r"Python\.h",
+        r"\w+\.hpp",
+    ],
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+STD_HEADER = re.compile(r"[a-z_0-9]+")
+
+
+def cpp_violations(root: Path) -> Iterator[str]:
+    sources = [
+        path
+        for folder in ("include", "src", "python/bindings")
+        for path in (root / folder).rglob("*.?pp")
+    ]
+    for path in sorted(sources):
+        name = path.relative_to(root).as_posix()
+        room = next((room for room in MAY_INCLUDE if name.startswith(room)), None)
+        if room is None:
+            yield f"{name} is in no room: add its folder to MAY_INCLUDE, as docs/architecture.md has it"
+            continue
+        for header in INCLUDE.findall(path.read_text()):
+            if header in THREAD_HEADERS:
+                if name.startswith("include/") and name != SYNC:
+                    yield f"{name} includes <{header}>: only {SYNC} may"
+            elif not STD_HEADER.fullmatch(header) and not any(
+                re.fullmatch(p, header) for p in MAY_INCLUDE[room]
+            ):
+                yield f"{name} includes {header}"
+
+
+# Module: what it may import from klaw_core, as prefixes; std is always allowed. The longest prefix that fits counts.
+CHANNELS = "klaw_core.runtime.channels"
+RAY = f"{CHANNELS}.ray"
+FACTORY = f"{CHANNELS}.factory"
+CORE = "klaw_core._core"
+ERRORS = [CORE, "klaw_core.result", "klaw_core.runtime.errors"]
+WORDS = [*ERRORS, f"{CHANNELS}.protocols", f"{CHANNELS}.stats", f"{CHANNELS}.errors"]
+MAY_IMPORT = {
+    "klaw_core": ["klaw_core"],
+    "klaw_core.result": [CORE],
+    "klaw_core.runtime": ["klaw_core"],
+    "klaw_core.runtime.errors": [CORE, "klaw_core.result"],
+    CHANNELS: [*ERRORS, CHANNELS],
+    f"{CHANNELS}.protocols": WORDS,
+    f"{CHANNELS}.stats": ERRORS,
+    f"{CHANNELS}.errors": ERRORS,
+    RAY: [*WORDS, RAY],
+}
+
+
+def longest_prefix(name: str, prefixes: dict[str, list[str]]) -> str:
+    return max((p for p in prefixes if name == p or name.startswith(p + ".")), key=len)
+
+
+def is_below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+class Imports(ast.NodeVisitor):
+    """Collects (imported module, when, line) of one module; relative names are made absolute.
+
+    When: at its own "import", when a function is "called", or never: for "typing" only.
+    """
+
+    def __init__(self, module: str, modules: frozenset[str], *, is_package: bool) -> None:
+        self.package = module.split(".") if is_package else module.split(".")[:-1]
+        self.modules = modules
+        self.found: list[tuple[str, str, int]] = []
+        self.when = "import"
+
+    def visit_during(self, when: str, nodes: list[ast.stmt]) -> None:
+        before, self.when = self.when, when
+        for node in nodes:
+            self.visit(node)
+        self.when = before
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self.visit_during("call", node.body)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+
+    def visit_If(self, node: ast.If) -> None:
+        is_typing = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        self.visit_during("typing" if is_typing else self.when, node.body)
+        self.visit_during(self.when, node.orelse)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.found.append((alias.name, self.when, node.lineno))
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        base = self.package[: len(self.package) - node.level + 1] if node.level else []
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        for alias in node.names:
+            # `from package import module` imports the module, which is seen by its being one of ours.
+            full = f"{module}.{alias.name}"
+            self.found.append((full if full in self.modules else module, self.when, node.lineno))
+
+
+def why_not(module: str, imported: str, when: str) -> str | None:
+    in_ray = is_below(module, RAY)
+    top = imported.partition(".")[0]
+    if top == "ray":
+        return None if in_ray else "only python/klaw_core/runtime/channels/ray/ may"
+    if top != "klaw_core":
+        available = top in sys.stdlib_module_names or (imported, when) == (
+            "typing_extensions",
+            "typing",
+        )
+        return None if available else "it is not installed with klaw"
+    if is_below(imported, RAY) and not in_ray:
+        return (
+            None if when == "call" else "Ray is for when it is asked for: import it in a function"
+        )
+    if is_below(imported, FACTORY) and module not in {CHANNELS, FACTORY}:
+        return "the factory is above it"
+    allowed = MAY_IMPORT[longest_prefix(module, MAY_IMPORT)]
+    return None if any(is_below(imported, prefix) for prefix in allowed) else "it is not below it"
+
+
+def python_violations(root: Path) -> Iterator[str]:
+    base = root / "python"
+    paths = {}
+    for path in sorted((base / "klaw_core").rglob("*.py")):
+        parts = path.relative_to(base).with_suffix("").parts
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    modules = frozenset(paths) | {CORE}
+    for module, path in paths.items():
+        imports = Imports(module, modules, is_package=path.name == "__init__.py")
+        imports.visit(ast.parse(path.read_text()))
+        for imported, when, line in imports.found:
+            if why := why_not(module, imported, when):
+                yield f"{path.relative_to(root)}:{line} imports {imported}: {why}"
+
+
+def test_no_include_breaks_an_arrow():
+    assert list(cpp_violations(ROOT)) == []
+
+
+def test_no_import_breaks_an_arrow():
+    assert list(python_violations(ROOT)) == []
+
+
+def test_the_checked_trees_are_not_empty():
+    assert (ROOT / SYNC).exists()
+    assert (ROOT / "include" / UMBRELLA).exists()
+    assert (ROOT / "python/klaw_core/runtime/channels/factory.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "include"),
+    [
+        ("include/klaw/errors.hpp", "<klaw/channels/local.hpp>"),
+        ("include/klaw/errors.hpp", "<mutex>"),
+        ("include/klaw/channels.hpp", "<klaw/channels/detail/ring.hpp>"),
+        ("include/klaw/channels/local.hpp", "<klaw/channels.hpp>"),
+        ("include/klaw/channels/local.hpp", "<atomic>"),
+        ("include/klaw/channels/local.hpp", "<Python.h>"),
+        ("include/klaw/channels/ray.hpp", "<ray/api.h>"),
+        ("include/klaw/channels/ray.hpp", '"../../../src/ray/plugin.hpp"'),
+        ("include/klaw/channels/detail/ring.hpp", "<klaw/channels/local.hpp>"),
+        ("include/klaw/channels/detail/ring.hpp", "<thread>"),
+        ("include/klaw/channels/detail/ring.hpp", "<stop_token>"),
+        ("include/klaw/channels/detail/ring.hpp", "<sys/syscall.h>"),
+        ("python/bindings/local.cpp", "<ray/api.h>"),
+        ("src/unknown_room/file.cpp", "<vector>"),
+    ],
+)
+def test_a_broken_include_is_found(tmp_path: Path, path: str, include: str):
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(f"#pragma once\n#include <vector>\n#  include {include}\n")
+    assert len(list(cpp_violations(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("factory.py", "import ray"),
+        ("factory.py", "def f():\n    import ray"),
+        ("factory.py", "import ray.util.queue as q"),
+        ("factory.py", "from klaw_core.runtime.channels.ray import RaySender"),
+        ("factory.py", "from .ray import RaySender"),
+        ("factory.py", "from . import ray"),
+        ("factory.py", "import numpy"),
+        ("factory.py", "import typing_extensions"),
+        ("factory.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ray"),
+        ("factory.py", "from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    import ray"),
+        ("__init__.py", "from .ray import RaySender"),
+        ("protocols.py", "from .local import LocalSender"),
+        ("stats.py", "from klaw_core.runtime.channels import factory"),
+        ("local.py", "from .factory import channel"),
+        ("ray/core.py", "from ..local import LocalSender"),
+        (
+            "ray/core.py",
+            "async def f():\n    from klaw_core.runtime.channels.factory import channel",
+        ),
+        ("../errors.py", "from .channels import protocols"),
+        ("../../result.py", "from klaw_core.runtime import errors"),
+    ],
+)
+def test_a_broken_import_is_found(tmp_path: Path, path: str, code: str):
+    channels = tmp_path / "python/klaw_core/runtime/channels"
+    (channels / "ray").mkdir(parents=True)
+    for name in (
+        "ray/__init__",
+        "factory",
+        "local",
+        "protocols",
+        "../errors",
+        "../__init__",
+        "__init__",
+    ):
+        (channels / f"{name}.py").touch()
+    (channels / path).write_text(f"import asyncio\n{code}\n")
+    assert len(list(python_violations(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("factory.py", "def f():\n    from .ray import ray_channel"),
+        (
+            "factory.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from typing_extensions import TypeVar",
+        ),
+        ("factory.py", "from klaw_core import _core\nfrom .local import LocalSender"),
+        (
+            "ray/core.py",
+            "import ray\nfrom ray.util import queue\nfrom ..protocols import Sender\nfrom . import actor",
+        ),
+    ],
+)
+def test_an_allowed_import_is_not_found(tmp_path: Path, path: str, code: str):
+    channels = tmp_path / "python/klaw_core/runtime/channels"
+    (channels / "ray").mkdir(parents=True)
+    for name in ("ray/__init__", "ray/actor", "local", "protocols"):
+        (channels / f"{name}.py").touch()
+    (channels / path).write_text(code)
+    assert list(python_violations(tmp_path)) == []
+
+
+def test_no_test_folder_is_a_package():
+    # It would put its parent on sys.path, where a folder named ray or select hides the real module.
+    assert list((ROOT / "tests").rglob("__init__.py")) == []

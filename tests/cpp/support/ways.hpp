@@ -1,0 +1,218 @@
+// The ways of waiting: the same verbs by a parked thread and by a suspended coroutine. Each starts the operation and
+// gives something with is_done() and get(), which a test holds while it watches the channel.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <klaw/channels.hpp>
+
+#include <gtest/gtest.h>
+
+#include "support/coroutine.hpp"
+#include "support/flavours.hpp"
+
+namespace klaw_test {
+
+using klaw::ChannelClosed;
+using klaw::ChannelEmpty;
+using klaw::ChannelFull;
+using klaw::CloseKind;
+using klaw::RecvError;
+using klaw::Result;
+using klaw::SendError;
+
+template <class Handle>
+using ValueOf = typename Handle::value_type;
+
+template <class... Rx>
+using Selected = klaw::channels::SelectResult<ValueOf<Rx>...>;
+
+struct Parked {
+  static constexpr const char* name = "Parked";
+  static constexpr bool can_cancel = false;
+
+  template <class Tx>
+  static auto send(Tx& tx, ValueOf<Tx> value) {
+    return start([&tx, value = std::move(value)]() mutable { return tx.blocking_send(std::move(value)); });
+  }
+  // The caller's own object is given up: it shows what was done to it.
+  template <class Tx>
+  static auto give(Tx& tx, ValueOf<Tx>& value) {
+    return start([&] { return tx.blocking_send(std::move(value)); });
+  }
+  template <class Tx, class Limit>
+  static auto give_for(Tx& tx, ValueOf<Tx>& value, Limit limit) {
+    return start([&tx, &value, limit] { return tx.blocking_send_for(std::move(value), limit); });
+  }
+  template <class Tx>
+  static auto send_batch(Tx& tx, std::vector<ValueOf<Tx>> values) {
+    return start([&tx, values = std::move(values)]() mutable { return tx.blocking_send_batch(std::move(values)); });
+  }
+  template <class Tx>
+  static auto give_batch(Tx& tx, std::vector<ValueOf<Tx>>& values) {
+    return start([&] { return tx.blocking_send_batch(std::move(values)); });
+  }
+  template <class Rx>
+  static auto recv(Rx& rx) {
+    return start([&] { return rx.blocking_recv(); });
+  }
+  template <class Rx, class Limit>
+  static auto recv_for(Rx& rx, Limit limit) {
+    return start([&rx, limit] { return rx.blocking_recv_for(limit); });
+  }
+  template <class Rx>
+  static auto recv_batch(Rx& rx, std::size_t max_items) {
+    return start([&rx, max_items] { return rx.blocking_recv_batch(max_items); });
+  }
+  template <class Handle>
+  static auto closed(Handle& handle) {
+    return start([&] { return handle.blocking_closed(); });
+  }
+  template <class... Rx>
+  static auto select(Rx&... receivers) {
+    return start([&] { return klaw::channels::blocking_select(receivers...); });
+  }
+  template <class... Rx>
+  static auto select(klaw::channels::Biased, Rx&... receivers) {
+    return start([&] { return klaw::channels::blocking_select(klaw::channels::biased, receivers...); });
+  }
+  template <class Limit, class... Rx>
+  static auto select_for(Limit limit, Rx&... receivers) {
+    return start([limit, &receivers...] { return klaw::channels::blocking_select_for(limit, receivers...); });
+  }
+
+ private:
+  template <class Body>
+  static auto start(Body body) {
+    return ThreadTask<decltype(body())>(std::move(body));
+  }
+};
+
+struct Suspended {
+  static constexpr const char* name = "Suspended";
+  static constexpr bool can_cancel = true;
+
+  template <class Tx>
+  static auto send(Tx& tx, ValueOf<Tx> value) -> Task<Result<void, ChannelClosed>> {
+    co_return co_await tx.send(std::move(value));
+  }
+  template <class Tx>
+  static auto give(Tx& tx, ValueOf<Tx>& value) -> Task<Result<void, ChannelClosed>> {
+    co_return co_await tx.send(std::move(value));
+  }
+  template <class Tx, class Limit>
+  static auto give_for(Tx& tx, ValueOf<Tx>& value, Limit limit) -> Task<Result<void, SendError>> {
+    co_return co_await tx.send_for(std::move(value), limit);
+  }
+  template <class Tx>
+  static auto send_batch(Tx& tx, std::vector<ValueOf<Tx>> values) -> Task<Result<void, SendError>> {
+    co_return co_await tx.send_batch(std::move(values));
+  }
+  template <class Tx>
+  static auto give_batch(Tx& tx, std::vector<ValueOf<Tx>>& values) -> Task<Result<void, SendError>> {
+    co_return co_await tx.send_batch(std::move(values));
+  }
+  template <class Rx>
+  static auto recv(Rx& rx) -> Task<Result<ValueOf<Rx>, ChannelClosed>> {
+    co_return co_await rx.recv();
+  }
+  template <class Rx, class Limit>
+  static auto recv_for(Rx& rx, Limit limit) -> Task<Result<ValueOf<Rx>, RecvError>> {
+    co_return co_await rx.recv_for(limit);
+  }
+  template <class Rx>
+  static auto recv_batch(Rx& rx, std::size_t max_items) -> Task<Result<std::vector<ValueOf<Rx>>, ChannelClosed>> {
+    co_return co_await rx.recv_batch(max_items);
+  }
+  template <class Handle>
+  static auto closed(Handle& handle) -> Task<Result<void, ChannelClosed>> {
+    co_return co_await handle.closed();
+  }
+  template <class... Rx>
+  static auto select(Rx&... receivers) -> Task<Selected<Rx...>> {
+    co_return co_await klaw::channels::select(receivers...);
+  }
+  template <class... Rx>
+  static auto select(klaw::channels::Biased, Rx&... receivers) -> Task<Selected<Rx...>> {
+    co_return co_await klaw::channels::select(klaw::channels::biased, receivers...);
+  }
+  template <class Limit, class... Rx>
+  static auto select_for(Limit limit, Rx&... receivers) -> Task<std::optional<Selected<Rx...>>> {
+    co_return co_await klaw::channels::select_for(limit, receivers...);
+  }
+};
+
+// What a typed test is run with: `TypeParam::recv(rx)` waits in its way, `open<TypeParam, T>(n)` makes its flavour.
+template <class FlavourT, class WayT>
+struct Setup : WayT {
+  using Flavour = FlavourT;
+  using Way = WayT;
+};
+
+using Setups = ::testing::Types<Setup<Local, Parked>, Setup<Local, Suspended>, Setup<Any, Parked>, Setup<Any, Suspended>>;
+// For what only a coroutine can do: be destroyed where it waits.
+using CoroutineSetups = ::testing::Types<Setup<Local, Suspended>, Setup<Any, Suspended>>;
+
+struct SetupNames {
+  template <class SetupT>
+  static std::string GetName(int) {
+    return std::string(SetupT::Flavour::name) + SetupT::Way::name;
+  }
+};
+
+template <class SetupT, class T>
+[[nodiscard]] auto open(Capacity capacity) {
+  return SetupT::Flavour::template open<T>(capacity);
+}
+
+[[nodiscard]] inline std::string to_string(const Capacity& capacity) {
+  return capacity ? "capacity " + std::to_string(*capacity) : "unbounded";
+}
+
+// body(capacity) for each; a failure names it.
+template <class Body>
+void for_each_capacity(std::initializer_list<Capacity> capacities, Body body) {
+  for (const Capacity& capacity : capacities) {
+    const ::testing::ScopedTrace trace(__FILE__, __LINE__, to_string(capacity));
+    body(capacity);
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+}
+template <class Body>
+void for_each_capacity(Body body) {
+  for_each_capacity({0, 1, 3, 100, std::nullopt}, body);
+}
+
+// Fills a bounded channel with 0, 1, 2...; on a rendezvous there is nothing to fill. How many went in.
+template <class Tx>
+std::size_t fill(Tx& tx) {
+  std::size_t count = 0;
+  while (tx.try_send(static_cast<ValueOf<Tx>>(count))) ++count;
+  return count;
+}
+
+template <class T>
+[[nodiscard]] bool is_full(const Result<T, SendError>& result) {
+  return !result && std::holds_alternative<ChannelFull>(result.error());
+}
+template <class T>
+[[nodiscard]] bool is_empty(const Result<T, RecvError>& result) {
+  return !result && std::holds_alternative<ChannelEmpty>(result.error());
+}
+// Is it ChannelClosed of this kind?
+template <class T>
+[[nodiscard]] bool is_closed(const Result<T, ChannelClosed>& result, CloseKind kind) {
+  return !result && result.error().kind == kind;
+}
+template <class T, class Other>
+[[nodiscard]] bool is_closed(const Result<T, std::variant<Other, ChannelClosed>>& result, CloseKind kind) {
+  return !result && std::holds_alternative<ChannelClosed>(result.error()) &&
+         std::get<ChannelClosed>(result.error()).kind == kind;
+}
+
+}  // namespace klaw_test
