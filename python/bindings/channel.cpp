@@ -85,10 +85,6 @@ PyObject* make_handle(Side side, ChannelObject* channel, Registration registrati
   return reinterpret_cast<PyObject*>(self);
 }
 
-bool is_usable(const HandleObject& self) noexcept {
-  return self.channel != nullptr && self.channel->fork_generation == fork_generation;
-}
-
 void close(HandleObject& self, std::optional<std::string> reason) {
   self.channel->core->close_handle(self.side, self.registration, std::move(reason));
 }
@@ -347,13 +343,10 @@ bool set_item(PyObject* dict, const char* key, Ref value) noexcept {
 
 }  // namespace
 
-HandleObject* usable(PyObject* object) noexcept {
-  HandleObject* const self = cast_handle(object);
-  if (is_usable(*self)) return self;
+void raise_not_usable() noexcept {
   PyErr_SetString(PyExc_RuntimeError,
                   "this local channel belongs to the parent process: it does not cross a fork; make the channel in this "
                   "process, or use backend='ray' between processes");
-  return nullptr;
 }
 
 PyObject* StatsPending::outcome(Status /*status*/) {

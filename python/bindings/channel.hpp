@@ -20,7 +20,7 @@ namespace klaw::python {
 
 using channels::detail::Registration;
 using channels::detail::Side;
-using Core = channels::detail::Mpmc<Ref>;
+using Core = channels::detail::Mpmc<Ref, GilExclusion>;
 
 struct ChannelObject {
   PyObject_HEAD

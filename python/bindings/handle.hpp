@@ -19,8 +19,19 @@ inline constexpr int kFastKeywords = METH_FASTCALL | METH_KEYWORDS;
 
 inline HandleObject* cast_handle(PyObject* object) noexcept { return reinterpret_cast<HandleObject*>(object); }
 
+void raise_not_usable() noexcept;
+
+inline bool is_usable(const HandleObject& self) noexcept {
+  return self.channel != nullptr && self.channel->fork_generation == fork_generation;
+}
+
 // The handle, if this process may use it; null with RuntimeError set in a forked child.
-[[nodiscard]] HandleObject* usable(PyObject* object) noexcept;
+[[nodiscard]] inline HandleObject* usable(PyObject* object) noexcept {
+  HandleObject* const self = cast_handle(object);
+  if (is_usable(*self)) [[likely]] return self;
+  raise_not_usable();
+  return nullptr;
+}
 
 // A final type named `name` with the methods and slots given, besides those of every handle. Null with an exception set.
 [[nodiscard]] PyTypeObject* make_handle_type(PyObject* module, const char* name,

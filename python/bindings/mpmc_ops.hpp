@@ -96,6 +96,13 @@ class SendPending final : public HandleOp {
     for (const Ref& value : span()) Py_VISIT(value.get());
     return HandleOp::traverse(visit, arg);
   }
+  bool may_be_in_cycle() const noexcept override {
+    if constexpr (kOne) {
+      return PyObject_IS_GC(values_.get()) != 0;
+    } else {
+      return true;
+    }
+  }
 
  private:
   static constexpr bool kOne = std::is_same_v<Values, Ref>;

@@ -1,13 +1,16 @@
 // Owning references, and the Python classes that the extension raises and returns.
 //
 // Two rules hold in all of python/bindings:
-//   * The queue of a Python channel, and every waiter on it, changes only under the GIL (a parked thread takes the GIL again
-//     before it finishes its operation). So a garbage collection, which holds the GIL, sees it standing still.
-//   * Nothing here runs Python code, not even a decref, under a core lock: values leave the core by move.
+//   * The GIL is the lock of a Python channel: its queue and its waiters are touched only under it (a parked thread takes
+//     the GIL again before it finishes its operation). So a garbage collection, which holds the GIL, sees the queue
+//     standing still, and a ready operation costs no other lock.
+//   * Nothing runs Python code, not even a decref, in the core's critical sections, where the GIL could change hands:
+//     values leave the core by move.
 #pragma once
 
 #include <Python.h>
 
+#include <cassert>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -44,6 +47,16 @@ class Ref {
  private:
   explicit Ref(PyObject* object) noexcept : object_(object) {}
   PyObject* object_ = nullptr;
+};
+
+// Stands where a core has its mutex.
+class GilExclusion {
+ public:
+#ifdef Py_GIL_DISABLED
+#error "klaw's Python channels rely on the GIL; give this class a mutex for a free-threaded build"
+#endif
+  static void lock() noexcept { assert(PyGILState_Check() != 0); }
+  static void unlock() noexcept {}
 };
 
 // Keeps the current exception across code that may raise and clear others (finalisers).

@@ -7,20 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Makes `import ray` fail, or find what a folder named ray on sys.path would give, whether Ray is installed or not.
+# Ray is not found, whether it is installed or not; or what a folder of that name on sys.path gives is found.
 WITHOUT_RAY = """
-import importlib.abc, importlib.machinery, sys
+import importlib.machinery, sys
 
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] != "ray":
-            return None
-        if FOLDER is not None:
-            return importlib.machinery.PathFinder.find_spec(name, [FOLDER])
-        raise ModuleNotFoundError("No module named 'ray'", name="ray")
+class WithoutRay:
+    def __init__(self, finder):
+        self.finder = finder
 
-FOLDER = sys.argv[1] if len(sys.argv) > 1 else None
-sys.meta_path.insert(0, Finder())
+    def find_spec(self, name, path=None, target=None):
+        if name == "ray":
+            return importlib.machinery.PathFinder.find_spec(name, sys.argv[1:])
+        return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [WithoutRay(finder) for finder in sys.meta_path]
 """
 
 ASK_FOR_RAY = """

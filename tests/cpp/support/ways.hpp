@@ -196,6 +196,20 @@ std::size_t fill(Tx& tx) {
   return count;
 }
 
+// Runs `body` as code that was woken: what it wakes in its turn is queued behind it in this thread, and has run when this
+// returns. So `body` can act between a wake-up and the moment when the woken coroutine goes on.
+template <class Body>
+void while_resuming(Body body) {
+  auto [tx, rx] = klaw::channels::channel<int>(1);
+  auto task = [](auto& go, Body& run) -> Task<> {
+    (void)co_await go.recv();
+    run();
+    co_return std::monostate{};
+  }(rx, body);
+  (void)tx.try_send(1);
+  (void)task.get();
+}
+
 template <class T>
 [[nodiscard]] bool is_full(const Result<T, SendError>& result) {
   return !result && std::holds_alternative<ChannelFull>(result.error());

@@ -26,8 +26,11 @@
 
 namespace klaw::channels::detail {
 
-template <class T>
+// `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
+template <class T, class Exclusion = Mutex>
 class Mpmc final : public MpmcCore<T> {
+  using Guard = LockGuard<Exclusion>;
+
  public:
   // A channel with one sender and one receiver, whose registrations have the ids kFirstSender and kFirstReceiver.
   explicit Mpmc(std::size_t capacity) : capacity_(capacity) {}
@@ -39,7 +42,7 @@ class Mpmc final : public MpmcCore<T> {
     Wakeups wakeups;
     Status status;
     {
-      const Lock lock(mutex_);
+      const Guard guard(mutex_);
       status = send_locked(handle, w, op, wakeups);
     }
     wakeups.fire();
@@ -54,7 +57,7 @@ class Mpmc final : public MpmcCore<T> {
   void abandon_send(SendWaiter<T>& w) noexcept override {
     Wakeups wakeups;
     {
-      const Lock lock(mutex_);
+      const Guard guard(mutex_);
       // Not linked: either it was never linked, or its values have gone, or it was closed: nothing to hand back.
       if (w.is_linked()) {
         offers_.remove(w);
@@ -68,7 +71,7 @@ class Mpmc final : public MpmcCore<T> {
     Wakeups wakeups;
     Status status;
     {
-      const Lock lock(mutex_);
+      const Guard guard(mutex_);
       status = recv_locked(handle, w, op, wakeups);
     }
     wakeups.fire();
@@ -80,7 +83,7 @@ class Mpmc final : public MpmcCore<T> {
     Wakeups wakeups;
     Status status = Status::done;
     {
-      const Lock lock(mutex_);
+      const Guard guard(mutex_);
       w.signal = Waiter::Signal::none;
       --promised_;
       if (items_.empty()) {
@@ -99,7 +102,7 @@ class Mpmc final : public MpmcCore<T> {
   void abandon_recv(RecvWaiter<T>& w) noexcept override {
     Wakeups wakeups;
     {
-      const Lock lock(mutex_);
+      const Guard guard(mutex_);
       if (w.is_linked()) {
         receivers_waiting_.remove(w);
       } else if (w.signal == Waiter::Signal::granted) {
@@ -112,7 +115,7 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   Status start_closed(Side side, const Registration& handle, ClosedWaiter& w, Operation* op) override {
-    const Lock lock(mutex_);
+    const Guard guard(mutex_);
     if (handle.closed) {
       w.why = CloseKind::handle_closed;
       return Status::closed;
@@ -127,12 +130,12 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   void abandon_closed(Side side, ClosedWaiter& w) noexcept override {
-    const Lock lock(mutex_);
+    const Guard guard(mutex_);
     if (w.is_linked()) waiting_for_close_[index(side)].remove(w);
   }
 
   Registration clone_handle(Side side, const Registration& from) override {
-    const Lock lock(mutex_);
+    const Guard guard(mutex_);
     if (from.closed) return Registration{.id = 0, .closed = true};
     ++count(side);
     return Registration{.id = next_handle_++, .closed = false};
@@ -142,7 +145,7 @@ class Mpmc final : public MpmcCore<T> {
     Wakeups wakeups;
     Ring<T> dropped;  // destroyed after the lock is released: destructors of T are user code
     {
-      const Lock lock(mutex_);
+      const Guard guard(mutex_);
       if (handle.closed) return;
       handle.closed = true;
       if (reason && !reason_[index(side)]) reason_[index(side)] = std::move(reason);
@@ -158,14 +161,14 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   bool is_closed(Side side, const Registration& handle) const override {
-    const Lock lock(mutex_);
+    const Guard guard(mutex_);
     return handle.closed || (side == Side::sender ? count(Side::receiver) == 0 : at_end());
   }
 
   ChannelClosed closed_error(Side side, CloseKind why) const override {
     ChannelClosed error{.kind = why};
     if (why != CloseKind::handle_closed) {
-      const Lock lock(mutex_);
+      const Guard guard(mutex_);
       error.reason = reason_[index(other(side))];
     }
     return error;
@@ -174,12 +177,12 @@ class Mpmc final : public MpmcCore<T> {
   std::size_t capacity() const noexcept override { return capacity_; }
 
   std::size_t queue_size() const override {
-    const Lock lock(mutex_);
+    const Guard guard(mutex_);
     return items_.size();
   }
 
   ChannelStats stats() const override {
-    const Lock lock(mutex_);
+    const Guard guard(mutex_);
     ChannelStats s;
     s.sender_count = count(Side::sender);
     s.receiver_count = count(Side::receiver);
@@ -201,14 +204,14 @@ class Mpmc final : public MpmcCore<T> {
   // send or receive meanwhile (Python's front changes this queue only under the GIL, which the collector holds).
   template <class F>
   void for_each_queued(F f) const {
-    const Lock lock(mutex_);
+    const Guard guard(mutex_);
     for (std::size_t i = 0; i < items_.size(); ++i) f(items_[i]);
   }
 
   // Drops what is queued; for a collector that found that nobody can receive it.
   void drop_queued() noexcept {
     Ring<T> dropped;  // destroyed after the lock is released
-    const Lock lock(mutex_);
+    const Guard guard(mutex_);
     items_.swap(dropped);
   }
 
@@ -341,7 +344,12 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   // Moves offers into free room, promises messages to waiting receivers, and lets those go for whom nothing can come.
+  // Called after every change that could concern a waiter; mostly nobody waits.
   void match(Wakeups& wakeups) {
+    if (!offers_.empty() || !receivers_waiting_.empty()) match_waiters(wakeups);
+  }
+
+  void match_waiters(Wakeups& wakeups) {
     while (!offers_.empty() && capacity_ != 0 && has_room(offers_.front().count)) {
       SendWaiter<T>& offer = offers_.front();
       items_.reserve(items_.size() + offer.count);  // may throw: before anything is changed
@@ -386,7 +394,7 @@ class Mpmc final : public MpmcCore<T> {
     }
   }
 
-  mutable Mutex mutex_;  // protects all that is not const
+  mutable Exclusion mutex_;  // protects all that is not const
 
   const std::size_t capacity_;  // 0: rendezvous; kUnbounded
   const double created_at_ =

@@ -24,6 +24,7 @@
 
 namespace klaw::channels::detail {
 
+// (The ListHook is its place in a RunQueue.)
 class Operation : public ListHook {
  public:
   // Runs in the waker's thread after all locks were released, and before any woken code runs: it must only note that
@@ -101,6 +102,7 @@ class Operation : public ListHook {
 
  private:
   friend class RunQueue;
+  friend class Wakeups;
 
   // state_: | claimed index + 1, or 0 | busy | fired | armed |
   static constexpr std::uint32_t kArmed = 1;
@@ -110,6 +112,7 @@ class Operation : public ListHook {
   static constexpr std::uint32_t claim_bits(std::uint32_t index) noexcept { return (index + 1) << kIndexShift; }
 
   Atomic<std::uint32_t> state_{0};
+  Operation* next_claimed_;  // its waker's, from the claim to fire()
   const Wake wake_;
   const Run run_;
 };
@@ -149,21 +152,31 @@ class [[nodiscard]] Wakeups {
   Wakeups() = default;
   Wakeups(const Wakeups&) = delete;
   Wakeups& operator=(const Wakeups&) = delete;
-  ~Wakeups() { assert(claimed_.empty()); }
+  ~Wakeups() { assert(first_ == nullptr); }
 
-  void add(Operation& op) noexcept { claimed_.push_back(op); }
+  void add(Operation& op) noexcept {
+    op.next_claimed_ = nullptr;
+    (first_ == nullptr ? first_ : last_->next_claimed_) = &op;
+    last_ = &op;
+  }
 
-  // First every owner is told, then woken code runs: so that woken code can't destroy an owner that is still in the list.
   void fire() noexcept {
-    if (claimed_.empty()) return;
-    do {
-      claimed_.pop_front().fire();
-    } while (!claimed_.empty());
-    RunQueue::of_this_thread().drain();
+    if (first_ != nullptr) fire_all();
   }
 
  private:
-  IntrusiveList<Operation> claimed_;
+  // First every owner is told, then woken code runs: so that woken code can't destroy an owner that is still in the list.
+  void fire_all() noexcept {
+    do {
+      Operation& op = *first_;
+      first_ = op.next_claimed_;
+      op.fire();
+    } while (first_ != nullptr);
+    RunQueue::of_this_thread().drain();
+  }
+
+  Operation* first_ = nullptr;
+  Operation* last_ = nullptr;  // meaningless while first_ is null
 };
 
 // What an operation has come to.

@@ -10,11 +10,10 @@
 // handle may be closed, moved or destroyed while operations on it wait.
 #pragma once
 
-#include <algorithm>
 #include <cassert>
-#include <iterator>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -68,8 +67,11 @@ template <class T>
 class ManyValues {
  public:
   explicit ManyValues(std::vector<T>&& values) noexcept : given_(&values) {}
-  template <class Range>
-  explicit ManyValues(const Range& values) : given_(nullptr), copies_(std::begin(values), std::end(values)) {}
+  template <std::ranges::input_range Range>
+  explicit ManyValues(Range& values) : given_(nullptr) {
+    if constexpr (std::ranges::sized_range<Range>) copies_.reserve(static_cast<std::size_t>(std::ranges::size(values)));
+    for (auto&& value : values) copies_.emplace_back(std::forward<decltype(value)>(value));
+  }
   [[nodiscard]] T* data() noexcept { return values().data(); }
   [[nodiscard]] std::size_t size() noexcept { return values().size(); }
 
@@ -77,6 +79,26 @@ class ManyValues {
   std::vector<T>& values() noexcept { return given_ != nullptr ? *given_ : copies_; }
   std::vector<T>* given_;
   std::vector<T> copies_;
+};
+
+// A std::vector<bool> holds no bools that could be pointed at: always copies.
+template <>
+class ManyValues<bool> {
+ public:
+  template <std::ranges::input_range Range>
+  explicit ManyValues(Range&& values) {
+    std::vector<bool> gathered;
+    for (const bool value : values) gathered.push_back(value);
+    size_ = gathered.size();
+    copies_ = std::make_unique<bool[]>(size_);
+    std::ranges::copy(gathered, copies_.get());
+  }
+  [[nodiscard]] bool* data() noexcept { return copies_.get(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ private:
+  std::unique_ptr<bool[]> copies_;
+  std::size_t size_ = 0;
 };
 
 template <class T, class Core, class Values>
@@ -92,7 +114,7 @@ class SendOp : OpBase<Core> {
     }
     waiter_.values = values_.data();
     waiter_.count = values_.size();
-    if (waiter_.count > std::max<std::size_t>(this->core().capacity(), 1)) return Status::too_large;
+    if (waiter_.count > 1 && waiter_.count > this->core().capacity()) return Status::too_large;
     if (op != nullptr) this->keep_core();
     return this->core().start_send(this->handle(), waiter_, op);
   }

@@ -23,6 +23,8 @@ template <class T>
 using Atomic = std::atomic<T>;
 using Mutex = std::mutex;
 using Lock = std::unique_lock<Mutex>;
+template <class AnyMutex>
+using LockGuard = std::lock_guard<AnyMutex>;
 using ConditionVariable = std::condition_variable;
 using Thread = std::jthread;
 using StopToken = std::stop_token;
@@ -35,6 +37,7 @@ using Deadline = std::optional<Clock::time_point>;
 template <class Rep, class Period>
 [[nodiscard]] Deadline deadline_after(std::chrono::duration<Rep, Period> limit) {
   const auto now = Clock::now();
+  if (!(limit > limit.zero())) return now;
   const std::chrono::duration<double> room = Clock::time_point::max() - now;
   if (std::chrono::duration<double>(limit) >= room) return std::nullopt;
   return now + std::chrono::ceil<Clock::duration>(limit);

@@ -19,7 +19,7 @@ class Timers {
 
   // From `when` on, `op` is cancelled and fired, unless it was claimed. Call before arming it; then always remove() it.
   void add(Clock::time_point when, Operation& op) {
-    const Lock lock(mutex_);
+    const LockGuard<Mutex> guard(mutex_);
     if (!thread_.joinable()) thread_ = Thread([this](const StopToken& stop) { run(stop); });
     const auto entry = due_.emplace(when, &op).first;
     if (entry == due_.begin()) earlier_.notify_one();
@@ -27,14 +27,14 @@ class Timers {
 
   // After this the timer does not touch the operation any more (but to fire it, if it is what cancelled it).
   void remove(Clock::time_point when, Operation& op) noexcept {
-    const Lock lock(mutex_);
+    const LockGuard<Mutex> guard(mutex_);
     due_.erase({when, &op});
   }
 
  private:
   Timers() = default;
   ~Timers() {
-    const Lock lock(mutex_);
+    const LockGuard<Mutex> guard(mutex_);
     thread_.request_stop();
     earlier_.notify_one();
   }
