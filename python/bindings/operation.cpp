@@ -1,5 +1,7 @@
 #include "operation.hpp"
 
+#include <structmember.h>
+
 #include <array>
 #include <cassert>
 #include <vector>
@@ -119,21 +121,22 @@ void orphan(OperationObject& self) noexcept {
 }
 
 // The awaitables of one event loop that other threads have woken. They are resumed together, by one call into the loop.
+// Only the loop holds it, as a callback that is due: if the loop is closed first, it goes, and orphans what is in it.
 struct LoopInboxObject {
   PyObject_HEAD
-  PyObject* woken;     // list of OperationObject
-  bool is_scheduled;   // the loop will call us
+  PyObject* weakrefs;
+  PyObject* woken;  // list of OperationObject
 };
 
 PyTypeObject* inbox_type = nullptr;
-PyObject* inboxes = nullptr;  // WeakKeyDictionary: event loop -> LoopInboxObject
+PyObject* inboxes = nullptr;  // WeakValueDictionary: address of an event loop -> its inbox, while one is due
+
+LoopInboxObject& cast_inbox(PyObject* object) noexcept { return *reinterpret_cast<LoopInboxObject*>(object); }
 
 PyObject* inbox_call(PyObject* object, PyObject* /*args*/, PyObject* /*kwargs*/) {
-  auto* const inbox = reinterpret_cast<LoopInboxObject*>(object);
-  const Ref woken = Ref::steal(std::exchange(inbox->woken, PyList_New(0)));
-  inbox->is_scheduled = false;
-  if (inbox->woken == nullptr) return nullptr;
-  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(woken.get()); ++i) {
+  // A thread that wakes an awaitable from here on finds no inbox that is due, and sends the next one.
+  const Ref woken = Ref::steal(std::exchange(cast_inbox(object).woken, nullptr));
+  for (Py_ssize_t i = 0; woken && i < PyList_GET_SIZE(woken.get()); ++i) {
     PyObject* const item = PyList_GET_ITEM(woken.get(), i);
     if (!complete_future(*cast(item))) PyErr_WriteUnraisable(item);
   }
@@ -142,59 +145,49 @@ PyObject* inbox_call(PyObject* object, PyObject* /*args*/, PyObject* /*kwargs*/)
 
 int inbox_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
-  Py_VISIT(reinterpret_cast<LoopInboxObject*>(object)->woken);
+  Py_VISIT(cast_inbox(object).woken);
   return 0;
 }
 
 int inbox_clear(PyObject* object) {
-  Py_CLEAR(reinterpret_cast<LoopInboxObject*>(object)->woken);
+  Py_CLEAR(cast_inbox(object).woken);
   return 0;
 }
 
+void inbox_finalize(PyObject* object) {
+  const SavedError saved;
+  const Ref woken = Ref::steal(std::exchange(cast_inbox(object).woken, nullptr));
+  for (Py_ssize_t i = 0; woken && i < PyList_GET_SIZE(woken.get()); ++i) orphan(*cast(PyList_GET_ITEM(woken.get(), i)));
+}
+
 void inbox_dealloc(PyObject* object) {
+  if (PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
   PyTypeObject* const type = Py_TYPE(object);
   PyObject_GC_UnTrack(object);
+  if (cast_inbox(object).weakrefs != nullptr) PyObject_ClearWeakRefs(object);
   inbox_clear(object);
   type->tp_free(object);
   Py_DECREF(type);
 }
 
-void orphan_all(LoopInboxObject& inbox) noexcept {
-  inbox.is_scheduled = false;
-  const Ref woken = Ref::steal(std::exchange(inbox.woken, PyList_New(0)));
-  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(woken.get()); ++i) orphan(*cast(PyList_GET_ITEM(woken.get(), i)));
-}
-
-// The inbox of `loop`, new reference; null with an exception set.
-Ref inbox_of(PyObject* loop) noexcept {
-  Ref found = Ref::steal(PyObject_GetItem(inboxes, loop));
-  if (found || PyErr_ExceptionMatches(PyExc_KeyError) == 0) return found;
-  PyErr_Clear();
-  Ref made = Ref::steal(inbox_type->tp_alloc(inbox_type, 0));
-  if (!made) return made;
-  auto* const inbox = reinterpret_cast<LoopInboxObject*>(made.get());
-  inbox->woken = PyList_New(0);
-  if (inbox->woken == nullptr || PyObject_SetItem(inboxes, loop, made.get()) < 0) return {};
-  return made;
-}
-
-// False with an exception set: it could not be resumed.
+// Resumes it together with what is on its way to the same loop already, or orphans it if the loop is closed. False with an
+// exception set: neither could be done.
 bool resume_from_other_thread(OperationObject& self) noexcept {
-  const Ref object = inbox_of(self.loop);
-  if (!object) return false;
-  auto* const inbox = reinterpret_cast<LoopInboxObject*>(object.get());
-  if (PyList_Append(inbox->woken, cast(&self)) < 0) return false;
-  const Ref is_closed = Ref::steal(PyObject_CallMethodNoArgs(self.loop, Names::get().is_closed));
-  if (!is_closed) return false;
-  if (is_closed.get() == Py_True) {  // perhaps since it was scheduled: then it will never come
-    orphan_all(*inbox);
-    return true;
-  }
-  if (inbox->is_scheduled) return true;
-  inbox->is_scheduled = true;
-  if (Ref::steal(PyObject_CallMethodOneArg(self.loop, Names::get().call_soon_threadsafe, object.get()))) return true;
+  const Ref key = Ref::steal(PyLong_FromVoidPtr(self.loop));
+  if (!key) return false;
+  const Ref due = Ref::steal(PyObject_GetItem(inboxes, key.get()));
+  // One without a list is being called this moment, or has been.
+  if (due && cast_inbox(due.get()).woken != nullptr) return PyList_Append(cast_inbox(due.get()).woken, cast(&self)) == 0;
   PyErr_Clear();
-  orphan_all(*inbox);
+  const Ref inbox = Ref::steal(inbox_type->tp_alloc(inbox_type, 0));
+  if (!inbox) return false;
+  PyObject* const woken = cast_inbox(inbox.get()).woken = PyList_New(0);
+  if (woken == nullptr || PyList_Append(woken, cast(&self)) < 0 ||
+      PyObject_SetItem(inboxes, key.get(), inbox.get()) < 0) {
+    return false;
+  }
+  // Refused by a loop that is closed: then the inbox goes with this scope.
+  if (!Ref::steal(PyObject_CallMethodOneArg(self.loop, Names::get().call_soon_threadsafe, inbox.get()))) PyErr_Clear();
   return true;
 }
 
@@ -528,7 +521,14 @@ PyType_Spec operation_spec = {
     .slots = operation_slots,
 };
 
+PyMemberDef inbox_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(LoopInboxObject, weakrefs), READONLY, nullptr},
+    {},
+};
+
 PyType_Slot inbox_slots[] = {
+    {Py_tp_members, inbox_members},
+    {Py_tp_finalize, reinterpret_cast<void*>(inbox_finalize)},
     {Py_tp_call, reinterpret_cast<void*>(inbox_call)},
     {Py_tp_traverse, reinterpret_cast<void*>(inbox_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(inbox_clear)},
@@ -667,7 +667,7 @@ bool add_operation_type(PyObject* module) noexcept {
   operation_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &operation_spec, nullptr));
   inbox_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &inbox_spec, nullptr));
   const Ref weakref = Ref::steal(PyImport_ImportModule("weakref"));
-  inboxes = weakref ? PyObject_CallMethod(weakref.get(), "WeakKeyDictionary", nullptr) : nullptr;
+  inboxes = weakref ? PyObject_CallMethod(weakref.get(), "WeakValueDictionary", nullptr) : nullptr;
   return operation_type != nullptr && inbox_type != nullptr && inboxes != nullptr &&
          PyModule_AddObjectRef(module, "Operation", reinterpret_cast<PyObject*>(operation_type)) == 0;
 }

@@ -89,7 +89,6 @@ const Names& Names::get() noexcept {
       .cancel = PyUnicode_InternFromString("cancel"),
       .call_later = PyUnicode_InternFromString("call_later"),
       .call_soon_threadsafe = PyUnicode_InternFromString("call_soon_threadsafe"),
-      .is_closed = PyUnicode_InternFromString("is_closed"),
       .future_blocking = PyUnicode_InternFromString("_asyncio_future_blocking"),
       .kind = PyUnicode_InternFromString("kind"),
       .index = PyUnicode_InternFromString("index"),

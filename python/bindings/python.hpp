@@ -103,7 +103,6 @@ struct Names {
   PyObject* cancel;
   PyObject* call_later;
   PyObject* call_soon_threadsafe;
-  PyObject* is_closed;
   PyObject* future_blocking;  // _asyncio_future_blocking
   PyObject* kind;
   PyObject* index;
