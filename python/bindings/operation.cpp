@@ -226,7 +226,7 @@ void destroy_op(OperationObject& self) noexcept {
   if (!is_foreign(self)) op->~PendingOp();  // else leaked, with what it refers to: see is_foreign()
 }
 
-void drop_wait(OperationObject& self) noexcept {
+[[gnu::noinline]] void drop_wait(OperationObject& self) noexcept {
   if (PyObject* const timer = std::exchange(self.timer, nullptr)) {
     const SavedError saved;
     const Ref owned = Ref::steal(timer);
@@ -293,7 +293,8 @@ bool start_timer(OperationObject& self) {
   return self.timer != nullptr;
 }
 
-PySendResult suspend(OperationObject& self, PyObject** result) {
+// Apart from the ready path, which it would burden with its frame.
+[[gnu::noinline]] PySendResult suspend(OperationObject& self, PyObject** result) {
   fairness.restart();
   if (!std::exchange(self.is_tracked, true)) PyObject_GC_Track(cast(&self));
   if (!prepare_loop(self)) {
@@ -321,7 +322,7 @@ PyObject* operation_on_timeout(PyObject* object, PyObject* /*unused*/) {
   Py_RETURN_NONE;
 }
 
-PySendResult resume_waiting(OperationObject& self, PyObject** result) {
+[[gnu::noinline]] PySendResult resume_waiting(OperationObject& self, PyObject** result) {
   if (self.waiting->claimed_index() == Operation::kCancelled) {
     self.op->abandon();
     return complete(self, Status::pending, result);
