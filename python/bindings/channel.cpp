@@ -171,10 +171,10 @@ PyObject* handle_close(PyObject* object, PyObject* const* args, Py_ssize_t nargs
 PyObject* handle_blocking_close(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   static constexpr const char* kNames[] = {"timeout"};
   PyObject* value = nullptr;
-  std::optional<double> timeout_s;
+  Patience patience = Patience::forever();
   HandleObject* const self = usable(object);
   if (self == nullptr || !parse_arguments("blocking_close", kNames, 0, 1, args, nargs, kwnames, &value) ||
-      !parse_timeout(value, timeout_s)) {
+      !parse_patience(value, patience)) {
     return nullptr;
   }
   close(*self, std::nullopt);
@@ -183,12 +183,12 @@ PyObject* handle_blocking_close(PyObject* object, PyObject* const* args, Py_ssiz
 
 PyObject* handle_closed(PyObject* object, PyObject* /*unused*/) {
   HandleObject* const self = usable(object);
-  return self != nullptr ? make_operation<ClosedPending>(Patience{}, self, "closed") : nullptr;
+  return self != nullptr ? make_operation<ClosedPending>(self, "closed") : nullptr;
 }
 
 PyObject* handle_stats(PyObject* object, PyObject* /*unused*/) {
   HandleObject* const self = usable(object);
-  return self != nullptr ? make_operation<StatsPending>(Patience{}, self, "stats") : nullptr;
+  return self != nullptr ? make_operation<StatsPending>(self, "stats") : nullptr;
 }
 
 PyObject* handle_same_channel(PyObject* object, PyObject* other) {

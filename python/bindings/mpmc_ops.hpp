@@ -22,10 +22,9 @@ enum class Style : std::uint8_t {
 // What all have in common: the handle stays alive, and in the sight of the collector.
 class HandleOp : public PendingOp {
  public:
-  HandleOp(HandleObject* handle, const char* name, Style style)
-      : handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))), name_(name), style_(style) {}
+  HandleOp(HandleObject* handle, const char* name, Patience patience, Style style)
+      : PendingOp(name, patience), handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))), style_(style) {}
 
-  const char* name() const noexcept final { return name_; }
   int traverse(visitproc visit, void* arg) const override {
     Py_VISIT(handle_.get());
     return 0;
@@ -48,7 +47,6 @@ class HandleOp : public PendingOp {
 
  private:
   Ref handle_;
-  const char* name_;
   Style style_;
 };
 
@@ -64,10 +62,9 @@ struct Borrowed {
 template <class Values>
 class SendPending final : public HandleOp {
  public:
-  SendPending(HandleObject* handle, const char* name, Style style, Values values, std::optional<double> timeout_s)
-      : HandleOp(handle, name, style),
+  SendPending(HandleObject* handle, const char* name, Patience patience, Style style, Values values)
+      : HandleOp(handle, name, patience, style),
         values_(std::move(values)),
-        timeout_s_(timeout_s.value_or(0)),
         op_(handle->channel->core, handle->registration, borrowed()) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
@@ -87,7 +84,7 @@ class SendPending final : public HandleOp {
     if (style() == Style::nowait || status == Status::too_large) {
       raise_full(capacity());
     } else {
-      raise_send_timeout(capacity(), timeout_s_);
+      raise_send_timeout(capacity(), patience().seconds());
     }
     return nullptr;
   }
@@ -122,16 +119,13 @@ class SendPending final : public HandleOp {
   }
 
   Values values_;
-  double timeout_s_;
   channels::detail::SendOp<Ref, Core, Borrowed> op_;
 };
 
 class RecvPending final : public HandleOp {
  public:
-  RecvPending(HandleObject* handle, const char* name, Style style, std::optional<double> timeout_s = std::nullopt)
-      : HandleOp(handle, name, style),
-        timeout_s_(timeout_s.value_or(0)),
-        op_(handle->channel->core, handle->registration) {}
+  RecvPending(HandleObject* handle, const char* name, Patience patience, Style style)
+      : HandleOp(handle, name, patience, style), op_(handle->channel->core, handle->registration) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -142,31 +136,27 @@ class RecvPending final : public HandleOp {
       Ref value = op_.take();
       return style() == Style::result ? make_ok(value.get()) : value.release();
     }
-    return status == Status::closed ? closed(op_.closed()) : not_now(style(), timeout_s_);
+    return status == Status::closed ? closed(op_.closed()) : not_now(style(), patience());
   }
 
-  static PyObject* not_now(Style style, double timeout_s) {
+  static PyObject* not_now(Style style, Patience patience) {
     if (style == Style::result) return Py_NewRef(Classes::get()->err_empty);
     if (style == Style::nowait) {
       raise_empty();
     } else {
-      raise_recv_timeout(timeout_s);
+      raise_recv_timeout(patience.seconds());
     }
     return nullptr;
   }
 
  private:
-  double timeout_s_;
   channels::detail::RecvOp<Ref, Core> op_;
 };
 
 class RecvBatchPending final : public HandleOp {
  public:
-  RecvBatchPending(HandleObject* handle, const char* name, Style style, std::size_t max_items,
-                   std::optional<double> timeout_s)
-      : HandleOp(handle, name, style),
-        timeout_s_(timeout_s.value_or(0)),
-        op_(handle->channel->core, handle->registration, max_items) {}
+  RecvBatchPending(HandleObject* handle, const char* name, Patience patience, Style style, std::size_t max_items)
+      : HandleOp(handle, name, patience, style), op_(handle->channel->core, handle->registration, max_items) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -174,7 +164,7 @@ class RecvBatchPending final : public HandleOp {
 
   PyObject* outcome(Status status) override {
     if (status == Status::closed) return closed(op_.closed());
-    if (status == Status::pending) return RecvPending::not_now(style(), timeout_s_);
+    if (status == Status::pending) return RecvPending::not_now(style(), patience());
     std::vector<Ref> values = op_.take();
     Ref list = Ref::steal(PyList_New(static_cast<Py_ssize_t>(values.size())));
     if (!list) return nullptr;
@@ -185,7 +175,6 @@ class RecvBatchPending final : public HandleOp {
   }
 
  private:
-  double timeout_s_;
   channels::detail::RecvBatchOp<Ref, Core> op_;
 };
 
@@ -193,7 +182,7 @@ class RecvBatchPending final : public HandleOp {
 class ClosedPending final : public HandleOp {
  public:
   ClosedPending(HandleObject* handle, const char* name)
-      : HandleOp(handle, name, Style::raise), op_(handle->side, handle->channel->core, handle->registration) {}
+      : HandleOp(handle, name, Patience::forever(), Style::raise), op_(handle->side, handle->channel->core, handle->registration) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -211,7 +200,7 @@ class ClosedPending final : public HandleOp {
 class StatsPending final : public HandleOp {
  public:
   StatsPending(HandleObject* handle, const char* name)
-      : HandleOp(handle, name, Style::raise), core_(handle->channel->core.get()) {}
+      : HandleOp(handle, name, Patience::never(), Style::raise), core_(handle->channel->core.get()) {}
 
   Status start(Operation* /*operation*/) override { return Status::done; }
   Status finish() override { return Status::done; }

@@ -76,10 +76,10 @@ class LoopOperation final : public Operation {
 struct OperationObject {
   PyObject_HEAD
   PendingOp* op;  // in storage; null once done
-  Patience patience;
   Phase phase;
   bool is_finalized;
   bool is_tracked;  // by the garbage collector
+  bool is_resumed;  // while waiting: we have completed the future
   std::optional<LoopOperation> waiting;  // while phase is waiting
   std::uint64_t fork_generation;
   PyObject* loop;    // while waiting: where to resume
@@ -107,6 +107,7 @@ bool is_foreign(const OperationObject& self) noexcept { return self.fork_generat
 // Completes the future that the task waits for. Must run in the loop's thread. False with an exception set.
 bool complete_future(OperationObject& self) noexcept {
   if (self.future == nullptr) return true;
+  self.is_resumed = true;
   const Ref is_done = Ref::steal(PyObject_CallMethodNoArgs(self.future, Names::get().done));
   if (!is_done) return false;
   if (is_done.get() == Py_True) return true;  // the task was cancelled meanwhile: it is on its way, and will hand on
@@ -260,6 +261,7 @@ PySendResult complete(OperationObject& self, Status status, PyObject** result) {
 }
 
 PySendResult yield_future(OperationObject& self, PyObject** result) {
+  self.is_resumed = false;
   if (PyObject_SetAttr(self.future, Names::get().future_blocking, Py_True) < 0) return PYGEN_ERROR;
   *result = Py_NewRef(self.future);
   return PYGEN_NEXT;
@@ -286,7 +288,7 @@ PyMethodDef on_timeout_def = {"_on_timeout", operation_on_timeout, METH_NOARGS, 
 
 bool start_timer(OperationObject& self) {
   const Ref callback = Ref::steal(PyCFunction_New(&on_timeout_def, cast(&self)));
-  const Ref delay = Ref::steal(PyFloat_FromDouble(*self.patience.timeout_s));
+  const Ref delay = Ref::steal(PyFloat_FromDouble(self.op->patience().seconds()));
   if (!callback || !delay) return false;
   PyObject* const arguments[] = {self.loop, delay.get(), callback.get()};
   self.timer = PyObject_VectorcallMethod(Names::get().call_later, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
@@ -307,7 +309,7 @@ bool start_timer(OperationObject& self) {
   self.phase = Phase::waiting;
   // Never fired before it is armed: whoever fires holds the GIL, as we do.
   if (!self.waiting->arm()) return complete(self, self.op->finish(), result);
-  if ((self.patience.timeout_s && !start_timer(self)) || yield_future(self, result) == PYGEN_ERROR) {
+  if ((self.op->patience().is_limited() && !start_timer(self)) || yield_future(self, result) == PYGEN_ERROR) {
     const SavedError saved;
     abandon(self);
     return PYGEN_ERROR;
@@ -322,7 +324,19 @@ PyObject* operation_on_timeout(PyObject* object, PyObject* /*unused*/) {
   Py_RETURN_NONE;
 }
 
+// Whoever resumes a waiting operation that we have not resumed awaits it as well, unless somebody else has completed its
+// future. False with an exception set, which is the intruder's.
+bool may_resume(OperationObject& self) noexcept {
+  if (self.is_resumed) [[likely]] return true;
+  const Ref is_done = Ref::steal(PyObject_CallMethodNoArgs(self.future, Names::get().done));
+  if (is_done && is_done.get() != Py_True) {
+    PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");  // in Python's own words
+  }
+  return is_done.get() == Py_True;
+}
+
 [[gnu::noinline]] PySendResult resume_waiting(OperationObject& self, PyObject** result) {
+  if (!may_resume(self)) return PYGEN_ERROR;
   if (self.waiting->claimed_index() == Operation::kCancelled) {
     self.op->abandon();
     return complete(self, Status::pending, result);
@@ -340,7 +354,7 @@ PyObject* operation_on_timeout(PyObject* object, PyObject* /*unused*/) {
 
 PySendResult attempt(OperationObject& self, PyObject** result) {
   const Status status = self.op->start(nullptr);
-  if (status != Status::pending || !self.patience.waits) return complete(self, status, result);
+  if (status != Status::pending || !self.op->patience().waits()) return complete(self, status, result);
   return suspend(self, result);
 }
 
@@ -484,8 +498,77 @@ void operation_dealloc(PyObject* object) {
   Py_DECREF(type);
 }
 
+// What `operation.__await__()` gives, for `yield from`. The operation is no iterable itself, so that a forgotten await, as
+// in `for value in rx.recv_batch(8)`, is a TypeError; and `await` itself does without this.
+struct AwaitIteratorObject {
+  PyObject_HEAD
+  PyObject* operation;
+};
+
+PyTypeObject* await_iterator_type = nullptr;
+
+PyObject* awaited(PyObject* object) noexcept { return reinterpret_cast<AwaitIteratorObject*>(object)->operation; }
+
+PyObject* operation_await(PyObject* object, PyObject* /*unused*/) {
+  PyObject* const iterator = await_iterator_type->tp_alloc(await_iterator_type, 0);
+  if (iterator != nullptr) reinterpret_cast<AwaitIteratorObject*>(iterator)->operation = Py_NewRef(object);
+  return iterator;
+}
+
+PyObject* await_iterator_next(PyObject* object) { return operation_send(awaited(object), Py_None); }
+PyObject* await_iterator_send(PyObject* object, PyObject* value) { return operation_send(awaited(object), value); }
+PyObject* await_iterator_throw(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
+  return operation_throw(awaited(object), args, nargs);
+}
+PyObject* await_iterator_close(PyObject* object, PyObject* unused) { return operation_close(awaited(object), unused); }
+
+int await_iterator_traverse(PyObject* object, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(awaited(object));
+  return 0;
+}
+
+int await_iterator_clear(PyObject* object) {
+  Py_CLEAR(reinterpret_cast<AwaitIteratorObject*>(object)->operation);
+  return 0;
+}
+
+void await_iterator_dealloc(PyObject* object) {
+  PyTypeObject* const type = Py_TYPE(object);
+  PyObject_GC_UnTrack(object);
+  await_iterator_clear(object);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+PyMethodDef await_iterator_methods[] = {
+    {"send", await_iterator_send, METH_O, nullptr},
+    {"throw", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(await_iterator_throw)), METH_FASTCALL, nullptr},
+    {"close", await_iterator_close, METH_NOARGS, nullptr},
+    {},
+};
+
+PyType_Slot await_iterator_slots[] = {
+    {Py_tp_iter, reinterpret_cast<void*>(PyObject_SelfIter)},
+    {Py_tp_iternext, reinterpret_cast<void*>(await_iterator_next)},
+    {Py_tp_methods, await_iterator_methods},
+    {Py_tp_traverse, reinterpret_cast<void*>(await_iterator_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(await_iterator_clear)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(await_iterator_dealloc)},
+    {},
+};
+
+PyType_Spec await_iterator_spec = {
+    .name = "klaw_core._core.OperationIterator",
+    .basicsize = sizeof(AwaitIteratorObject),
+    .itemsize = 0,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = await_iterator_slots,
+};
+
 PyMethodDef operation_methods[] = {
     {"send", operation_send, METH_O, "Resumes the operation; StopIteration carries its result."},
+    {"__await__", operation_await, METH_NOARGS | METH_COEXIST, nullptr},
     {"throw", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(operation_throw)), METH_FASTCALL,
      "Cancels the operation and raises the exception given. Nothing is lost: a message that was granted to it goes to "
      "the next in line."},
@@ -547,12 +630,11 @@ PyType_Spec inbox_spec = {
 
 class CompletedOp final : public PendingOp {
  public:
-  CompletedOp(const char* name, Ref value) noexcept : name_(name), value_(std::move(value)) {}
+  CompletedOp(const char* name, Ref value) noexcept : PendingOp(name, Patience::never()), value_(std::move(value)) {}
   Status start(Operation* /*operation*/) override { return Status::done; }
   Status finish() override { return Status::done; }
   void abandon() noexcept override {}
   PyObject* outcome(Status /*status*/) override { return value_.release(); }
-  const char* name() const noexcept override { return name_; }
   int traverse(visitproc visit, void* arg) const override {
     Py_VISIT(value_.get());
     return 0;
@@ -560,7 +642,6 @@ class CompletedOp final : public PendingOp {
   bool must_be_awaited() const noexcept override { return false; }
 
  private:
-  const char* name_;
   Ref value_;
 };
 
@@ -608,7 +689,7 @@ int park(ThreadOperation& thread, const Deadline& deadline) {
 
 namespace detail {
 
-NewOperation new_operation(const Patience& patience) noexcept {
+NewOperation new_operation() noexcept {
   OperationObject* self = nullptr;
   if (free_list_size > 0) {
     self = free_list[--free_list_size];
@@ -619,7 +700,6 @@ NewOperation new_operation(const Patience& patience) noexcept {
     ::new (&self->waiting) std::optional<LoopOperation>();
   }
   self->op = nullptr;
-  self->patience = patience;
   self->phase = Phase::created;
   self->is_finalized = false;
   self->fork_generation = fork_generation;
@@ -636,18 +716,47 @@ void publish_operation(PyObject* object, PendingOp* op) noexcept {
 
 }  // namespace detail
 
-PyObject* make_completed(const char* name, Ref value) {
-  return make_operation<CompletedOp>(Patience{}, name, std::move(value));
+bool parse_patience(PyObject* object, Patience& patience) noexcept {
+  patience = Patience::forever();
+  if (object == nullptr || object == Py_None) return true;
+  if (PyBool_Check(object) || !(PyFloat_Check(object) || PyLong_Check(object))) {
+    PyErr_Format(PyExc_TypeError, "timeout must be a number of seconds (int or float) or None, not %.200s",
+                 Py_TYPE(object)->tp_name);
+    return false;
+  }
+  const double seconds = PyFloat_AsDouble(object);
+  if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) return false;
+    // An int beyond a double's range: without end, or in the past.
+    PyErr_Clear();
+    const Ref zero = Ref::steal(PyLong_FromLong(0));
+    const int is_positive = zero ? PyObject_RichCompareBool(object, zero.get(), Py_GT) : -1;
+    if (is_positive != 0) return is_positive > 0;
+    PyErr_SetString(PyExc_ValueError, "timeout must not be negative");
+    return false;
+  }
+  if (std::isnan(seconds) || seconds < 0) {
+    PyErr_Format(PyExc_ValueError, "timeout must not be negative or NaN, got %R", object);
+    return false;
+  }
+  patience = Patience::seconds(seconds);
+  return true;
 }
 
-bool block_on(PendingOp& op, const Patience& patience, Status& status) {
+PyObject* make_completed(const char* name, Ref value) {
+  return make_operation<CompletedOp>(name, std::move(value));
+}
+
+bool block_on(PendingOp& op, Status& status) {
   status = op.start(nullptr);
-  if (status != Status::pending || !patience.waits) return true;
+  if (status != Status::pending || !op.patience().waits()) return true;
   ThreadOperation thread;
   status = op.start(&thread);
   if (status != Status::pending) return true;
   Deadline deadline;
-  if (patience.timeout_s) deadline = channels::detail::deadline_after(std::chrono::duration<double>(*patience.timeout_s));
+  if (op.patience().is_limited()) {
+    deadline = channels::detail::deadline_after(std::chrono::duration<double>(op.patience().seconds()));
+  }
   const int fired = thread.arm() ? park(thread, deadline) : 1;
   if (fired == 1) {
     status = op.finish();
@@ -667,9 +776,11 @@ bool block_on(PendingOp& op, const Patience& patience, Status& status) {
 bool add_operation_type(PyObject* module) noexcept {
   operation_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &operation_spec, nullptr));
   inbox_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &inbox_spec, nullptr));
+  await_iterator_type =
+      reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &await_iterator_spec, nullptr));
   const Ref weakref = Ref::steal(PyImport_ImportModule("weakref"));
   inboxes = weakref ? PyObject_CallMethod(weakref.get(), "WeakValueDictionary", nullptr) : nullptr;
-  return operation_type != nullptr && inbox_type != nullptr && inboxes != nullptr &&
+  return operation_type != nullptr && inbox_type != nullptr && await_iterator_type != nullptr && inboxes != nullptr &&
          PyModule_AddObjectRef(module, "Operation", reinterpret_cast<PyObject*>(operation_type)) == 0;
 }
 

@@ -15,11 +15,12 @@
 
 #include <Python.h>
 
+#include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <new>
-#include <optional>
 #include <utility>
 
 #include <klaw/channels/detail/operation.hpp>
@@ -31,12 +32,36 @@ namespace klaw::python {
 using channels::detail::Operation;
 using channels::detail::Status;
 
+// How long an operation may wait, in seconds.
+class Patience {
+ public:
+  static constexpr Patience forever() noexcept { return Patience(std::numeric_limits<double>::infinity()); }
+  static constexpr Patience never() noexcept { return Patience(0); }
+  static constexpr Patience seconds(double limit) noexcept { return Patience(limit); }
+
+  [[nodiscard]] bool waits() const noexcept { return seconds_ > 0; }
+  [[nodiscard]] bool is_limited() const noexcept { return !std::isinf(seconds_); }
+  [[nodiscard]] double seconds() const noexcept { return seconds_; }
+
+ private:
+  explicit constexpr Patience(double seconds) noexcept : seconds_(seconds) {}
+  double seconds_;
+};
+
+// A `timeout` argument in seconds: None (or infinity) is no limit. False with an exception set: TypeError, or ValueError
+// for a negative one and NaN.
+[[nodiscard]] bool parse_patience(PyObject* object, Patience& patience) noexcept;
+
 class PendingOp {
  public:
-  PendingOp() = default;
+  // `name`: `LocalSender.send`, for messages and repr; a literal.
+  PendingOp(const char* name, Patience patience) noexcept : name_(name), patience_(patience) {}
   PendingOp(const PendingOp&) = delete;
   PendingOp& operator=(const PendingOp&) = delete;
   virtual ~PendingOp() = default;
+
+  [[nodiscard]] const char* name() const noexcept { return name_; }
+  [[nodiscard]] Patience patience() const noexcept { return patience_; }
 
   // As the ops of detail/ops.hpp.
   [[nodiscard]] virtual Status start(Operation* operation) = 0;
@@ -47,24 +72,15 @@ class PendingOp {
   // time has run out.
   [[nodiscard]] virtual PyObject* outcome(Status status) = 0;
 
-  // `LocalSender.send`, for messages and repr.
-  [[nodiscard]] virtual const char* name() const noexcept = 0;
   virtual int traverse(visitproc visit, void* arg) const = 0;
   // True if it refers to objects of the user's, which may refer back to it.
   [[nodiscard]] virtual bool may_be_in_cycle() const noexcept { return false; }
   // False for what has taken effect at the call and need not be awaited.
   [[nodiscard]] virtual bool must_be_awaited() const noexcept { return true; }
-};
 
-// How long an operation may wait.
-struct Patience {
-  bool waits = true;                                // false: try once
-  std::optional<double> timeout_s = std::nullopt;  // no value: without limit
-
-  static Patience never() noexcept { return {.waits = false}; }
-  static Patience limited(std::optional<double> timeout_s) noexcept {
-    return {.waits = !(timeout_s && *timeout_s <= 0), .timeout_s = timeout_s};
-  }
+ private:
+  const char* name_;
+  Patience patience_;
 };
 
 namespace detail {
@@ -75,7 +91,7 @@ struct NewOperation {
   PyObject* object;  // null with an exception set
   void* storage;     // kOpSize bytes for the PendingOp
 };
-[[nodiscard]] NewOperation new_operation(const Patience& patience) noexcept;
+[[nodiscard]] NewOperation new_operation() noexcept;
 // The op in `storage` is complete. One that may be in a cycle is known to the garbage collector from now on; any other
 // only once it waits, when its future and its task come in (tracking costs a tenth of a ready operation).
 void publish_operation(PyObject* object, PendingOp* op) noexcept;
@@ -84,9 +100,9 @@ void publish_operation(PyObject* object, PendingOp* op) noexcept;
 
 // A new awaitable that will do `Op(arguments...)`. Null with an exception set.
 template <std::derived_from<PendingOp> Op, class... Arguments>
-[[nodiscard]] PyObject* make_operation(const Patience& patience, Arguments&&... arguments) {
+[[nodiscard]] PyObject* make_operation(Arguments&&... arguments) {
   static_assert(sizeof(Op) <= detail::kOpSize && alignof(Op) <= alignof(std::max_align_t));
-  const auto [object, storage] = detail::new_operation(patience);
+  const auto [object, storage] = detail::new_operation();
   if (object != nullptr) {
     detail::publish_operation(object, ::new (storage) Op(std::forward<Arguments>(arguments)...));
   }
@@ -98,13 +114,13 @@ template <std::derived_from<PendingOp> Op, class... Arguments>
 
 // Drives `op` in this thread with the GIL released while it sleeps. False with an exception set (KeyboardInterrupt and
 // the like; `op` was abandoned then). Else `status` is how it ended; Status::pending: the time ran out.
-[[nodiscard]] bool block_on(PendingOp& op, const Patience& patience, Status& status);
+[[nodiscard]] bool block_on(PendingOp& op, Status& status);
 
 // The outcome of a blocking call. Null with an exception set.
 template <class Op>
-[[nodiscard]] PyObject* run_blocking(Op& op, const Patience& patience) {
+[[nodiscard]] PyObject* run_blocking(Op& op) {
   Status status{};
-  return block_on(op, patience, status) ? op.outcome(status) : nullptr;
+  return block_on(op, status) ? op.outcome(status) : nullptr;
 }
 
 // Makes the types; adds nothing to the module's public names but `Operation`. False with an exception set.

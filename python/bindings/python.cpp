@@ -1,7 +1,5 @@
 #include "python.hpp"
 
-#include <cmath>
-
 namespace klaw::python {
 
 std::uint64_t fork_generation = 0;
@@ -147,33 +145,6 @@ PyObject* make_err_full(std::size_t capacity) noexcept {
   const Classes* const c = Classes::get();
   if (c == nullptr) return nullptr;
   return wrap_err(PyObject_CallFunction(c->ChannelFull, "n", static_cast<Py_ssize_t>(capacity)));
-}
-
-bool parse_timeout(PyObject* object, std::optional<double>& timeout_s) noexcept {
-  timeout_s.reset();
-  if (object == nullptr || object == Py_None) return true;
-  if (PyBool_Check(object) || !(PyFloat_Check(object) || PyLong_Check(object))) {
-    PyErr_Format(PyExc_TypeError, "timeout must be a number of seconds (int or float) or None, not %.200s",
-                 Py_TYPE(object)->tp_name);
-    return false;
-  }
-  const double seconds = PyFloat_AsDouble(object);
-  if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
-    if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) return false;
-    // An int beyond a double's range: without end, or in the past.
-    PyErr_Clear();
-    const Ref zero = Ref::steal(PyLong_FromLong(0));
-    const int is_positive = zero ? PyObject_RichCompareBool(object, zero.get(), Py_GT) : -1;
-    if (is_positive != 0) return is_positive > 0;
-    PyErr_SetString(PyExc_ValueError, "timeout must not be negative");
-    return false;
-  }
-  if (std::isnan(seconds) || seconds < 0) {
-    PyErr_Format(PyExc_ValueError, "timeout must not be negative or NaN, got %R", object);
-    return false;
-  }
-  if (!std::isinf(seconds)) timeout_s = seconds;
-  return true;
 }
 
 bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required, Py_ssize_t count,

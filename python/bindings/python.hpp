@@ -125,10 +125,6 @@ void raise_recv_timeout(double timeout_s) noexcept;
 
 // --- arguments ---
 
-// A timeout in seconds: None (or infinity) is no limit. False with an exception set: TypeError, or ValueError for a
-// negative one and NaN.
-[[nodiscard]] bool parse_timeout(PyObject* object, std::optional<double>& timeout_s) noexcept;
-
 // Parses a METH_FASTCALL | METH_KEYWORDS call of `function(required..., optional...)` into `values` (borrowed; null where
 // an optional one was not given). False with a TypeError set.
 [[nodiscard]] bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required, Py_ssize_t count,

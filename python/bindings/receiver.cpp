@@ -9,7 +9,7 @@ namespace {
 // Arguments of a receive: a timeout. `self` is null with an exception set.
 struct RecvCall {
   HandleObject* self = nullptr;
-  std::optional<double> timeout_s;
+  Patience patience = Patience::forever();
 
   RecvCall(const char* function, PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     HandleObject* const handle = usable(object);
@@ -17,7 +17,7 @@ struct RecvCall {
     if (nargs > 0 || kwnames != nullptr) {
       static constexpr const char* kNames[] = {"timeout"};
       PyObject* value = nullptr;
-      if (!parse_arguments(function, kNames, 0, 1, args, nargs, kwnames, &value) || !parse_timeout(value, timeout_s)) {
+      if (!parse_arguments(function, kNames, 0, 1, args, nargs, kwnames, &value) || !parse_patience(value, patience)) {
         return;
       }
     }
@@ -45,14 +45,14 @@ bool parse_max_items(PyObject* object, std::size_t& max_items) {
 struct BatchCall {
   HandleObject* self = nullptr;
   std::size_t max_items = 0;
-  std::optional<double> timeout_s;
+  Patience patience = Patience::forever();
 
   BatchCall(const char* function, PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static constexpr const char* kNames[] = {"max_items", "timeout"};
     PyObject* values[2];
     HandleObject* const handle = usable(object);
     if (handle == nullptr || !parse_arguments(function, kNames, 1, 2, args, nargs, kwnames, values) ||
-        !parse_max_items(values[0], max_items) || !parse_timeout(values[1], timeout_s)) {
+        !parse_max_items(values[0], max_items) || !parse_patience(values[1], patience)) {
       return;
     }
     self = handle;
@@ -62,63 +62,61 @@ struct BatchCall {
 PyObject* receiver_recv(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   const RecvCall call("recv", object, args, nargs, kwnames);
   if (call.self == nullptr) return nullptr;
-  return make_operation<RecvPending>(Patience::limited(call.timeout_s), call.self, "LocalReceiver.recv", Style::raise,
-                                     call.timeout_s);
+  return make_operation<RecvPending>(call.self, "LocalReceiver.recv", call.patience, Style::raise);
 }
 
 PyObject* receiver_try_recv(PyObject* object, PyObject* /*unused*/) {
   HandleObject* const self = usable(object);
   if (self == nullptr) return nullptr;
-  return make_operation<RecvPending>(Patience::never(), self, "LocalReceiver.try_recv", Style::result);
+  return make_operation<RecvPending>(self, "LocalReceiver.try_recv", Patience::never(), Style::result);
 }
 
 PyObject* receiver_recv_nowait(PyObject* object, PyObject* /*unused*/) {
   HandleObject* const self = usable(object);
   if (self == nullptr) return nullptr;
-  RecvPending op(self, "LocalReceiver.recv_nowait", Style::nowait);
+  RecvPending op(self, "LocalReceiver.recv_nowait", Patience::never(), Style::nowait);
   return op.outcome(op.start(nullptr));
 }
 
 PyObject* receiver_blocking_recv(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   const RecvCall call("blocking_recv", object, args, nargs, kwnames);
   if (call.self == nullptr || !refuse_event_loop("await rx.recv()")) return nullptr;
-  RecvPending op(call.self, "LocalReceiver.blocking_recv", Style::raise, call.timeout_s);
-  return run_blocking(op, Patience::limited(call.timeout_s));
+  RecvPending op(call.self, "LocalReceiver.blocking_recv", call.patience, Style::raise);
+  return run_blocking(op);
 }
 
 PyObject* receiver_recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   const BatchCall call("recv_batch", object, args, nargs, kwnames);
   if (call.self == nullptr) return nullptr;
-  return make_operation<RecvBatchPending>(Patience::limited(call.timeout_s), call.self, "LocalReceiver.recv_batch",
-                                          Style::raise, call.max_items, call.timeout_s);
+  return make_operation<RecvBatchPending>(call.self, "LocalReceiver.recv_batch", call.patience, Style::raise, call.max_items);
 }
 
 PyObject* receiver_try_recv_batch(PyObject* object, PyObject* limit) {
   HandleObject* const self = usable(object);
   std::size_t max_items = 0;
   if (self == nullptr || !parse_max_items(limit, max_items)) return nullptr;
-  return make_operation<RecvBatchPending>(Patience::never(), self, "LocalReceiver.try_recv_batch", Style::result,
-                                          max_items, std::nullopt);
+  return make_operation<RecvBatchPending>(self, "LocalReceiver.try_recv_batch", Patience::never(), Style::result,
+                                          max_items);
 }
 
 PyObject* receiver_blocking_recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   const BatchCall call("blocking_recv_batch", object, args, nargs, kwnames);
   if (call.self == nullptr || !refuse_event_loop("await rx.recv_batch(max_items)")) return nullptr;
-  RecvBatchPending op(call.self, "LocalReceiver.blocking_recv_batch", Style::raise, call.max_items, call.timeout_s);
-  return run_blocking(op, Patience::limited(call.timeout_s));
+  RecvBatchPending op(call.self, "LocalReceiver.blocking_recv_batch", call.patience, Style::raise, call.max_items);
+  return run_blocking(op);
 }
 
 PyObject* receiver_anext(PyObject* object) {
   HandleObject* const self = usable(object);
   if (self == nullptr) return nullptr;
-  return make_operation<RecvPending>(Patience{}, self, "LocalReceiver.__anext__", Style::iterate);
+  return make_operation<RecvPending>(self, "LocalReceiver.__anext__", Patience::forever(), Style::iterate);
 }
 
 PyObject* receiver_next(PyObject* object) {
   HandleObject* const self = usable(object);
   if (self == nullptr || !refuse_event_loop("async for value in rx")) return nullptr;
-  RecvPending op(self, "LocalReceiver.__next__", Style::next);
-  return run_blocking(op, Patience{});
+  RecvPending op(self, "LocalReceiver.__next__", Patience::forever(), Style::next);
+  return run_blocking(op);
 }
 
 Py_ssize_t receiver_length(PyObject* object) {

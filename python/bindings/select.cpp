@@ -22,8 +22,8 @@ struct ListBranches {
 
 class SelectPending final : public PendingOp {
  public:
-  SelectPending(Ref receivers, ListBranches branches, bool is_biased)
-      : receivers_(std::move(receivers)), op_(std::move(branches), is_biased) {}
+  SelectPending(Patience patience, Ref receivers, ListBranches branches, bool is_biased)
+      : PendingOp("select", patience), receivers_(std::move(receivers)), op_(std::move(branches), is_biased) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -44,7 +44,6 @@ class SelectPending final : public PendingOp {
     return Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get());
   }
 
-  const char* name() const noexcept override { return "select"; }
   int traverse(visitproc visit, void* arg) const override {
     Py_VISIT(receivers_.get());
     return 0;
@@ -77,22 +76,21 @@ bool collect_branches(PyObject* receivers, ListBranches& branches) {
 }  // namespace
 
 PyObject* make_select(PyObject* receivers, PyObject* timeout, bool is_biased) {
-  std::optional<double> timeout_s;
+  Patience patience = Patience::forever();
   ListBranches branches;
-  if (!parse_timeout(timeout, timeout_s) || !collect_branches(receivers, branches)) return nullptr;
-  return make_operation<SelectPending>(Patience::limited(timeout_s), Ref::borrow(receivers), std::move(branches),
-                                       is_biased);
+  if (!parse_patience(timeout, patience) || !collect_branches(receivers, branches)) return nullptr;
+  return make_operation<SelectPending>(patience, Ref::borrow(receivers), std::move(branches), is_biased);
 }
 
 PyObject* blocking_select(PyObject* receivers, PyObject* timeout, bool is_biased) {
-  std::optional<double> timeout_s;
+  Patience patience = Patience::forever();
   ListBranches branches;
-  if (!parse_timeout(timeout, timeout_s) || !collect_branches(receivers, branches) ||
+  if (!parse_patience(timeout, patience) || !collect_branches(receivers, branches) ||
       !refuse_event_loop("await select(...)")) {
     return nullptr;
   }
-  SelectPending op(Ref::borrow(receivers), std::move(branches), is_biased);
-  return run_blocking(op, Patience::limited(timeout_s));
+  SelectPending op(patience, Ref::borrow(receivers), std::move(branches), is_biased);
+  return run_blocking(op);
 }
 
 }  // namespace klaw::python

@@ -13,7 +13,7 @@ using SendMany = SendPending<std::vector<Ref>>;
 struct SendCall {
   HandleObject* self = nullptr;
   PyObject* value = nullptr;
-  std::optional<double> timeout_s;
+  Patience patience = Patience::forever();
 
   SendCall(const char* function, const char* value_name, PyObject* object, PyObject* const* args, Py_ssize_t nargs,
            PyObject* kwnames) {
@@ -25,7 +25,7 @@ struct SendCall {
       const char* const names[] = {value_name, "timeout"};
       PyObject* values[2];
       if (!parse_arguments(function, names, 1, 2, args, nargs, kwnames, values) ||
-          !parse_timeout(values[1], timeout_s)) {
+          !parse_patience(values[1], patience)) {
         return;
       }
       value = values[0];
@@ -48,29 +48,28 @@ std::optional<std::vector<Ref>> collect(PyObject* iterable) {
 PyObject* sender_send(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   const SendCall call("send", "value", object, args, nargs, kwnames);
   if (call.self == nullptr) return nullptr;
-  return make_operation<SendOne>(Patience::limited(call.timeout_s), call.self, "LocalSender.send", Style::raise,
-                                 Ref::borrow(call.value), call.timeout_s);
+  return make_operation<SendOne>(call.self, "LocalSender.send", call.patience, Style::raise,
+                                 Ref::borrow(call.value));
 }
 
 PyObject* sender_try_send(PyObject* object, PyObject* value) {
   HandleObject* const self = usable(object);
   if (self == nullptr) return nullptr;
-  return make_operation<SendOne>(Patience::never(), self, "LocalSender.try_send", Style::result, Ref::borrow(value),
-                                 std::nullopt);
+  return make_operation<SendOne>(self, "LocalSender.try_send", Patience::never(), Style::result, Ref::borrow(value));
 }
 
 PyObject* sender_send_nowait(PyObject* object, PyObject* value) {
   HandleObject* const self = usable(object);
   if (self == nullptr) return nullptr;
-  SendOne op(self, "LocalSender.send_nowait", Style::nowait, Ref::borrow(value), std::nullopt);
+  SendOne op(self, "LocalSender.send_nowait", Patience::never(), Style::nowait, Ref::borrow(value));
   return op.outcome(op.start(nullptr));
 }
 
 PyObject* sender_blocking_send(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   const SendCall call("blocking_send", "value", object, args, nargs, kwnames);
   if (call.self == nullptr || !refuse_event_loop("await tx.send(value)")) return nullptr;
-  SendOne op(call.self, "LocalSender.blocking_send", Style::raise, Ref::borrow(call.value), call.timeout_s);
-  return run_blocking(op, Patience::limited(call.timeout_s));
+  SendOne op(call.self, "LocalSender.blocking_send", call.patience, Style::raise, Ref::borrow(call.value));
+  return run_blocking(op);
 }
 
 PyObject* sender_send_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
@@ -78,8 +77,8 @@ PyObject* sender_send_batch(PyObject* object, PyObject* const* args, Py_ssize_t 
   if (call.self == nullptr) return nullptr;
   auto values = collect(call.value);
   if (!values) return nullptr;
-  return make_operation<SendMany>(Patience::limited(call.timeout_s), call.self, "LocalSender.send_batch", Style::raise,
-                                  *std::move(values), call.timeout_s);
+  return make_operation<SendMany>(call.self, "LocalSender.send_batch", call.patience, Style::raise,
+                                  *std::move(values));
 }
 
 PyObject* sender_try_send_batch(PyObject* object, PyObject* iterable) {
@@ -87,8 +86,8 @@ PyObject* sender_try_send_batch(PyObject* object, PyObject* iterable) {
   if (self == nullptr) return nullptr;
   auto values = collect(iterable);
   if (!values) return nullptr;
-  return make_operation<SendMany>(Patience::never(), self, "LocalSender.try_send_batch", Style::result,
-                                  *std::move(values), std::nullopt);
+  return make_operation<SendMany>(self, "LocalSender.try_send_batch", Patience::never(), Style::result,
+                                  *std::move(values));
 }
 
 PyObject* sender_blocking_send_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
@@ -96,8 +95,8 @@ PyObject* sender_blocking_send_batch(PyObject* object, PyObject* const* args, Py
   if (call.self == nullptr || !refuse_event_loop("await tx.send_batch(values)")) return nullptr;
   auto values = collect(call.value);
   if (!values) return nullptr;
-  SendMany op(call.self, "LocalSender.blocking_send_batch", Style::raise, *std::move(values), call.timeout_s);
-  return run_blocking(op, Patience::limited(call.timeout_s));
+  SendMany op(call.self, "LocalSender.blocking_send_batch", call.patience, Style::raise, *std::move(values));
+  return run_blocking(op);
 }
 
 }  // namespace
