@@ -1,0 +1,147 @@
+"""The Python examples do what they say, as a user runs them: in a process of their own."""
+
+import importlib.util
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TIMEOUT_S = 110
+
+
+def run(example: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "dev", "-W", "error", EXAMPLES / example, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+@pytest.fixture(scope="module")
+def wordcount() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("wordcount", EXAMPLES / "wordcount.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A few files, with all that may be wrong about them."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "one.py").write_text("spam = spam + eggs\n")
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "notes.txt").write_text("spam")
+    (tmp_path / "package" / "two.py").write_text("def grüße(): return 'spam'\n", encoding="utf-8")
+    (tmp_path / "package" / "latin.py").write_bytes(b"# -*- latin-1 -*-\neggs = 'gr\xfc\xdfe'\n")
+    (tmp_path / "site-packages" / "installed.py").write_text("spam")
+    (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere")
+    return tmp_path
+
+
+def test_every_python_example_is_run_here():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"hello.py", "wordcount.py"}
+
+
+def test_hello_delivers_each_number_once():
+    done = run("hello.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert sorted(int(number) for _, _, number in lines) == list(range(10))
+    assert {name for name, _, _ in lines} <= {"left", "right"}
+
+
+@pytest.mark.parametrize("counters", [1, 4, 50])
+def test_wordcount_counts_a_tree(tree: Path, counters: int):
+    done = run("wordcount.py", "--backend", "local", "--root", tree, "--counters", counters)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["3", "spam"]
+    assert ["2", "eggs"] in [line.split() for line in lines]
+    assert ["1", "grüße"] in [line.split() for line in lines]
+    assert lines[-1] == "OK: 4 files; a plain count in one thread gives the same"
+
+
+def test_wordcount_shows_as_many_words_as_asked_for(tree: Path):
+    lines = run("wordcount.py", "--root", tree, "--top", 2).stdout.splitlines()
+    assert [line.split()[-1] for line in lines[:2]] == ["spam", "eggs"]
+    assert len(lines) == 4
+
+
+def test_wordcount_is_quiet_when_asked_to_be(tree: Path):
+    done = run("wordcount.py", "--root", tree, "--quiet")
+    assert done.stdout == "OK: 4 files; a plain count in one thread gives the same\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_wordcount_counts_the_standard_library():
+    done = run("wordcount.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].split()[-1] == "self"
+    verdict = done.stdout.splitlines()[-1].split()
+    assert verdict[0] == "OK:"
+    assert int(verdict[1].replace(",", "")) > 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--counters", "0"], "--counters must be at least 1"),
+        (["--root", "/nowhere"], "/nowhere is no folder"),
+        (["--backend", "carrier-pigeon"], "invalid choice: 'carrier-pigeon'"),
+    ],
+)
+def test_wordcount_refuses_bad_arguments(arguments: list[str], said: str):
+    done = run("wordcount.py", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wordcount_says_when_there_is_nothing_to_count(tmp_path: Path):
+    done = run("wordcount.py", "--root", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"no .py file below {tmp_path}\n"
+
+
+def test_the_self_check_of_wordcount_finds_wrong_counts(wordcount: ModuleType):
+    right = Counter(spam=2, eggs=1)
+    assert wordcount.differences(right, Counter(right)) == []
+    assert wordcount.differences(Counter(spam=1, ham=1), right) == [
+        "eggs: 0 through channels, 1 in a plain count",
+        "ham: 1 through channels, 0 in a plain count",
+        "spam: 1 through channels, 2 in a plain count",
+    ]
+
+
+def test_wordcount_fails_when_the_counts_differ(
+    wordcount: ModuleType,
+    tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(sys, "argv", ["wordcount.py", "--root", str(tree)])
+    monkeypatch.setattr(wordcount, "count_plainly", lambda _: Counter(spam=4))
+    assert wordcount.main() == 1
+    assert "FAILED" in capsys.readouterr().err
+
+
+def test_wordcount_ends_when_a_file_cannot_be_read(
+    wordcount: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An error in one task ends all of them, instead of leaving the others waiting."""
+
+    def broken(file: Path) -> str:
+        raise OSError(f"cannot read {file}")
+
+    monkeypatch.setattr(sys, "argv", ["wordcount.py", "--root", str(tree)])
+    monkeypatch.setattr(wordcount, "text_of", broken)
+    with pytest.raises(ExceptionGroup) as raised:
+        wordcount.main()
+    assert raised.group_contains(OSError, match="cannot read")
