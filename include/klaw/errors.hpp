@@ -184,7 +184,7 @@ template <class E>
 }
 template <class... Errors>
 [[noreturn]] void throw_error(std::variant<Errors...> e) {
-  std::visit([](auto&& one) { throw_error(std::move(one)); }, std::move(e));
+  std::visit([](auto one) { throw_error(std::move(one)); }, std::move(e));
   std::unreachable();
 }
 

@@ -4,19 +4,13 @@
 
 #include <array>
 #include <cassert>
-#include <vector>
-
-#include <klaw/channels/detail/thread_wait.hpp>
 
 namespace klaw::python {
 
 namespace {
 
 using channels::detail::Clock;
-using channels::detail::Deadline;
-using channels::detail::Event;
 using channels::detail::RunQueue;
-using channels::detail::ThreadOperation;
 
 // Fairness: a thread's tasks may do ready operations in a row for kReadySlice; then one of them gives way to the event
 // loop. The clock is looked at every kReadyBudget operations: a look costs 25 ns, a turn of the loop some microseconds, a
@@ -46,10 +40,6 @@ struct Fairness {
 };
 // initial-exec: a few bytes of static TLS spare each operation a call.
 [[gnu::tls_model("initial-exec")]] thread_local Fairness fairness;
-
-// How long a parked main thread sleeps before it looks for a Ctrl-C that came just before it went to sleep. (One that
-// comes while it sleeps wakes it at once.)
-constexpr auto kSignalCheck = std::chrono::milliseconds(100);
 
 enum class Phase : std::uint8_t {
   created,   // nothing has happened yet
@@ -645,46 +635,6 @@ class CompletedOp final : public PendingOp {
   Ref value_;
 };
 
-// --- blocking ---
-
-bool is_finalizing() noexcept { return _Py_IsFinalizing() != 0; }
-
-// Sleeps without the GIL. A daemon thread that wakes up while the interpreter goes down must not ask for the GIL again:
-// it would be unwound through our frames. It sleeps on, until the process ends.
-Event::Wait wait_without_gil(ThreadOperation& thread, const Deadline& deadline) {
-  PyThreadState* const state = PyEval_SaveThread();
-  const Event::Wait ended = thread.wait(deadline);
-  if (is_finalizing()) {
-    for (;;) pause();
-  }
-  PyEval_RestoreThread(state);
-  return ended;
-}
-
-// -1 with an exception set.
-int is_main_thread() {
-  const Classes* const classes = Classes::get();
-  const Ref main = Ref::steal(classes != nullptr ? PyObject_CallNoArgs(classes->main_thread) : nullptr);
-  const Ref ident = Ref::steal(main ? PyObject_GetAttrString(main.get(), "ident") : nullptr);
-  if (!ident) return -1;
-  return PyLong_AsUnsignedLong(ident.get()) == PyThread_get_thread_ident() ? 1 : 0;
-}
-
-// Until it was fired (true), or the deadline has passed (false). -1: a signal handler raised.
-int park(ThreadOperation& thread, const Deadline& deadline) {
-  const int on_main = is_main_thread();
-  if (on_main < 0) return -1;
-  for (;;) {
-    Deadline until = deadline;
-    const Clock::time_point look = Clock::now() + kSignalCheck;
-    if (on_main == 1 && (!until || look < *until)) until = look;
-    const Event::Wait ended = wait_without_gil(thread, until);
-    if (ended == Event::Wait::set) return 1;
-    if (on_main == 1 && PyErr_CheckSignals() < 0) return -1;
-    if (ended == Event::Wait::timed_out && deadline && Clock::now() >= *deadline) return 0;
-  }
-}
-
 }  // namespace
 
 namespace detail {
@@ -716,61 +666,8 @@ void publish_operation(PyObject* object, PendingOp* op) noexcept {
 
 }  // namespace detail
 
-bool parse_patience(PyObject* object, Patience& patience) noexcept {
-  patience = Patience::forever();
-  if (object == nullptr || object == Py_None) return true;
-  if (PyBool_Check(object) || !(PyFloat_Check(object) || PyLong_Check(object))) {
-    PyErr_Format(PyExc_TypeError, "timeout must be a number of seconds (int or float) or None, not %.200s",
-                 Py_TYPE(object)->tp_name);
-    return false;
-  }
-  const double seconds = PyFloat_AsDouble(object);
-  if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
-    if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) return false;
-    // An int beyond a double's range: without end, or in the past.
-    PyErr_Clear();
-    const Ref zero = Ref::steal(PyLong_FromLong(0));
-    const int is_positive = zero ? PyObject_RichCompareBool(object, zero.get(), Py_GT) : -1;
-    if (is_positive != 0) return is_positive > 0;
-    PyErr_SetString(PyExc_ValueError, "timeout must not be negative");
-    return false;
-  }
-  if (std::isnan(seconds) || seconds < 0) {
-    PyErr_Format(PyExc_ValueError, "timeout must not be negative or NaN, got %R", object);
-    return false;
-  }
-  patience = Patience::seconds(seconds);
-  return true;
-}
-
 PyObject* make_completed(const char* name, Ref value) {
   return make_operation<CompletedOp>(name, std::move(value));
-}
-
-bool block_on(PendingOp& op, Status& status) {
-  status = op.start(nullptr);
-  if (status != Status::pending || !op.patience().waits()) return true;
-  ThreadOperation thread;
-  status = op.start(&thread);
-  if (status != Status::pending) return true;
-  Deadline deadline;
-  if (op.patience().is_limited()) {
-    deadline = channels::detail::deadline_after(std::chrono::duration<double>(op.patience().seconds()));
-  }
-  const int fired = thread.arm() ? park(thread, deadline) : 1;
-  if (fired == 1) {
-    status = op.finish();
-    return true;
-  }
-  // Out of time, or interrupted. Who claimed it in the last moment has fired it too: both happen under the GIL.
-  if (!thread.cancel() && fired == 0) {
-    status = op.finish();
-    return true;
-  }
-  const SavedError saved;
-  op.abandon();
-  status = Status::pending;
-  return fired == 0;
 }
 
 bool add_operation_type(PyObject* module) noexcept {

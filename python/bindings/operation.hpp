@@ -15,42 +15,21 @@
 
 #include <Python.h>
 
-#include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <limits>
 #include <memory>
 #include <new>
 #include <utility>
 
 #include <klaw/channels/detail/operation.hpp>
 
+#include "patience.hpp"
 #include "python.hpp"
 
 namespace klaw::python {
 
 using channels::detail::Operation;
 using channels::detail::Status;
-
-// How long an operation may wait, in seconds.
-class Patience {
- public:
-  static constexpr Patience forever() noexcept { return Patience(std::numeric_limits<double>::infinity()); }
-  static constexpr Patience never() noexcept { return Patience(0); }
-  static constexpr Patience seconds(double limit) noexcept { return Patience(limit); }
-
-  [[nodiscard]] bool waits() const noexcept { return seconds_ > 0; }
-  [[nodiscard]] bool is_limited() const noexcept { return !std::isinf(seconds_); }
-  [[nodiscard]] double seconds() const noexcept { return seconds_; }
-
- private:
-  explicit constexpr Patience(double seconds) noexcept : seconds_(seconds) {}
-  double seconds_;
-};
-
-// A `timeout` argument in seconds: None (or infinity) is no limit. False with an exception set: TypeError, or ValueError
-// for a negative one and NaN.
-[[nodiscard]] bool parse_patience(PyObject* object, Patience& patience) noexcept;
 
 class PendingOp {
  public:
@@ -111,17 +90,6 @@ template <std::derived_from<PendingOp> Op, class... Arguments>
 
 // An awaitable that gives `value` at once, and may be left unawaited. Null with an exception set.
 [[nodiscard]] PyObject* make_completed(const char* name, Ref value);
-
-// Drives `op` in this thread with the GIL released while it sleeps. False with an exception set (KeyboardInterrupt and
-// the like; `op` was abandoned then). Else `status` is how it ended; Status::pending: the time ran out.
-[[nodiscard]] bool block_on(PendingOp& op, Status& status);
-
-// The outcome of a blocking call. Null with an exception set.
-template <class Op>
-[[nodiscard]] PyObject* run_blocking(Op& op) {
-  Status status{};
-  return block_on(op, status) ? op.outcome(status) : nullptr;
-}
 
 // Makes the types; adds nothing to the module's public names but `Operation`. False with an exception set.
 [[nodiscard]] bool add_operation_type(PyObject* module) noexcept;

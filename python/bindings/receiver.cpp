@@ -1,4 +1,5 @@
 // LocalReceiver: the receiving handle of a local channel.
+#include "blocking.hpp"
 #include "handle.hpp"
 #include "mpmc_ops.hpp"
 

@@ -2,6 +2,7 @@
 
 #include <klaw/channels/select.hpp>
 
+#include "blocking.hpp"
 #include "handle.hpp"
 #include "mpmc_ops.hpp"
 

@@ -1,4 +1,5 @@
 // LocalSender: the sending handle of a local channel.
+#include "blocking.hpp"
 #include "handle.hpp"
 #include "mpmc_ops.hpp"
 
