@@ -48,7 +48,7 @@ test-cpp: build ## the C++ tests
 	@ctest --preset release $(CTEST_ARGS)
 
 test-python: $(stamps)/installed $(stamps)/dev ## the Python tests, on the installed package
-	@$(python) -m pytest $(PYTEST_ARGS)
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(python) -m pytest $(PYTEST_ARGS)
 
 wheel: $(stamps)/venv ## a wheel in dist/
 	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

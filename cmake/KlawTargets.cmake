@@ -36,7 +36,6 @@ function(klaw_gtest_folder folder)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   gtest_discover_tests(${target}
     TEST_PREFIX ${folder}.
-    NO_PRETTY_TYPES
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
     PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS ${folder})

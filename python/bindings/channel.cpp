@@ -24,6 +24,9 @@ ChannelObject* cast_channel(PyObject* object) noexcept { return reinterpret_cast
 int channel_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
   int result = 0;
+  cast_channel(object)->holds.for_each([&](const Hold& hold) {
+    if (result == 0) result = visit(hold.operation(), arg);
+  });
   if (cast_channel(object)->fork_generation == fork_generation) {
     cast_channel(object)->core->for_each_queued([&](const Ref& value) {
       if (result == 0) result = visit(value.get(), arg);
@@ -41,6 +44,9 @@ void channel_dealloc(PyObject* object) {
   ChannelObject& self = *cast_channel(object);
   PyTypeObject* const type = Py_TYPE(object);
   PyObject_GC_UnTrack(object);
+  // What waits holds a handle, and that us: so there is nobody, unless the collector has cleared the handle first.
+  while (!self.holds.empty()) self.holds.front().leave();
+  std::destroy_at(&self.holds);
   if (self.fork_generation == fork_generation) {
     self.core.~shared_ptr();
   }  // else leaked: a thread of the parent's may hold its lock for ever
@@ -115,8 +121,7 @@ void handle_finalize(PyObject* object) {
   close(self, std::nullopt);
 }
 
-void handle_dealloc(PyObject* object) {
-  if (PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
+void free_handle(PyObject* object) {
   PyTypeObject* const type = Py_TYPE(object);
   PyObject_GC_UnTrack(object);
   if (cast_handle(object)->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
@@ -124,6 +129,15 @@ void handle_dealloc(PyObject* object) {
   --live.handles;
   type->tp_free(object);
   Py_DECREF(type);
+}
+
+void handle_dealloc(PyObject* object) {
+  // A channel may hold handles of channels that hold handles, without end: Python bounds the depth for us.
+  PyObject_GC_UnTrack(object);
+  Py_TRASHCAN_BEGIN(object, handle_dealloc)
+  PyObject_GC_Track(object);
+  if (PyObject_CallFinalizerFromDealloc(object) == 0) free_handle(object);  // else resurrected
+  Py_TRASHCAN_END
 }
 
 // --- handles: methods ---
@@ -395,6 +409,7 @@ PyObject* make_local_channel(std::size_t capacity) {
   ChannelObject* const channel = PyObject_GC_New(ChannelObject, channel_type);
   if (channel == nullptr) return nullptr;
   ::new (&channel->core) std::shared_ptr<Core>(std::make_shared<Core>(capacity));
+  std::construct_at(&channel->holds);
   channel->fork_generation = fork_generation;
   ++live.channels;
   PyObject_GC_Track(reinterpret_cast<PyObject*>(channel));

@@ -22,11 +22,40 @@ using channels::detail::Registration;
 using channels::detail::Side;
 using Core = channels::detail::Mpmc<Ref, GilExclusion>;
 
+// An awaitable that waits on a channel, which owns it meanwhile. All of it under the GIL.
+class Hold : public channels::detail::ListHook {
+ public:
+  Hold() = default;
+  Hold(const Hold&) = delete;
+  ~Hold() { leave(); }
+
+  void enter(struct ChannelObject& channel, PyObject* operation) noexcept;
+  void leave() noexcept;
+  [[nodiscard]] PyObject* operation() const noexcept { return operation_; }
+
+ private:
+  struct ChannelObject* channel_ = nullptr;
+  PyObject* operation_ = nullptr;  // strong while linked
+};
+
 struct ChannelObject {
   PyObject_HEAD
   std::shared_ptr<Core> core;
+  channels::detail::IntrusiveList<Hold> holds;  // of all that wait on it in an event loop
   std::uint64_t fork_generation;
 };
+
+inline void Hold::enter(ChannelObject& channel, PyObject* operation) noexcept {
+  channel_ = &channel;
+  operation_ = Py_NewRef(operation);
+  channel.holds.push_back(*this);
+}
+
+inline void Hold::leave() noexcept {
+  if (!is_linked()) return;
+  channel_->holds.remove(*this);
+  Py_DECREF(std::exchange(operation_, nullptr));
+}
 
 struct HandleObject {
   PyObject_HEAD

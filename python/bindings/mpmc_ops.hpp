@@ -25,6 +25,11 @@ class HandleOp : public PendingOp {
   HandleOp(HandleObject* handle, const char* name, Patience patience, Style style)
       : PendingOp(name, patience), handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))), style_(style) {}
 
+  void hold(PyObject* operation) final {
+    hold_.emplace().enter(*reinterpret_cast<HandleObject*>(handle_.get())->channel, operation);
+  }
+  void release() noexcept final { hold_.reset(); }
+
   int traverse(visitproc visit, void* arg) const override {
     Py_VISIT(handle_.get());
     return 0;
@@ -47,6 +52,7 @@ class HandleOp : public PendingOp {
 
  private:
   Ref handle_;
+  std::optional<Hold> hold_;  // while it waits: an empty one costs a ready operation next to nothing
   Style style_;
 };
 

@@ -203,7 +203,10 @@ void LoopOperation::run(Operation& self) noexcept {
   const SavedError saved;
   if (owner->phase != Phase::waiting) {
     owner->waiting.reset();  // it was cancelled after we had been queued
-  } else if (!resume(*owner)) {
+    return;
+  }
+  owner->op->release();  // from here on it belongs to its task only: if that goes, what it was granted goes to the next
+  if (!resume(*owner)) {
     PyErr_Clear();
     orphan(*owner);
   }
@@ -218,6 +221,7 @@ void destroy_op(OperationObject& self) noexcept {
 }
 
 [[gnu::noinline]] void drop_wait(OperationObject& self) noexcept {
+  if (self.op != nullptr) self.op->release();
   if (PyObject* const timer = std::exchange(self.timer, nullptr)) {
     const SavedError saved;
     const Ref owned = Ref::steal(timer);
@@ -304,13 +308,16 @@ bool start_timer(OperationObject& self) {
     abandon(self);
     return PYGEN_ERROR;
   }
+  self.op->hold(cast(&self));
   return PYGEN_NEXT;
 }
 
 // The time has run out, in the loop's thread: nobody else may have the operation from here on.
 PyObject* operation_on_timeout(PyObject* object, PyObject* /*unused*/) {
   OperationObject& self = *cast(object);
-  if (self.phase == Phase::waiting && self.waiting->cancel() && !complete_future(self)) return nullptr;
+  if (self.phase != Phase::waiting || !self.waiting->cancel()) Py_RETURN_NONE;
+  self.op->release();
+  if (!complete_future(self)) return nullptr;
   Py_RETURN_NONE;
 }
 

@@ -51,6 +51,11 @@ class PendingOp {
   // time has run out.
   [[nodiscard]] virtual PyObject* outcome(Status status) = 0;
 
+  // Makes the channels that it waits on owners of `operation`, its awaitable; they no longer are after release(). (asyncio
+  // itself keeps its tasks by weak references only: one that waits must live as long as somebody may wake it.)
+  virtual void hold(PyObject* /*operation*/) {}
+  virtual void release() noexcept {}
+
   virtual int traverse(visitproc visit, void* arg) const = 0;
   // True if it refers to objects of the user's, which may refer back to it.
   [[nodiscard]] virtual bool may_be_in_cycle() const noexcept { return false; }
@@ -65,7 +70,7 @@ class PendingOp {
 namespace detail {
 
 // Room for any PendingOp within the object, so that an operation is one allocation, and none when one can be reused.
-inline constexpr std::size_t kOpSize = 208;
+inline constexpr std::size_t kOpSize = 256;
 struct NewOperation {
   PyObject* object;  // null with an exception set
   void* storage;     // kOpSize bytes for the PendingOp

@@ -45,6 +45,16 @@ class SelectPending final : public PendingOp {
     return Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get());
   }
 
+  void hold(PyObject* operation) override {
+    const Py_ssize_t count = PyTuple_GET_SIZE(receivers_.get());
+    holds_ = std::make_unique<Hold[]>(static_cast<std::size_t>(count));
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      PyObject* const receiver = PyTuple_GET_ITEM(receivers_.get(), i);
+      holds_[static_cast<std::size_t>(i)].enter(*cast_handle(receiver)->channel, operation);
+    }
+  }
+  void release() noexcept override { holds_.reset(); }
+
   int traverse(visitproc visit, void* arg) const override {
     Py_VISIT(receivers_.get());
     return 0;
@@ -52,6 +62,7 @@ class SelectPending final : public PendingOp {
 
  private:
   Ref receivers_;  // the tuple of handles
+  std::unique_ptr<Hold[]> holds_;
   channels::detail::SelectOp<ListBranches> op_;
 };
 

@@ -39,7 +39,7 @@ MAY_INCLUDE = {
         CONCEPTS,
         DETAIL,
         r"nanobind/.*",
-        r"Python\.h",
+        r"(Python|structmember)\.h",
         r"\w+\.hpp",
     ],
 }

@@ -36,7 +36,9 @@ template <class... T>
 class [[nodiscard]] SelectResult {
  public:
   using Variant = std::variant<Result<T, ChannelClosed>...>;
-  explicit SelectResult(Variant value) : value_(std::move(value)) {}
+  template <std::size_t I>
+  SelectResult(std::in_place_index_t<I> branch, std::variant_alternative_t<I, Variant> result)
+      : value_(branch, std::move(result)) {}
 
   [[nodiscard]] std::size_t index() const noexcept { return value_.index(); }
   // The result of branch I; throws std::bad_variant_access if another one was ready.
@@ -138,9 +140,7 @@ class TupleBranches {
   }
 
   // SelectResult of the types received.
-  [[nodiscard]] auto result(std::size_t i, Status status) {
-    return result_at(i, status, std::index_sequence_for<Ops...>{});
-  }
+  [[nodiscard]] auto result(std::size_t i, Status status) { return result_from<0>(i, status); }
 
  private:
   template <std::size_t I, class F>
@@ -151,14 +151,13 @@ class TupleBranches {
     return f(std::get<I>(ops_));
   }
 
-  template <std::size_t... I>
-  auto result_at(std::size_t i, Status status, std::index_sequence<I...>) {
+  template <std::size_t I>
+  auto result_from(std::size_t i, Status status) {
     using Out = SelectResult<typename Ops::value_type...>;
-    std::optional<Out> out;
-    ((i == I ? void(out.emplace(typename Out::Variant(std::in_place_index<I>, std::get<I>(ops_).result(status))))
-             : void()),
-     ...);
-    return *std::move(out);
+    if constexpr (I + 1 < sizeof...(Ops)) {
+      if (i != I) return result_from<I + 1>(i, status);
+    }
+    return Out(std::in_place_index<I>, std::get<I>(ops_).result(status));
   }
 
   std::tuple<Ops...> ops_;

@@ -1,0 +1,225 @@
+"""What the channel tests share: ways to wait without sleeping, leak checks, interpreters of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+from klaw_core import _core
+
+# For waits that a correct channel never needs: what fails says so after this long, what passes never gets near it.
+LONG_S = 30.0
+
+
+# uvloop swallows what a signal handler raises, which is how pytest-timeout ends a test; there it ends the process.
+BY_THREAD = pytest.mark.timeout(60, method="thread")
+
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+ON_BOTH_LOOPS = {"test_awaitable.py", "test_select.py", "test_threads.py"}  # and all of conformance/
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    both = item.path.name in ON_BOTH_LOOPS or item.path.parent.name == "conformance"
+    return LOOPS if both else {"asyncio": LOOPS["asyncio"]}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if "uvloop" in getattr(getattr(item, "callspec", None), "id", ""):
+        item.add_marker(BY_THREAD)
+
+
+class Until:
+    """Waits until something is so. What never comes is ended by the time limit of the test."""
+
+    async def true(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0)
+
+    async def senders_wait(self, handle: Any, count: int) -> None:
+        while (await handle.stats()).waiting_senders != count:
+            await asyncio.sleep(0)
+
+    async def receivers_wait(self, handle: Any, count: int) -> None:
+        while (await handle.stats()).waiting_receivers != count:
+            await asyncio.sleep(0)
+
+    def true_in_thread(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            time.sleep(0)  # gives way to the other threads
+
+    def stats(self, handle: Any) -> Any:
+        """The stats, without a loop: of a local channel they are ready at once."""
+        return drive(handle.stats())
+
+
+def drive(operation: Any) -> Any:
+    """The result of an awaitable that is ready, driven by hand, without an event loop."""
+    while True:
+        try:
+            given = operation.send(None)
+        except StopIteration as stop:
+            return stop.value
+        assert given is None, "it was not ready"
+
+
+@pytest.fixture
+def until() -> Until:
+    return Until()
+
+
+@pytest.fixture(name="drive")
+def drive_fixture() -> Callable[[Any], Any]:
+    return drive
+
+
+@pytest.fixture
+def long_s() -> float:
+    return LONG_S
+
+
+class Spawner:
+    """Runs functions in threads; every one is joined, and what it raised is raised by result()."""
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+
+    def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Job:
+        job = Job(function, args, kwargs)
+        self._jobs.append(job)
+        return job
+
+    def join(self) -> None:
+        for job in self._jobs:
+            job.thread.join(LONG_S)
+            assert not job.thread.is_alive(), f"{job.function} never ended"
+
+
+class Job:
+    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        self.function = function
+        self._call = lambda: function(*args, **kwargs)
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:  # noqa: BLE001  it is raised by result()
+            self._error = error
+        finally:
+            self._call = lambda: None  # what it held goes with it
+
+    def done(self) -> bool:
+        return not self.thread.is_alive()
+
+    def result(self) -> Any:
+        self.thread.join(LONG_S)
+        assert self.done(), f"{self.function} never ended"
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    async def awaited(self) -> Any:
+        while not self.done():
+            await asyncio.sleep(0)
+        return self.result()
+
+
+@pytest.fixture
+def in_thread() -> Iterator[Spawner]:
+    spawner = Spawner()
+    yield spawner
+    spawner.join()
+
+
+def live_objects() -> dict[str, int]:
+    for _ in range(3):  # what one collection finalises may only be freed by the next
+        gc.collect()
+    return _core.live_objects()
+
+
+@pytest.fixture
+def no_leak() -> Iterator[Callable[[], None]]:
+    """Call it, or end the test, with as many C++ objects alive as there were before."""
+    before = live_objects()
+
+    def check() -> None:
+        assert live_objects() == before
+
+    yield check
+    check()
+
+
+@pytest.fixture
+def interpreter() -> Callable[..., str]:
+    """Runs code in a Python of its own: it ends well, in time, and says nothing on stderr but the pattern expected."""
+
+    def run(code: str, *options: str, stderr: str = "") -> str:
+        done = subprocess.run(
+            [sys.executable, *options, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=LONG_S,
+            check=False,
+            env=child_environment(),
+        )
+        assert done.returncode == 0, f"{done.returncode}: {done.stdout + done.stderr}"
+        assert re.fullmatch(stderr, done.stderr, re.DOTALL), done.stderr
+        return done.stdout.strip()
+
+    return run
+
+
+def child_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONDEVMODE",)}
+
+
+@pytest.fixture(name="child_environment")
+def child_environment_fixture() -> dict[str, str]:
+    return child_environment()
+
+
+@contextlib.contextmanager
+def recorded_warnings() -> Iterator[list[str]]:
+    messages: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield messages
+    messages += [f"{warning.category.__name__}: {warning.message}" for warning in caught]
+
+
+@pytest.fixture(name="recorded_warnings")
+def recorded_warnings_fixture() -> Callable[[], contextlib.AbstractContextManager[list[str]]]:
+    """`with recorded_warnings() as messages`: filled when the block ends."""
+    return recorded_warnings
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Awaitable[Any]], asyncio.Task[Any]]]:
+    """Starts tasks; those that still wait when the test ends are cancelled."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    def started(awaitable: Any) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(awaitable)
+        tasks.append(task)
+        return task
+
+    yield started
+    # The loop is closing already: its runner cancels what is left and awaits it.
+    tasks.clear()
