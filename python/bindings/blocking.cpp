@@ -1,8 +1,7 @@
 #include "blocking.hpp"
 
-#include <unistd.h>
-
 #include <klaw/channels/detail/thread_wait.hpp>
+#include <unistd.h>
 
 namespace klaw::python {
 

@@ -1,9 +1,9 @@
 #include "channel.hpp"
 
-#include <structmember.h>
-
 #include <new>
 #include <vector>
+
+#include <structmember.h>
 
 #include "handle.hpp"
 #include "mpmc_ops.hpp"
@@ -134,8 +134,7 @@ void free_handle(PyObject* object) {
 void handle_dealloc(PyObject* object) {
   // A channel may hold handles of channels that hold handles, without end: Python bounds the depth for us.
   PyObject_GC_UnTrack(object);
-  Py_TRASHCAN_BEGIN(object, handle_dealloc)
-  PyObject_GC_Track(object);
+  Py_TRASHCAN_BEGIN(object, handle_dealloc) PyObject_GC_Track(object);
   if (PyObject_CallFinalizerFromDealloc(object) == 0) free_handle(object);  // else resurrected
   Py_TRASHCAN_END
 }
@@ -253,9 +252,10 @@ PyObject* handle_exit(PyObject* object, PyObject* const* args, Py_ssize_t nargs)
 }
 
 PyObject* handle_reduce(PyObject* object, PyObject* /*unused*/) {
-  PyErr_Format(PyExc_TypeError,
-               "cannot pickle '%.200s': a local channel lives in one process; use backend='ray' to send handles to others",
-               Py_TYPE(object)->tp_name);
+  PyErr_Format(
+      PyExc_TypeError,
+      "cannot pickle '%.200s': a local channel lives in one process; use backend='ray' to send handles to others",
+      Py_TYPE(object)->tp_name);
   return nullptr;
 }
 
@@ -286,23 +286,24 @@ std::string counted(std::size_t count, const char* what, const char* then = "") 
 // <LocalSender 7/64, 2 senders, 1 receiver waiting>
 PyObject* handle_repr(PyObject* object) {
   const HandleObject& self = *cast_handle(object);
-  if (!is_usable(self)) return PyUnicode_FromFormat("<%s of another process>", Py_TYPE(object)->tp_name);
-  const channels::ChannelStats s = self.channel->core->stats();
   const bool is_sender = self.side == Side::sender;
   std::string text = is_sender ? "<LocalSender " : "<LocalReceiver ";
+  if (!is_usable(self)) return PyUnicode_FromString((text + "of another process>").c_str());
+  const channels::ChannelStats s = self.channel->core->stats();
   if (self.registration.closed) text += "closed ";
   text += std::to_string(s.queue_size) + "/" + (s.capacity ? std::to_string(*s.capacity) : "unbounded") + ", ";
   text += counted(is_sender ? s.sender_count : s.receiver_count, is_sender ? "sender" : "receiver") + ", ";
   const char* const other = is_sender ? "receiver" : "sender";
   const std::size_t waiting = is_sender ? s.waiting_receivers : s.waiting_senders;
-  text += waiting > 0 ? counted(waiting, other, " waiting")
-                      : counted(is_sender ? s.receiver_count : s.sender_count, other);
+  text +=
+      waiting > 0 ? counted(waiting, other, " waiting") : counted(is_sender ? s.receiver_count : s.sender_count, other);
   return PyUnicode_FromString((text + ">").c_str());
 }
 
 const PyMethodDef kCommonMethods[] = {
     {"clone", handle_clone, METH_NOARGS,
-     "clone()\n--\n\nAnother handle on the same channel; it counts from this call on. ChannelClosedError if this one is "
+     "clone()\n--\n\nAnother handle on the same channel; it counts from this call on. ChannelClosedError if this one "
+     "is "
      "closed."},
     {"close", as_method(handle_close), kFastKeywords,
      "close(reason=None)\n--\n\nCloses this handle, at once, from any thread or callback; idempotent. Awaiting what it "
@@ -358,9 +359,10 @@ bool set_item(PyObject* dict, const char* key, Ref value) noexcept {
 }  // namespace
 
 void raise_not_usable() noexcept {
-  PyErr_SetString(PyExc_RuntimeError,
-                  "this local channel belongs to the parent process: it does not cross a fork; make the channel in this "
-                  "process, or use backend='ray' between processes");
+  PyErr_SetString(
+      PyExc_RuntimeError,
+      "this local channel belongs to the parent process: it does not cross a fork; make the channel in this "
+      "process, or use backend='ray' between processes");
 }
 
 PyObject* StatsPending::outcome(Status /*status*/) {

@@ -39,8 +39,7 @@ class Hold : public channels::detail::ListHook {
 };
 
 struct ChannelObject {
-  PyObject_HEAD
-  std::shared_ptr<Core> core;
+  PyObject_HEAD std::shared_ptr<Core> core;
   channels::detail::IntrusiveList<Hold> holds;  // of all that wait on it in an event loop
   std::uint64_t fork_generation;
 };
@@ -58,8 +57,7 @@ inline void Hold::leave() noexcept {
 }
 
 struct HandleObject {
-  PyObject_HEAD
-  ChannelObject* channel;  // strong; null once cleared by the collector
+  PyObject_HEAD ChannelObject* channel;  // strong; null once cleared by the collector
   PyObject* weakrefs;
   Registration registration;
   Side side;

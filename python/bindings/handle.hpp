@@ -28,7 +28,8 @@ inline bool is_usable(const HandleObject& self) noexcept {
 // The handle, if this process may use it; null with RuntimeError set in a forked child.
 [[nodiscard]] inline HandleObject* usable(PyObject* object) noexcept {
   HandleObject* const self = cast_handle(object);
-  if (is_usable(*self)) [[likely]] return self;
+  if (is_usable(*self)) [[likely]]
+    return self;
   raise_not_usable();
   return nullptr;
 }

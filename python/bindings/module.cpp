@@ -1,11 +1,10 @@
 // The extension module klaw_core._core. Plain functions are bound by nanobind; the handles and the awaitable, which are on
 // every hot path and need the collector's slots, are CPython types of their own (channel.cpp, operation.cpp).
+#include <klaw/channels/detail/core.hpp>
+#include <klaw/version.hpp>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <pthread.h>
-
-#include <klaw/channels/detail/core.hpp>
-#include <klaw/version.hpp>
 
 #include "channel.hpp"
 #include "operation.hpp"

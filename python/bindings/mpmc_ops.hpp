@@ -188,7 +188,8 @@ class RecvBatchPending final : public HandleOp {
 class ClosedPending final : public HandleOp {
  public:
   ClosedPending(HandleObject* handle, const char* name)
-      : HandleOp(handle, name, Patience::forever(), Style::raise), op_(handle->side, handle->channel->core, handle->registration) {}
+      : HandleOp(handle, name, Patience::forever(), Style::raise),
+        op_(handle->side, handle->channel->core, handle->registration) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }

@@ -1,9 +1,9 @@
 #include "operation.hpp"
 
-#include <structmember.h>
-
 #include <array>
 #include <cassert>
+
+#include <structmember.h>
 
 namespace klaw::python {
 
@@ -29,7 +29,8 @@ struct Fairness {
   }
   // Counts one operation; true if it should give way first.
   bool is_spent() noexcept {
-    if (--budget >= 0) [[likely]] return false;
+    if (--budget >= 0) [[likely]]
+      return false;
     budget = kReadyBudget;
     const auto now = Clock::now();
     if (slice_began == Clock::time_point{}) slice_began = now;
@@ -64,12 +65,11 @@ class LoopOperation final : public Operation {
 };
 
 struct OperationObject {
-  PyObject_HEAD
-  PendingOp* op;  // in storage; null once done
+  PyObject_HEAD PendingOp* op;  // in storage; null once done
   Phase phase;
   bool is_finalized;
-  bool is_tracked;  // by the garbage collector
-  bool is_resumed;  // while waiting: we have completed the future
+  bool is_tracked;                       // by the garbage collector
+  bool is_resumed;                       // while waiting: we have completed the future
   std::optional<LoopOperation> waiting;  // while phase is waiting
   std::uint64_t fork_generation;
   PyObject* loop;    // while waiting: where to resume
@@ -114,8 +114,7 @@ void orphan(OperationObject& self) noexcept {
 // The awaitables of one event loop that other threads have woken. They are resumed together, by one call into the loop.
 // Only the loop holds it, as a callback that is due: if the loop is closed first, it goes, and orphans what is in it.
 struct LoopInboxObject {
-  PyObject_HEAD
-  PyObject* weakrefs;
+  PyObject_HEAD PyObject* weakrefs;
   PyObject* woken;  // list of OperationObject
 };
 
@@ -168,7 +167,8 @@ bool resume_from_other_thread(OperationObject& self) noexcept {
   if (!key) return false;
   const Ref due = Ref::steal(PyObject_GetItem(inboxes, key.get()));
   // One without a list is being called this moment, or has been.
-  if (due && cast_inbox(due.get()).woken != nullptr) return PyList_Append(cast_inbox(due.get()).woken, cast(&self)) == 0;
+  if (due && cast_inbox(due.get()).woken != nullptr)
+    return PyList_Append(cast_inbox(due.get()).woken, cast(&self)) == 0;
   PyErr_Clear();
   const Ref inbox = Ref::steal(inbox_type->tp_alloc(inbox_type, 0));
   if (!inbox) return false;
@@ -267,10 +267,11 @@ bool prepare_loop(OperationObject& self) {
   self.loop = PyObject_CallNoArgs(classes->get_running_loop);
   if (self.loop == nullptr) return false;
   if (self.loop == Py_None) {
-    PyErr_Format(PyExc_RuntimeError,
-                 "%s() has to wait, but no asyncio event loop runs here: klaw channels wait on asyncio (also with uvloop, "
-                 "and anyio on asyncio), not on trio; in a thread without a loop use the blocking_ twin",
-                 self.op->name());
+    PyErr_Format(
+        PyExc_RuntimeError,
+        "%s() has to wait, but no asyncio event loop runs here: klaw channels wait on asyncio (also with uvloop, "
+        "and anyio on asyncio), not on trio; in a thread without a loop use the blocking_ twin",
+        self.op->name());
     return false;
   }
   self.future = PyObject_CallMethodNoArgs(self.loop, Names::get().create_future);
@@ -285,7 +286,8 @@ bool start_timer(OperationObject& self) {
   const Ref delay = Ref::steal(PyFloat_FromDouble(self.op->patience().seconds()));
   if (!callback || !delay) return false;
   PyObject* const arguments[] = {self.loop, delay.get(), callback.get()};
-  self.timer = PyObject_VectorcallMethod(Names::get().call_later, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+  self.timer =
+      PyObject_VectorcallMethod(Names::get().call_later, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
   return self.timer != nullptr;
 }
 
@@ -324,7 +326,8 @@ PyObject* operation_on_timeout(PyObject* object, PyObject* /*unused*/) {
 // Whoever resumes a waiting operation that we have not resumed awaits it as well, unless somebody else has completed its
 // future. False with an exception set, which is the intruder's.
 bool may_resume(OperationObject& self) noexcept {
-  if (self.is_resumed) [[likely]] return true;
+  if (self.is_resumed) [[likely]]
+    return true;
   const Ref is_done = Ref::steal(PyObject_CallMethodNoArgs(self.future, Names::get().done));
   if (is_done && is_done.get() != Py_True) {
     PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");  // in Python's own words
@@ -372,17 +375,13 @@ PySendResult operation_send_impl(PyObject* object, PyObject* value, PyObject** r
         return PYGEN_NEXT;
       }
       return attempt(self, result);
-    case Phase::yielded:
-      return attempt(self, result);
-    case Phase::waiting:
-      return resume_waiting(self, result);
+    case Phase::yielded: return attempt(self, result);
+    case Phase::waiting: return resume_waiting(self, result);
     case Phase::orphaned:
       abandon(self);
       PyErr_SetString(PyExc_RuntimeError, "the event loop that this operation waited in was closed");
       return PYGEN_ERROR;
-    case Phase::done:
-      PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
-      return PYGEN_ERROR;
+    case Phase::done: PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine"); return PYGEN_ERROR;
   }
   PyErr_SetString(PyExc_RuntimeError, "this operation was made before a fork, in the parent process");
   return PYGEN_ERROR;
@@ -498,8 +497,7 @@ void operation_dealloc(PyObject* object) {
 // What `operation.__await__()` gives, for `yield from`. The operation is no iterable itself, so that a forgotten await, as
 // in `for value in rx.recv_batch(8)`, is a TypeError; and `await` itself does without this.
 struct AwaitIteratorObject {
-  PyObject_HEAD
-  PyObject* operation;
+  PyObject_HEAD PyObject* operation;
 };
 
 PyTypeObject* await_iterator_type = nullptr;
@@ -540,7 +538,8 @@ void await_iterator_dealloc(PyObject* object) {
 
 PyMethodDef await_iterator_methods[] = {
     {"send", await_iterator_send, METH_O, nullptr},
-    {"throw", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(await_iterator_throw)), METH_FASTCALL, nullptr},
+    {"throw", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(await_iterator_throw)), METH_FASTCALL,
+     nullptr},
     {"close", await_iterator_close, METH_NOARGS, nullptr},
     {},
 };
@@ -673,9 +672,7 @@ void publish_operation(PyObject* object, PendingOp* op) noexcept {
 
 }  // namespace detail
 
-PyObject* make_completed(const char* name, Ref value) {
-  return make_operation<CompletedOp>(name, std::move(value));
-}
+PyObject* make_completed(const char* name, Ref value) { return make_operation<CompletedOp>(name, std::move(value)); }
 
 bool add_operation_type(PyObject* module) noexcept {
   operation_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &operation_spec, nullptr));

@@ -47,10 +47,10 @@ bool load(Classes& c) noexcept {
 
 // ChannelClosed(reason, kind=kind), or the exception of the same form.
 PyObject* make_closed(PyObject* cls, const ChannelClosed& error) noexcept {
-  const Ref reason = error.reason ? Ref::steal(PyUnicode_DecodeUTF8(error.reason->data(),
-                                                                    static_cast<Py_ssize_t>(error.reason->size()),
-                                                                    "surrogateescape"))
-                                  : Ref::borrow(Py_None);
+  const Ref reason = error.reason
+                         ? Ref::steal(PyUnicode_DecodeUTF8(
+                               error.reason->data(), static_cast<Py_ssize_t>(error.reason->size()), "surrogateescape"))
+                         : Ref::borrow(Py_None);
   const std::string_view kind_name = to_string(error.kind);
   const Ref kind = Ref::steal(PyUnicode_FromStringAndSize(kind_name.data(), static_cast<Py_ssize_t>(kind_name.size())));
   const Ref kwnames = Ref::steal(PyTuple_Pack(1, Names::get().kind));
@@ -107,7 +107,8 @@ void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index) 
 
 void raise_full(std::size_t capacity) noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(PyObject_CallFunction(c->ChannelFullError, "n", static_cast<Py_ssize_t>(capacity))).get());
+    raise_instance(
+        Ref::steal(PyObject_CallFunction(c->ChannelFullError, "n", static_cast<Py_ssize_t>(capacity))).get());
   }
 }
 
@@ -119,9 +120,9 @@ void raise_empty() noexcept {
 
 void raise_send_timeout(std::size_t capacity, double timeout_s) noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(PyObject_CallFunction(c->SendTimeoutError, "nd", static_cast<Py_ssize_t>(capacity),
-                                                    timeout_s))
-                       .get());
+    raise_instance(
+        Ref::steal(PyObject_CallFunction(c->SendTimeoutError, "nd", static_cast<Py_ssize_t>(capacity), timeout_s))
+            .get());
   }
 }
 

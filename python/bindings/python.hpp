@@ -127,8 +127,8 @@ void raise_recv_timeout(double timeout_s) noexcept;
 
 // Parses a METH_FASTCALL | METH_KEYWORDS call of `function(required..., optional...)` into `values` (borrowed; null where
 // an optional one was not given). False with a TypeError set.
-[[nodiscard]] bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required, Py_ssize_t count,
-                                   PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
+[[nodiscard]] bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required,
+                                   Py_ssize_t count, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
                                    PyObject** values) noexcept;
 
 // False with RuntimeError set if this thread runs an event loop; `instead` is what to write there.

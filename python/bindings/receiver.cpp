@@ -89,7 +89,8 @@ PyObject* receiver_blocking_recv(PyObject* object, PyObject* const* args, Py_ssi
 PyObject* receiver_recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   const BatchCall call("recv_batch", object, args, nargs, kwnames);
   if (call.self == nullptr) return nullptr;
-  return make_operation<RecvBatchPending>(call.self, "LocalReceiver.recv_batch", call.patience, Style::raise, call.max_items);
+  return make_operation<RecvBatchPending>(call.self, "LocalReceiver.recv_batch", call.patience, Style::raise,
+                                          call.max_items);
 }
 
 PyObject* receiver_try_recv_batch(PyObject* object, PyObject* limit) {
@@ -133,7 +134,8 @@ PyTypeObject* make_receiver_type(PyObject* module) noexcept {
       {
           {"recv", as_method(receiver_recv), kFastKeywords,
            "recv(timeout=None)\n--\n\nAwaitable: receives one message; waits for it `timeout` seconds at most (None: "
-           "without limit, 0: not at all).\nRaises ChannelClosedError once the senders are gone and all is drained, and "
+           "without limit, 0: not at all).\nRaises ChannelClosedError once the senders are gone and all is drained, "
+           "and "
            "RecvTimeoutError. Cancel safe: a cancelled receive takes nothing; a message that was granted to it already "
            "goes to the next in line."},
           {"try_recv", receiver_try_recv, METH_NOARGS,
@@ -148,7 +150,8 @@ PyTypeObject* make_receiver_type(PyObject* module) noexcept {
            "recv_batch(max_items, timeout=None)\n--\n\nAwaitable: waits for the first message and takes what is there, "
            "as a list of 1 to max_items."},
           {"try_recv_batch", receiver_try_recv_batch, METH_O,
-           "try_recv_batch(max_items)\n--\n\nAwaitable: takes what is there, without waiting. A Result, as try_recv()."},
+           "try_recv_batch(max_items)\n--\n\nAwaitable: takes what is there, without waiting. A Result, as "
+           "try_recv()."},
           {"blocking_recv_batch", as_method(receiver_blocking_recv_batch), kFastKeywords,
            "blocking_recv_batch(max_items, timeout=None)\n--\n\nAs recv_batch(), for a thread without an event loop."},
       },

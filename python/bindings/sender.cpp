@@ -49,8 +49,7 @@ std::optional<std::vector<Ref>> collect(PyObject* iterable) {
 PyObject* sender_send(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   const SendCall call("send", "value", object, args, nargs, kwnames);
   if (call.self == nullptr) return nullptr;
-  return make_operation<SendOne>(call.self, "LocalSender.send", call.patience, Style::raise,
-                                 Ref::borrow(call.value));
+  return make_operation<SendOne>(call.self, "LocalSender.send", call.patience, Style::raise, Ref::borrow(call.value));
 }
 
 PyObject* sender_try_send(PyObject* object, PyObject* value) {
@@ -78,8 +77,7 @@ PyObject* sender_send_batch(PyObject* object, PyObject* const* args, Py_ssize_t 
   if (call.self == nullptr) return nullptr;
   auto values = collect(call.value);
   if (!values) return nullptr;
-  return make_operation<SendMany>(call.self, "LocalSender.send_batch", call.patience, Style::raise,
-                                  *std::move(values));
+  return make_operation<SendMany>(call.self, "LocalSender.send_batch", call.patience, Style::raise, *std::move(values));
 }
 
 PyObject* sender_try_send_batch(PyObject* object, PyObject* iterable) {
@@ -119,15 +117,17 @@ PyTypeObject* make_sender_type(PyObject* module) noexcept {
           {"blocking_send", as_method(sender_blocking_send), kFastKeywords,
            "blocking_send(value, timeout=None)\n--\n\nAs send(), for a thread without an event loop."},
           {"send_batch", as_method(sender_send_batch), kFastKeywords,
-           "send_batch(values, timeout=None)\n--\n\nAwaitable: sends all values, in order, once there is room for all of "
+           "send_batch(values, timeout=None)\n--\n\nAwaitable: sends all values, in order, once there is room for all "
+           "of "
            "them; none otherwise.\nRaises ChannelFullError at once for more values than max(capacity, 1)."},
           {"try_send_batch", sender_try_send_batch, METH_O,
            "try_send_batch(values)\n--\n\nAwaitable: all values or none, without waiting. A Result, as try_send()."},
           {"blocking_send_batch", as_method(sender_blocking_send_batch), kFastKeywords,
            "blocking_send_batch(values, timeout=None)\n--\n\nAs send_batch(), for a thread without an event loop."},
       },
-      {{Py_tp_doc, const_cast<char*>("The sending handle of a channel within one process. See klaw_core.runtime.channels."
-                                     "local.")}});
+      {{Py_tp_doc,
+        const_cast<char*>("The sending handle of a channel within one process. See klaw_core.runtime.channels."
+                          "local.")}});
 }
 
 }  // namespace klaw::python

@@ -36,7 +36,7 @@ struct ChannelPair {
 
 struct ChannelOptions {
   std::int64_t capacity = static_cast<std::int64_t>(kDefaultCapacity);  // messages; 0 is a rendezvous
-  bool unbounded = false;                                                // ignores the capacity
+  bool unbounded = false;                                               // ignores the capacity
   Backend backend = Backend::local;
   std::optional<std::string> name = std::nullopt;  // ignored by the local backend
   std::string ns = "klaw";                         // ignored by the local backend
@@ -51,8 +51,9 @@ struct ChannelPlace {
 namespace detail {
 
 [[nodiscard]] inline ChannelError ray_not_available() {
-  return ChannelBackendError{.message = "the Ray backend is not part of this version of klaw channels yet; "
-                                        "use Backend::local",
+  return ChannelBackendError{.message =
+                                 "the Ray backend is not part of this version of klaw channels yet; "
+                                 "use Backend::local",
                              .backend = "ray",
                              .actor_name = std::nullopt,
                              .ns = std::nullopt};

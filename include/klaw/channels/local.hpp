@@ -51,8 +51,7 @@ template <class T>
 [[nodiscard]] LocalPair<T> make_local(std::size_t capacity) {
   auto core = std::make_shared<Mpmc<T>>(capacity);
   auto tx = HandleAccess::make<LocalSender<T>>(core, Mpmc<T>::kFirstSender);
-  return {.tx = std::move(tx),
-          .rx = HandleAccess::make<LocalReceiver<T>>(std::move(core), Mpmc<T>::kFirstReceiver)};
+  return {.tx = std::move(tx), .rx = HandleAccess::make<LocalReceiver<T>>(std::move(core), Mpmc<T>::kFirstReceiver)};
 }
 
 }  // namespace detail

@@ -40,8 +40,7 @@ concept ReferenceSender = Sender<S> && requires(S tx, std::vector<typename S::va
 };
 
 template <class R>
-concept ReferenceReceiver = Receiver<R> && requires(R rx, std::size_t max_items) {
-  rx.recv_batch(max_items).operator co_await();
-};
+concept ReferenceReceiver =
+    Receiver<R> && requires(R rx, std::size_t max_items) { rx.recv_batch(max_items).operator co_await(); };
 
 }  // namespace klaw::channels

@@ -190,8 +190,7 @@ template <class... T, class... Core>
 }
 
 template <class Rep, class Period, class... T, class... Core>
-[[nodiscard]] auto select_for(std::chrono::duration<Rep, Period> limit,
-                              detail::BasicReceiver<T, Core>&... receivers) {
+[[nodiscard]] auto select_for(std::chrono::duration<Rep, Period> limit, detail::BasicReceiver<T, Core>&... receivers) {
   auto op = detail::select_op(false, receivers...);
   return detail::Awaitable<decltype(op), true>(std::move(op), detail::deadline_after(limit));
 }

@@ -437,7 +437,10 @@ class RandomWalk {
     // What waits is served or told the end, and all is drained.
     a_.tx.close();
     b_.tx.close();
-    while_resuming([&] { drain(0); drain(1); });
+    while_resuming([&] {
+      drain(0);
+      drain(1);
+    });
     sends_.clear();
     receives_.clear();
     drain(0);

@@ -7,9 +7,8 @@
 #include <type_traits>
 #include <vector>
 
-#include <klaw/channels.hpp>
-
 #include <gtest/gtest.h>
+#include <klaw/channels.hpp>
 
 #include "support/flavours.hpp"
 #include "support/payload.hpp"
@@ -172,7 +171,8 @@ TEST(Factory, capacity_defaults_to_ten_thousand) {
 }
 
 TEST(Factory, braces_mean_options) {
-  static_assert(std::is_same_v<decltype(channels::channel<int>({})), Result<channels::ChannelPair<int>, klaw::ChannelError>>);
+  static_assert(
+      std::is_same_v<decltype(channels::channel<int>({})), Result<channels::ChannelPair<int>, klaw::ChannelError>>);
   EXPECT_EQ(channels::channel<int>({.capacity = 3})->tx.capacity(), 3U);
 }
 

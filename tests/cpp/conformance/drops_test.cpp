@@ -182,9 +182,13 @@ TYPED_TEST(Drops, a_received_value_may_use_its_channel_when_it_is_destroyed) {
   ASSERT_TRUE(tx.try_send(Nosy<TypeParam>(tx.clone(), looks)));
   ASSERT_TRUE(tx.try_send(Nosy<TypeParam>(tx.clone(), looks)));
   tx.close();
-  { const auto one = rx.try_recv(); }
+  {
+    const auto one = rx.try_recv();
+  }
   EXPECT_EQ(looks, 2);
-  { const auto many = rx.try_recv_batch(5); }
+  {
+    const auto many = rx.try_recv_batch(5);
+  }
   EXPECT_EQ(looks, 4);
   EXPECT_TRUE(is_closed(rx.try_recv(), CloseKind::ended));
 }

@@ -65,7 +65,8 @@ TYPED_TEST(Order, of_each_sender_holds_at_each_receiver) {
     const std::vector<Stamp> got = all.values();
     ASSERT_EQ(got.size(), 3U * kEach);
     std::vector<int> seen(3 * kEach);
-    for (const Stamp stamp : got) ++seen[static_cast<std::size_t>(stamp.who * kEach + stamp.seq)];
+    for (const Stamp stamp : got)
+      ++seen[static_cast<std::size_t>(stamp.who) * kEach + static_cast<std::size_t>(stamp.seq)];
     EXPECT_TRUE(std::ranges::all_of(seen, [](int times) { return times == 1; }));
   });
 }

@@ -146,7 +146,7 @@ TYPED_TEST(Select, a_moved_from_receiver_is_a_closed_branch) {
   auto [tx1, rx1] = open<TypeParam, int>(1);
   auto [tx2, rx2] = open<TypeParam, int>(1);
   const auto moved = std::move(rx2);
-  for (int i = 0; i < 20; ++i) {  // at a random start, so before and after the other branch
+  for (int i = 0; i < 20; ++i) {                   // at a random start, so before and after the other branch
     auto got = TypeParam::select(rx1, rx2).get();  // NOLINT(bugprone-use-after-move)
     ASSERT_EQ(got.index(), 1U);
     EXPECT_TRUE(is_closed(got.template get<1>(), CloseKind::handle_closed));

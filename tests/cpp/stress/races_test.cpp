@@ -30,7 +30,7 @@ std::chrono::nanoseconds tiny_limit(std::mt19937& random) { return std::chrono::
 // Sends until it succeeds, with limits that often pass in the middle of a wake-up.
 void send_stubbornly(Tx& tx, Message message, std::mt19937& random) {
   for (;;) {
-    const auto sent = tx.blocking_send_for(std::move(message), tiny_limit(random));
+    const auto sent = tx.blocking_send_for(message, tiny_limit(random));
     if (sent) return;
     ASSERT_TRUE(std::holds_alternative<ChannelFull>(sent.error()));
   }
@@ -87,7 +87,7 @@ Task<> send_with_limits(Tx tx, std::uint32_t who, std::size_t each) {
   std::mt19937 random(who);
   for (std::uint32_t seq = 0; seq < each;) {
     Message message{who, seq};
-    auto sent = co_await tx.send_for(std::move(message), tiny_limit(random));
+    auto sent = co_await tx.send_for(message, tiny_limit(random));
     if (sent) ++seq;
   }
   tx.close();  // a parameter lives as long as the Task

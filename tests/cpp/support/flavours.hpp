@@ -26,7 +26,7 @@ struct Capabilities {
   bool observes;         // stats(), capacity(), size()
   bool iterates;         // range-for
   bool selects;
-  bool permits;      // reserve()
+  bool permits;       // reserve()
   bool acknowledges;  // recv_acked()
   bool weak_handles;  // downgrade()
   bool shuts_down;    // shutdown()

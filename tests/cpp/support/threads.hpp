@@ -84,7 +84,8 @@ class WaitGroup {
   }
   void wait(const char* what = "WaitGroup") {
     std::unique_lock lock(mutex_);
-    if (!changed_.wait_until(lock, std::chrono::system_clock::now() + 4 * kHang, [&] { return left_ == 0; })) hung(what);
+    if (!changed_.wait_until(lock, std::chrono::system_clock::now() + 4 * kHang, [&] { return left_ == 0; }))
+      hung(what);
   }
 
  private:

@@ -9,9 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include <klaw/channels.hpp>
-
 #include <gtest/gtest.h>
+#include <klaw/channels.hpp>
 
 #include "support/coroutine.hpp"
 #include "support/flavours.hpp"
@@ -154,7 +153,8 @@ struct Setup : WayT {
   using Way = WayT;
 };
 
-using Setups = ::testing::Types<Setup<Local, Parked>, Setup<Local, Suspended>, Setup<Any, Parked>, Setup<Any, Suspended>>;
+using Setups =
+    ::testing::Types<Setup<Local, Parked>, Setup<Local, Suspended>, Setup<Any, Parked>, Setup<Any, Suspended>>;
 // For what only a coroutine can do: be destroyed where it waits.
 using CoroutineSetups = ::testing::Types<Setup<Local, Suspended>, Setup<Any, Suspended>>;
 

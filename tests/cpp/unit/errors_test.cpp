@@ -2,9 +2,8 @@
 #include <string>
 #include <type_traits>
 
-#include <klaw/errors.hpp>
-
 #include <gtest/gtest.h>
+#include <klaw/errors.hpp>
 
 namespace {
 

@@ -2,10 +2,9 @@
 #include <csignal>
 #include <memory>
 
+#include <gtest/gtest.h>
 #include <klaw/channels/detail/sync.hpp>
 #include <pthread.h>
-
-#include <gtest/gtest.h>
 
 #include "support/threads.hpp"
 
@@ -82,8 +81,8 @@ TEST(Event, may_be_destroyed_as_soon_as_the_sleeper_sees_it_set) {
 }
 
 TEST(Event, a_handled_signal_interrupts_the_wait) {
-  struct sigaction action {};
-  struct sigaction before {};
+  struct sigaction action{};
+  struct sigaction before{};
   action.sa_handler = [](int) {};
   ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
   Event event;

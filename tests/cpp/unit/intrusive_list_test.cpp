@@ -1,8 +1,7 @@
 #include <vector>
 
-#include <klaw/channels/detail/intrusive_list.hpp>
-
 #include <gtest/gtest.h>
+#include <klaw/channels/detail/intrusive_list.hpp>
 
 namespace {
 

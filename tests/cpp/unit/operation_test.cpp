@@ -2,9 +2,8 @@
 #include <atomic>
 #include <vector>
 
-#include <klaw/channels/detail/operation.hpp>
-
 #include <gtest/gtest.h>
+#include <klaw/channels/detail/operation.hpp>
 
 #include "support/threads.hpp"
 

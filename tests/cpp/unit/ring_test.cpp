@@ -2,9 +2,8 @@
 #include <memory>
 #include <random>
 
-#include <klaw/channels/detail/ring.hpp>
-
 #include <gtest/gtest.h>
+#include <klaw/channels/detail/ring.hpp>
 
 #include "support/payload.hpp"
 

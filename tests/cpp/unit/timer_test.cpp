@@ -4,9 +4,8 @@
 #include <memory>
 #include <vector>
 
-#include <klaw/channels/detail/timer.hpp>
-
 #include <gtest/gtest.h>
+#include <klaw/channels/detail/timer.hpp>
 
 #include "support/threads.hpp"
 

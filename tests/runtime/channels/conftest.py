@@ -29,7 +29,11 @@ BY_THREAD = pytest.mark.timeout(60, method="thread")
 
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-ON_BOTH_LOOPS = {"test_awaitable.py", "test_select.py", "test_threads.py"}  # and all of conformance/
+ON_BOTH_LOOPS = {
+    "test_awaitable.py",
+    "test_select.py",
+    "test_threads.py",
+}  # and all of conformance/
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import warnings
 import weakref
 
 import anyio
+import anyio.lowlevel
 import pytest
 import uvloop
 
@@ -233,7 +234,7 @@ async def test_start_soon_takes_its_function(pair):
     assert len(rx) == 0
     async with anyio.create_task_group() as group:
         group.start_soon(rx.recv)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         group.cancel_scope.cancel()
     assert (await rx.stats()).waiting_receivers == 0
 
@@ -249,7 +250,7 @@ async def test_an_anyio_cancel_scope_that_was_cancelled_takes_no_message(pair):
     tx, rx = pair
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         await rx.recv()
     await tx.send("m")
     assert await rx.recv() == "m"
@@ -430,7 +431,9 @@ def test_a_ready_one_needs_no_event_loop(pair):
     assert stop.value.value == "m"
 
 
-@pytest.mark.parametrize("value", [(), (1, 2), (1,), None, StopIteration(5), ValueError("x")], ids=repr)
+@pytest.mark.parametrize(
+    "value", [(), (1, 2), (1,), None, StopIteration(5), ValueError("x")], ids=repr
+)
 def test_the_result_is_one_value_also_when_it_is_a_tuple_or_an_exception(pair, value):
     tx, rx = pair
     tx.send_nowait(value)

@@ -197,20 +197,23 @@ def test_a_long_chain_of_channels_is_dropped_without_a_crash(no_leak):
 
 
 def test_messages_may_use_the_channel_while_they_are_dropped(no_leak):
-    tx, rx = blocking_channel(8)
     seen = []
 
-    class Curious:
-        def __del__(self) -> None:
-            seen.append((len(rx), tx.is_closed))
-            with pytest.raises(ChannelClosedError):
-                tx.send_nowait(1)
+    def use() -> None:
+        tx, rx = blocking_channel(8)
 
-    for _ in range(3):
-        tx.send_nowait(Curious())
-    rx.close()
+        class Curious:
+            def __del__(self) -> None:
+                seen.append((len(rx), tx.is_closed))
+                with pytest.raises(ChannelClosedError):
+                    tx.send_nowait(1)
+
+        for _ in range(3):
+            tx.send_nowait(Curious())
+        rx.close()
+
+    use()
     assert seen == [(0, True)] * 3
-    del tx, rx, Curious
     no_leak()
 
 
@@ -403,7 +406,7 @@ def test_loops_leave_nothing_behind(no_leak):
     tx, rx = blocking_channel(1)
     refs = []
 
-    async def main() -> None:
+    async def main(tx, rx) -> None:
         refs.append(weakref.ref(asyncio.get_running_loop()))
         task = asyncio.ensure_future(rx.recv())
         await asyncio.sleep(0)
@@ -411,7 +414,7 @@ def test_loops_leave_nothing_behind(no_leak):
         await task
 
     for _ in range(3):
-        asyncio.run(main())
+        asyncio.run(main(tx, rx))
     gc.collect()
     assert [ref() for ref in refs] == [None] * 3
     del tx, rx
@@ -451,4 +454,7 @@ def test_a_handle_saved_by_its_own_warning_is_closed(interpreter):
         "print(repr(handle), handle.is_closed, tx.is_closed)\n"
         "del caught, handle, tx\n"
     )
-    assert interpreter(code, "-X", "dev", stderr=".*ResourceWarning: unclosed <LocalSender .*") == "<LocalReceiver closed 0/3, 0 receivers, 1 sender> True True"
+    assert (
+        interpreter(code, "-X", "dev", stderr=".*ResourceWarning: unclosed <LocalSender .*")
+        == "<LocalReceiver closed 0/3, 0 receivers, 1 sender> True True"
+    )

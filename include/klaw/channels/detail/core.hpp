@@ -47,9 +47,9 @@ struct SendWaiter : Waiter {
 template <class T>
 struct RecvWaiter : Waiter {
   std::size_t max_items = 1;
-  std::optional<T> value = std::nullopt;     // filled by a receive of one (many == nullptr)
-  std::vector<T>* many = nullptr;            // filled by a batch
-  CloseKind why = CloseKind::ended;          // set with Status::closed
+  std::optional<T> value = std::nullopt;  // filled by a receive of one (many == nullptr)
+  std::vector<T>* many = nullptr;         // filled by a batch
+  CloseKind why = CloseKind::ended;       // set with Status::closed
 };
 
 // Waits until the other side is gone.

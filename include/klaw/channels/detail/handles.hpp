@@ -140,7 +140,9 @@ class BasicSender : public Handle<T, Core, Side::sender> {
   {
     return await_one(OneValue<T>(value));
   }
-  [[nodiscard]] Result<void, ChannelClosed> blocking_send(T&& value) { return block_one(OneValue<T>(std::move(value))); }
+  [[nodiscard]] Result<void, ChannelClosed> blocking_send(T&& value) {
+    return block_one(OneValue<T>(std::move(value)));
+  }
   [[nodiscard]] Result<void, ChannelClosed> blocking_send(const T& value)
     requires std::copy_constructible<T>
   {

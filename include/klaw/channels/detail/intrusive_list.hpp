@@ -57,6 +57,7 @@ class IntrusiveList {
   void remove(Element& e) noexcept {
     ListHook& hook = e;
     assert(hook.is_linked());
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a linked hook has both neighbours
     hook.prev_->next_ = hook.next_;
     hook.next_->prev_ = hook.prev_;
     hook.next_ = hook.prev_ = nullptr;

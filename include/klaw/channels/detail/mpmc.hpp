@@ -397,8 +397,7 @@ class Mpmc final : public MpmcCore<T> {
   mutable Exclusion mutex_;  // protects all that is not const
 
   const std::size_t capacity_;  // 0: rendezvous; kUnbounded
-  const double created_at_ =
-      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const double created_at_ = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 
   Ring<T> items_;
   std::size_t promised_ = 0;  // of items_, how many belong to receivers that were woken and have not taken them yet

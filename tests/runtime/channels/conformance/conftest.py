@@ -5,8 +5,8 @@ A new flavour is one entry of FLAVOURS. A test says what it needs:
     @needs("clone", "timeouts")     runs for the flavours that offer it (test_table.py checks the claims)
     @capacities(0, 1)               for these capacities only; None is unbounded
 
-and takes what it needs as fixtures: `open_channel`, `capacity`, `flavour`. Each asynchronous test runs on asyncio's loop
-and on uvloop's (see ../conftest.py). `needs` and `capacities` are marks, so nothing has to be imported from here.
+and takes what it needs as fixtures: `open_channel`, `capacity`, `flavour`. Each asynchronous test runs on asyncio's
+loop and on uvloop's (see ../conftest.py). `needs` and `capacities` are marks, so nothing has to be imported from here.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ FLAVOURS = (
 
 # ------------------------------------------------------------------------------------------ pytest
 
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what a flavour must offer")
     config.addinivalue_line("markers", "capacities(*capacities): the capacities to run with")
@@ -169,7 +170,7 @@ def fill() -> Callable[[Any], Awaitable[int]]:
 
     async def filled(tx: Any) -> int:
         count = 0
-        while (tx.capacity is not None or count < 5) and (await tx.try_send(count)).is_ok():  # noqa: PLR2004
+        while (tx.capacity is not None or count < 5) and (await tx.try_send(count)).is_ok():
             count += 1
         return count
 

@@ -82,7 +82,9 @@ async def test_nowait_is_a_plain_call_that_raises(open_channel, capacity, fill):
     assert rx.recv_nowait() == "a"
     await fill(tx)
     if capacity is not None:
-        with pytest.raises(ChannelFullError, match=rf"^Channel full \(capacity={capacity}\)$") as full:
+        with pytest.raises(
+            ChannelFullError, match=rf"^Channel full \(capacity={capacity}\)$"
+        ) as full:
             tx.send_nowait("no room")
         assert full.value.capacity == capacity
         assert not isinstance(full.value, TimeoutError)

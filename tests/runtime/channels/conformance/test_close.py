@@ -71,7 +71,9 @@ async def test_close_is_idempotent(open_channel):
 
 
 @needs("close")
-async def test_close_takes_effect_at_the_call_and_need_not_be_awaited(open_channel, recorded_warnings):
+async def test_close_takes_effect_at_the_call_and_need_not_be_awaited(
+    open_channel, recorded_warnings
+):
     tx, rx = await open_channel(2)
     with recorded_warnings() as messages:
         tx.close()
@@ -105,7 +107,9 @@ async def test_close_can_be_called_from_a_callback(open_channel, start, until):
 
 
 @needs("close", "threads")
-async def test_close_from_another_thread_wakes_those_who_wait(open_channel, start, until, in_thread):
+async def test_close_from_another_thread_wakes_those_who_wait(
+    open_channel, start, until, in_thread
+):
     tx, rx = await open_channel(0)
     receiving = start(rx.recv())
     watching = start(rx.closed())
@@ -606,7 +610,7 @@ async def test_an_exception_that_leaves_the_block_of_a_sender_is_its_reason(
 
 @needs("blocks")
 async def test_an_exception_that_cannot_be_told_closes_all_the_same(open_channel):
-    class Mute(Exception):  # noqa: N818
+    class Mute(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no words")
 

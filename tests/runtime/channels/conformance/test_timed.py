@@ -57,7 +57,9 @@ CALLS = list(timed_calls(None, None))
 async def test_a_timeout_that_is_no_number_is_a_type_error_at_the_call(open_channel, call):
     timed = timed_calls(*await open_channel(4))[call]
     for timeout in WRONG_TYPES:
-        with pytest.raises(TypeError, match=r"^timeout must be a number of seconds .*, not ") as caught:
+        with pytest.raises(
+            TypeError, match=r"^timeout must be a number of seconds .*, not "
+        ) as caught:
             timed(timeout)
         assert type(timeout).__name__ in str(caught.value)
 
