@@ -24,10 +24,6 @@ from klaw_core import _core
 LONG_S = 30.0
 
 
-# uvloop swallows what a signal handler raises, which is how pytest-timeout ends a test; there it ends the process.
-BY_THREAD = pytest.mark.timeout(60, method="thread")
-
-
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 ON_BOTH_LOOPS = {
     "test_awaitable.py",
@@ -39,11 +35,6 @@ ON_BOTH_LOOPS = {
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
     both = item.path.name in ON_BOTH_LOOPS or item.path.parent.name == "conformance"
     return LOOPS if both else {"asyncio": LOOPS["asyncio"]}
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    if "uvloop" in getattr(getattr(item, "callspec", None), "id", ""):
-        item.add_marker(BY_THREAD)
 
 
 class Until:
