@@ -1,8 +1,6 @@
 #include "blocking.hpp"
 
 #include <klaw/channels/detail/thread_wait.hpp>
-#include <unistd.h>
-
 namespace klaw::python {
 
 namespace {
@@ -24,7 +22,7 @@ Event::Wait wait_without_gil(ThreadOperation& thread, const Deadline& deadline) 
   PyThreadState* const state = PyEval_SaveThread();
   const Event::Wait ended = thread.wait(deadline);
   if (is_finalizing()) {
-    for (;;) pause();
+    for (ThreadOperation never;;) (void)never.wait(std::nullopt);
   }
   PyEval_RestoreThread(state);
   return ended;

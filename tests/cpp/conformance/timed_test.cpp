@@ -76,7 +76,6 @@ TYPED_TEST(TimeLimit, leaves_the_turn_to_the_next_receiver) {
   for_each_capacity([](Capacity capacity) {
     auto [tx, rx] = open<TypeParam, int>(capacity);
     auto late = TypeParam::recv_for(rx, 20ms);
-    until_receivers_wait(rx, 1);
     auto next = TypeParam::recv(rx);
     EXPECT_TRUE(is_empty(late.get()));
     until_receivers_wait(rx, 1);
@@ -92,7 +91,6 @@ TYPED_TEST(TimeLimit, of_a_batch_of_sends_at_the_head_lets_the_next_in) {
     const int filled = static_cast<int>(fill(tx));
     int value = -1;
     auto late = TypeParam::give_for(tx, value, 20ms);
-    until_senders_wait(tx, 1);
     auto next = TypeParam::send(tx, filled);
     EXPECT_TRUE(is_full(late.get()));
     until_senders_wait(tx, 1);

@@ -10,6 +10,7 @@
 // handle may be closed, moved or destroyed while operations on it wait.
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <memory>
 #include <optional>
