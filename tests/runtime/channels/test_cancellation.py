@@ -34,7 +34,7 @@ from klaw_core.runtime.channels import (
     select,
 )
 
-EXAMPLES = {"any": 6_000, "one small channel": 2_500, "select": 1_500}
+EXAMPLES = {"any": 5_000, "one small channel": 2_000, "select": 1_500, "batches": 1_500}
 STEPS_MAX = 30
 CAPACITY_MAX = 3
 
@@ -118,20 +118,28 @@ class World:
             self.channels.append(channel)
 
     async def run(self) -> None:
-        await self.reset_fairness()
-        for name, a, b in self.steps:
-            await getattr(self, name)(a, b)
-        await self.idle()
-        self.check_liveness()
-        for task in self.tasks:
-            task.cancel()
-        await self.idle()
-        assert all(task.done() for task in self.tasks)
+        try:
+            await self.run_steps()
+        finally:
+            await self.cancel_all()
         self.check_liveness()
         self.drain()
         for error in self.broken:
             raise error
         self.check_books()
+
+    async def run_steps(self) -> None:
+        await self.reset_fairness()
+        for name, a, b in self.steps:
+            await getattr(self, name)(a, b)
+        await self.idle()
+        self.check_liveness()
+
+    async def cancel_all(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await self.idle()
+        assert all(task.done() for task in self.tasks)
 
     @staticmethod
     async def reset_fairness() -> None:
@@ -516,6 +524,18 @@ def test_cancelling_around_the_wake_up_loses_and_doubles_nothing(loop, capacity,
 )
 def test_cancelling_selects_loses_and_doubles_nothing(loop, capacities, steps, bare):
     loop.run_until_complete(World(capacities, steps, bare).run())
+
+
+@pytest.mark.timeout(300)
+@examples("batches")
+@given(
+    st.integers(2, 3),
+    schedules(["send_batch", "send", "recv_nowait", "cancel", "cancel_last", "turn", "turn"]),
+    st.booleans(),
+)
+def test_cancelling_batches_loses_and_doubles_nothing(loop, capacity, steps, bare):
+    full = [("send_nowait", 0, 0)] * capacity
+    loop.run_until_complete(World([capacity], full + steps, bare).run())
 
 
 def test_there_are_ten_thousand_schedules():

@@ -263,14 +263,26 @@ async def test_a_select_that_waits_lives_as_long_as_one_of_its_channels():
     assert tx.is_closed
 
 
-async def test_tasks_that_nobody_can_wake_are_collected(no_leak, caplog):
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda tx, rx: rx.recv(),
+        lambda tx, rx: rx.recv_batch(3),
+        lambda tx, rx: tx.send(1),
+        lambda tx, rx: tx.send_batch([1]),
+        lambda tx, rx: tx.closed(),
+        lambda tx, rx: rx.closed(),
+        lambda tx, rx: select(rx, rx.clone()),
+    ],
+    ids=["recv", "recv_batch", "send", "send_batch", "tx closed", "rx closed", "select"],
+)
+async def test_tasks_that_nobody_can_wake_are_collected(no_leak, caplog, operation):
     async def forget() -> None:
-        tx, rx = await channel(1)
+        tx, rx = await channel(0)
         both = (tx, rx)
 
         async def wait() -> None:
-            assert both
-            await rx.recv()
+            await operation(*both)
 
         asyncio.ensure_future(wait())  # noqa: RUF006
         await asyncio.sleep(0)

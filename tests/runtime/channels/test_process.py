@@ -150,6 +150,32 @@ class TestAtExit:
         """
         assert interpreter(program(code), *options) == "end"
 
+    def test_with_daemon_threads_in_the_middle_of_their_work_when_it_takes_time(
+        self, interpreter, options
+    ):
+        """Threads that ask for the GIL while the interpreter goes down, and lets go of it in between."""
+        code = """
+            class Slow:
+                sleep = time.sleep
+                def __del__(self):
+                    for _ in range(20):
+                        Slow.sleep(0.001)
+                    Slow.sleep = None
+            class Keep: slow = Slow()
+            tx, rx = blocking_channel(1)
+            tx2, rx2 = blocking_channel(0)
+            def produce():
+                while True: tx.blocking_send(Keep)
+            def consume():
+                while True: rx.blocking_recv()
+            for job in (produce, produce, consume, consume, rx2.blocking_recv, rx2.blocking_recv):
+                threading.Thread(target=job, daemon=True).start()
+            waits_until(lambda: stats(rx).total_received > 100)
+            del rx2
+            print("end")
+        """
+        assert interpreter(program(code), *options) == "end"
+
     def test_when_messages_close_other_channels(self, interpreter, options):
         code = """
             tx, rx = blocking_channel(3)
@@ -236,6 +262,25 @@ def test_ctrl_c_ends_a_blocking_call_and_the_channel_goes_on(call, child_environ
         finally:
             child.kill()
     assert (child.returncode, out, err) == (0, "interrupted\nend\n", "")
+
+
+def test_ctrl_c_that_another_thread_gets_ends_the_wait_of_the_main_thread(interpreter):
+    """The kernel gives a signal to any thread; Python handles it in the main one, which sleeps."""
+    code = """
+        tx, rx = blocking_channel(1)
+        def poke():
+            waits_until(lambda: stats(rx).waiting_receivers == 1)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            done.wait()
+        done = threading.Event()
+        threading.Thread(target=poke).start()
+        try:
+            rx.blocking_recv()
+        except KeyboardInterrupt:
+            print("interrupted")
+        done.set()
+    """
+    assert interpreter(program(code)) == "interrupted"
 
 
 def test_ctrl_c_that_is_not_caught_ends_the_process_as_usual(child_environment):
