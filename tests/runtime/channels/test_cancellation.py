@@ -34,6 +34,9 @@ from klaw_core.runtime.channels import (
     select,
 )
 
+# Thousands of schedules: a minute each on a loaded machine.
+pytestmark = pytest.mark.timeout(300)
+
 EXAMPLES = {"any": 5_000, "one small channel": 2_000, "select": 1_500, "batches": 1_500}
 STEPS_MAX = 30
 CAPACITY_MAX = 3
