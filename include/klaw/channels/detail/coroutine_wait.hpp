@@ -8,6 +8,7 @@
 // Cancel safety: a coroutine destroyed while it waits leaves its channel as if it had been cancelled: an unsent value
 // stays unsent, a message granted to it goes to the next receiver. Destroying it while another thread is about to resume
 // it is a race of its owner, as with every coroutine.
+// Nor may woken code destroy the coroutine whose send, receive or close woke it: that one is still running up the stack.
 #pragma once
 
 #include <coroutine>
