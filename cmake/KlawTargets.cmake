@@ -26,16 +26,16 @@ function(klaw_apply_sanitizers)
 endfunction()
 
 # klaw_gtest_folder(<folder> TIMEOUT <seconds>): one executable of tests/cpp/<folder>/*_test.cpp, each test registered
-# with ctest under the label <folder>. A folder without tests is passed over.
+# with ctest under the label <folder>. A folder without tests is passed over. LIBRARIES: what they test beside the headers.
 function(klaw_gtest_folder folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "LIBRARIES")
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*_test.cpp)
   if(NOT sources)
     return()
   endif()
   set(target klaw_${folder}_tests)
   add_executable(${target} ${sources})
-  target_link_libraries(${target} PRIVATE klaw_own GTest::gmock GTest::gtest_main)
+  target_link_libraries(${target} PRIVATE klaw_own ${arg_LIBRARIES} GTest::gmock GTest::gtest_main)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   gtest_discover_tests(${target}
     TEST_PREFIX ${folder}.

@@ -27,6 +27,8 @@ TOP = r"klaw/(result|errors|version)\.hpp"
 CONCEPTS = r"klaw/channels/\w+\.hpp"
 VOCABULARY = r"klaw/channels/(protocols|stats)\.hpp"
 DETAIL = r"klaw/channels/detail/\w+\.hpp"
+CORE_OF_DATAPLANE = [TOP, DETAIL, r"klaw/channels/stats\.hpp"]
+WIRE = r"dataplane/wire/\w+\.hpp"
 MAY_INCLUDE = {
     "include/klaw/channels.hpp": [TOP, CONCEPTS],
     "include/klaw/channels/detail/sync.hpp": [DETAIL, r"(linux|sys)/\w+\.h", r"(time|unistd)\.h"],
@@ -42,7 +44,38 @@ MAY_INCLUDE = {
         r"(Python|structmember)\.h",
         r"\w+\.hpp",
     ],
+    "src/dataplane/wire/": [*CORE_OF_DATAPLANE, WIRE, r"xxhash\.h"],
+    "src/dataplane/broker/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/broker/\w+\.hpp"],
+    "src/dataplane/link/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/link/\w+\.hpp"],
 }
+# These rooms see of the world what their driver tells them, so that a simulator can be the driver.
+PURE_ROOMS = ("src/dataplane/wire/", "src/dataplane/broker/", "src/dataplane/link/")
+THE_WORLD = re.compile(
+    r"<(?:ctime|filesystem|fstream|iostream|random)>|\w*_clock::now|\brandom_device"
+)
+INCLUDE = {
+    "include/klaw/channels.hpp": [TOP, CONCEPTS],
+    "include/klaw/channels/detail/sync.hpp": [DETAIL, r"(linux|sys)/\w+\.h", r"(time|unistd)\.h"],
+    "include/klaw/channels/detail/": [TOP, VOCABULARY, DETAIL],
+    "include/klaw/channels/": [TOP, CONCEPTS, DETAIL],
+    "include/klaw/": [TOP],
+    "python/bindings/": [
+        TOP,
+        UMBRELLA,
+        CONCEPTS,
+        DETAIL,
+        r"nanobind/.*",
+        r"(Python|structmember)\.h",
+        r"\w+\.hpp",
+    ],
+    "src/dataplane/wire/": [*CORE_OF_DATAPLANE, WIRE, r"xxhash\.h"],
+    "src/dataplane/broker/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/broker/\w+\.hpp"],
+    "src/dataplane/link/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/link/\w+\.hpp"],
+}
+# These rooms see of the world what their driver tells them, so that a simulator can be the driver.
+PURE_ROOMS = ("src/dataplane/wire/", "src/dataplane/broker/", "src/dataplane/link/")
+THE_WORLD = {"a clock": r"\w*_clock::now", "chance": r"\brandom_device\b|\brand\("}
+WORLD_HEADERS = {"ctime", "filesystem", "fstream", "iostream", "random"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 STD_HEADER = re.compile(r"[a-z_0-9]+")
 
@@ -59,9 +92,13 @@ def cpp_violations(root: Path) -> Iterator[str]:
         if room is None:
             yield f"{name} is in no room: add its folder to MAY_INCLUDE, as docs/architecture.md has it"
             continue
-        for header in INCLUDE.findall(path.read_text()):
+        text = path.read_text()
+        if name.startswith(PURE_ROOMS):
+            for used in THE_WORLD.findall(text):
+                yield f"{name} uses {used}: its driver has to tell it"
+        for header in INCLUDE.findall(text):
             if header in THREAD_HEADERS:
-                if name.startswith("include/") and name != SYNC:
+                if name.startswith(("include/", *PURE_ROOMS)) and name != SYNC:
                     yield f"{name} includes <{header}>: only {SYNC} may"
             elif not STD_HEADER.fullmatch(header) and not any(
                 re.fullmatch(p, header) for p in MAY_INCLUDE[room]
@@ -185,6 +222,7 @@ def test_no_import_breaks_an_arrow():
 def test_the_checked_trees_are_not_empty():
     assert (ROOT / SYNC).exists()
     assert (ROOT / "include" / UMBRELLA).exists()
+    assert (ROOT / PURE_ROOMS[0] / "frame.hpp").exists()
     assert (ROOT / "python/klaw_core/runtime/channels/factory.py").exists()
 
 
@@ -204,6 +242,17 @@ def test_the_checked_trees_are_not_empty():
         ("include/klaw/channels/detail/ring.hpp", "<stop_token>"),
         ("include/klaw/channels/detail/ring.hpp", "<sys/syscall.h>"),
         ("python/bindings/local.cpp", "<ray/api.h>"),
+        ("src/dataplane/wire/codec.cpp", "<dataplane/broker/broker.hpp>"),
+        ("src/dataplane/wire/codec.hpp", "<klaw/channels.hpp>"),
+        ("src/dataplane/broker/broker.cpp", "<dataplane/link/link.hpp>"),
+        ("src/dataplane/broker/broker.cpp", "<klaw/channels/mpmc.hpp>"),
+        ("src/dataplane/broker/broker.cpp", "<sys/socket.h>"),
+        ("src/dataplane/broker/broker.cpp", "<xxhash.h>"),
+        ("src/dataplane/link/link.cpp", "<dataplane/broker/broker.hpp>"),
+        ("src/dataplane/link/link.cpp", "<Python.h>"),
+        ("src/dataplane/link/link.cpp", "<asio.hpp>"),
+        ("src/dataplane/link/link.cpp", "<mutex>"),
+        ("src/dataplane/link/link.cpp", "<random>"),
         ("src/unknown_room/file.cpp", "<vector>"),
     ],
 )
@@ -211,6 +260,15 @@ def test_a_broken_include_is_found(tmp_path: Path, path: str, include: str):
     file = tmp_path / path
     file.parent.mkdir(parents=True)
     file.write_text(f"#pragma once\n#include <vector>\n#  include {include}\n")
+    assert len(list(cpp_violations(tmp_path))) == 1
+
+
+@pytest.mark.parametrize("room", PURE_ROOMS)
+@pytest.mark.parametrize("code", ["std::chrono::steady_clock::now()", "std::random_device{}()"])
+def test_a_state_machine_that_looks_at_the_world_is_found(tmp_path: Path, room: str, code: str):
+    file = tmp_path / room / "file.cpp"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"const auto seen = {code};\n")
     assert len(list(cpp_violations(tmp_path))) == 1
 
 
