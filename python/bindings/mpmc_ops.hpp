@@ -84,6 +84,7 @@ class SendPending final : public HandleOp {
         Py_RETURN_NONE;
       case Status::closed: return closed(op_.closed());
       case Status::too_large:
+      case Status::timed_out:
       case Status::pending: break;
     }
     if (style() == Style::result) return make_err_full(capacity());

@@ -185,12 +185,13 @@ enum class Status : std::uint8_t {
   pending,    // it can't happen now; if an Operation was given, a waiter of it is linked
   closed,     // it can never happen: the channel or the handle is closed
   too_large,  // it can never happen: a batch of more values than the channel has room for
+  timed_out,  // it has not happened within its limit, and won't (remote channels, which keep time themselves)
 };
 
 // One operation's place in one channel's line. The channel's lock protects all of it while it is linked; once its
 // operation was fired, or cancelled and the waiter unlinked, it is its owner's again.
 struct Waiter : ListHook {
-  enum class Signal : std::uint8_t { none, granted, closed };
+  enum class Signal : std::uint8_t { none, granted, closed, timed_out };
 
   Operation* operation = nullptr;
   std::uint32_t index = 0;   // which branch of a select

@@ -1,0 +1,280 @@
+// One MPMC channel's state, and the rules by which its clients change it: a state machine without socket, clock or thread.
+//
+// Its driver (the server, the simulator) tells it what happened and when; it answers with actions, in order:
+//
+//   broker.received(now, connection, frame);   any number of events, in the order in which they happened
+//   broker.flush(now);                         answers that are worth coalescing: once per batch of events
+//   for (auto& action : broker.take_actions()) ...
+//   and broker.tick(now) at broker.next_deadline()
+//
+// A message's way through it, and what holds a slot of the capacity (*):
+//
+//   OFFER ─> offers ─> ready* ─> unread* ─CONSUMED─> unsettled ─SETTLE─> gone
+//               │        ^  <─RELEASE─┘ │                │
+//               │        └────death─────┘                └─death, requeue─> (delay) ─> lane ─> unread ...
+//               └─ capacity 0: straight to unread, and back to its place in the offers on RELEASE or death
+//
+// unread: delivered to a receiver's process, and not yet returned to its caller's code, as far as we know.
+// lane:   messages that were consumed once, and come back: they have given their slot away, and are served first.
+//
+// Invariants, between any two events:
+//   B1  ready + unread (+ reserved) <= capacity; capacity 0: ready is empty
+//   B2  the head of the offers does not fit; so nobody waits for room that is there
+//   B3  if a receive waits, ready and lane are empty (capacity 0: and so are the offers)
+//   B4  each message is in one place, and has at most one live attempt
+//   B5  a side's count is its open sessions and its holds
+//
+// The driver serialises the calls (one lock, or one thread).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <dataplane/broker/checkpoint.hpp>
+#include <dataplane/broker/state.hpp>
+#include <dataplane/wire/frame.hpp>
+#include <dataplane/wire/limits.hpp>
+#include <dataplane/wire/stream.hpp>
+#include <dataplane/wire/time.hpp>
+#include <klaw/channels/stats.hpp>
+
+namespace klaw::dataplane {
+
+inline constexpr std::uint64_t kUnbounded = std::numeric_limits<std::uint64_t>::max();
+
+struct BrokerSettings {
+  std::uint64_t capacity = 10'000;  // messages; 0: rendezvous; or kUnbounded
+  std::uint64_t epoch = 1;          // 1 + how often the channel's actor was restarted
+  bool persistent = false;          // no side ever closes by itself
+  double created_at = 0.0;          // unix seconds, for statistics
+
+  Duration heartbeat = std::chrono::seconds(1);
+  int heartbeat_misses = 4;                            // then a silent client's connection is taken for lost
+  Duration reconnect_grace = std::chrono::seconds(3);  // then a client without a connection is dead
+  Duration orphan_grace = std::chrono::seconds(10);    // then a side whose last handle died is closed
+  Duration rejoin_grace = std::chrono::seconds(10);    // after a restart (epoch > 1): no side closes, no END
+  Duration hold_limit = std::chrono::minutes(10);      // then an unclaimed handle has lapsed
+  Duration delete_grace = std::chrono::seconds(1);     // for clients to hear of the deletion
+  // What a sender may have offered and unanswered, per session. Tests make them small.
+  std::uint32_t offered_max = kOfferedMax;
+  std::uint64_t offered_bytes_max = kOfferedBytesMax;
+  std::uint64_t message_bytes_max = kMessageBytesMax;
+};
+
+namespace broker_action {
+struct Send {
+  ConnectionId connection;
+  FramePtr frame;
+};
+// The connection's bytes have no effect from here on; close it.
+struct Disconnect {
+  ConnectionId connection;
+  std::string why;
+};
+struct Log {
+  std::string text;
+};
+// The channel was deleted and its clients know, or had their time: the actor can go.
+struct Ended {};
+}  // namespace broker_action
+using BrokerAction =
+    std::variant<broker_action::Send, broker_action::Disconnect, broker_action::Log, broker_action::Ended>;
+
+struct ReaderStats {
+  std::string name;
+  std::string node;
+  Time registered_at;
+  Time last_seen_at;
+  std::uint64_t total_received = 0;
+};
+
+// Where a message is, for the tests' oracle and for a user who wants to look into a channel.
+struct MessageView {
+  enum class Place : std::uint8_t { offered, ready, unread, unsettled, delayed, lane };
+  ClientId client;  // its sender's
+  SessionId session;
+  Seq seq;
+  Place place;
+  std::uint64_t order;  // in which they are received
+  std::uint32_t redeliveries;
+  Attempt attempt = 0;                    // unread, unsettled: the live one
+  std::optional<ClientId> receiver = {};  // unread, unsettled
+  SessionId receiver_session = 0;
+  bool has_slot = false;  // it counts in the capacity
+  const Bytes* message = nullptr;
+};
+
+class Broker {
+ public:
+  Broker(BrokerSettings settings, Time now);
+  Broker(const Broker&) = delete;
+  Broker& operator=(const Broker&) = delete;
+  ~Broker();
+
+  // --- events ---
+
+  // A frame came over a connection whose peer has authenticated itself; the first one must be ATTACH. Frames of a
+  // connection that was disconnected or fenced are ignored.
+  void received(Time now, ConnectionId connection, Frame&& frame);
+  void disconnected(Time now, ConnectionId connection);
+  // Its pidfd fired, or the control plane says that its process or node is gone.
+  void client_died(Time now, const ClientId& client, const std::string& why);
+  void tick(Time now);
+  void flush(Time now);
+  // Deletes the channel: everybody is told, and broker_action::Ended comes when all have acknowledged, or delete_grace is over.
+  void remove(Time now);
+
+  // --- what it wants ---
+
+  [[nodiscard]] std::vector<BrokerAction> take_actions() { return std::exchange(actions_, {}); }
+  [[nodiscard]] Time next_deadline() const;
+
+  // --- what it can tell ---
+
+  [[nodiscard]] channels::ChannelStats stats(Time now) const;
+  [[nodiscard]] std::vector<ReaderStats> reader_stats() const;
+  // Both sides have closed and nothing is left.
+  [[nodiscard]] bool is_closed() const;
+  [[nodiscard]] Checkpoint checkpoint(bool with_messages) const;
+  // Takes over a checkpoint; false if messages have been stored or clients have attached already.
+  [[nodiscard]] bool restore(Time now, const Checkpoint& checkpoint);
+  // In the order in which they would be received; then what is out at receivers.
+  [[nodiscard]] std::vector<MessageView> messages() const;
+  // Throws std::logic_error naming the invariant (B1...) that does not hold. For tests: it looks at everything.
+  void check_invariants() const;
+
+ private:
+  using Client = broker_state::Client;
+  using Sender = broker_state::Sender;
+  using Receiver = broker_state::Receiver;
+  using Item = broker_state::Item;
+  using Outstanding = broker_state::Outstanding;
+  using SideState = broker_state::SideState;
+  template <class T>
+  using Line = channels::detail::IntrusiveList<T>;
+
+  // --- clients (broker_clients.cpp) ---
+  void attach(ConnectionId connection, const Attach& frame);
+  void join(Client& client, ConnectionId connection, const Attach& frame);
+  void refuse(ConnectionId connection, Frame answer, std::string why);
+  void detach(Client& client);
+  void fail(Client& client, const std::string& why);
+  void bury(const ClientId& id, const std::string& why);
+  void bury_sender(Sender& sender);
+  void bury_receiver(Receiver& receiver);
+  void push(Client& client, FramePtr frame);
+  void send(Client& client, FramePtr frame);
+  void disconnect(ConnectionId connection, std::string why);
+  void check_clients(Time now);
+  void log(std::string text) { actions_.emplace_back(broker_action::Log{std::move(text)}); }
+
+  // --- numbered frames; they give what is wrong with the frame, or null ---
+  using Fault = const char*;
+  [[nodiscard]] Fault apply(Client& client, Open&& frame);
+  [[nodiscard]] Fault apply(Client& client, Close&& frame);
+  [[nodiscard]] Fault apply(Client& client, Hold&& frame);
+  [[nodiscard]] Fault apply(Client& client, Offer&& frame);
+  [[nodiscard]] Fault apply(Client& client, Withdraw&& frame);
+  [[nodiscard]] Fault apply(Client& client, Demand&& frame);
+  [[nodiscard]] Fault apply(Client& client, DemandShrink&& frame);
+  [[nodiscard]] Fault apply(Client& client, Consumed&& frame);
+  [[nodiscard]] Fault apply(Client& client, Settle&& frame);
+  [[nodiscard]] Fault apply(Client& client, Release&& frame);
+
+  // --- sides (broker_sides.cpp) ---
+  [[nodiscard]] SideState& side(Side s) noexcept { return sides_[static_cast<std::size_t>(s)]; }
+  [[nodiscard]] const SideState& side(Side s) const noexcept { return sides_[static_cast<std::size_t>(s)]; }
+  void open_sender(Client& client, const Open& frame);
+  void open_receiver(Client& client, Open&& frame);
+  void tell_closed(Client& client, SessionId session, Side gone);
+  void release(Side s, std::optional<std::string> death);
+  void close_side(Side s);
+  void finish_closing(Sender& sender);
+  void close_receiver(Receiver& receiver);
+  void erase_receiver(Receiver& receiver);
+  void drop_orphans(Time now);
+  void finish_removal(Time now);
+
+  // --- messages (broker_messages.cpp) ---
+  [[nodiscard]] bool has_room(std::size_t count) const noexcept;
+  void store(const std::shared_ptr<Sender>& sender, Seq seq, Bytes&& first, std::vector<Bytes>&& more);
+  void wait_in_line(const std::shared_ptr<Sender>& sender, Offer&& frame, std::uint64_t bytes);
+  void decide(Sender& sender, Seq seq);
+  void answer(Sender& sender, Seq seq, Answer::Outcome outcome);
+  void owe_stored(const std::shared_ptr<Sender>& sender);
+  void match();
+  void store_offers();
+  void serve();
+  void serve_prefetch();
+  [[nodiscard]] std::optional<Item> next_item();
+  void deliver(Receiver& receiver, Item&& item);
+  void send_deliveries(Receiver& receiver);
+  void recall_spare();
+  void tell_end();
+  void update_demand(Receiver& receiver, std::uint64_t limit, std::uint32_t waiting, std::uint32_t spare);
+  void join_line(Receiver& receiver);
+  void leave_line(Receiver& receiver);
+  void set_spare(Receiver& receiver, std::uint32_t spare);
+  [[nodiscard]] static Outstanding* find(Receiver& receiver, Attempt attempt);
+  void consume(Receiver& receiver, Outstanding& out);
+  Item take_back(Receiver& receiver, Outstanding& out);
+  void after_attempts_ended(Receiver& receiver);
+  void put_back(Item&& item);
+  void put_back_offer(Item&& item);
+  void requeue(Item&& item, Duration delay);
+  void drop_messages();
+
+  const BrokerSettings settings_;
+  Time now_;
+  std::vector<BrokerAction> actions_;
+
+  std::map<ClientId, std::unique_ptr<Client>> clients_;
+  std::unordered_map<ConnectionId, Client*> connections_;   // attached ones
+  std::map<ClientId, Expired> expired_;                     // what is remembered of the dead
+  std::deque<ClientId> expired_order_;                      // the oldest of them first
+  std::map<std::pair<ClientId, SessionId>, Seq> restored_;  // what the checkpoint has of which sender
+  SideState sides_[2];                                      // [Side]
+  std::map<Token, broker_state::HeldHandle> holds_;
+  bool was_restored_ = false;
+  bool is_removed_ = false;
+  bool has_ended_ = false;
+  Time remove_deadline_ = kNever;
+  Time clients_deadline_ = kNever;  // no client is silent or detached for too long before this
+  Time holds_deadline_ = kNever;    // no hold lapses before this
+  Time rejoin_until_;
+  std::uint64_t next_serial_ = 1;
+
+  std::map<std::uint64_t, broker_state::Offer> offers_;  // by order of arrival; none of them is out
+  std::deque<Item> ready_;                               // by order
+  std::deque<Item> lane_;                                // by order
+  std::multimap<Time, Item> delayed_;                    // by the time from which they may be handed out
+  std::size_t unread_slots_ = 0;                         // unread items that hold a slot
+  std::size_t outstanding_ = 0;                          // unread and unsettled, of all receivers
+  std::uint64_t next_order_ = 1;
+  Attempt next_attempt_ = 1;
+  Line<Receiver> waiting_;                    // sessions whose receives wait, in order of arrival
+  Line<Receiver> prefetching_;                // sessions that demand, though no receive waits
+  std::map<std::uint64_t, Receiver*> spare_;  // by serial: sessions that have something to recall
+
+  std::vector<std::shared_ptr<Sender>> owing_stored_;  // what flush() has to do
+  std::vector<Receiver*> delivering_;
+  std::vector<Client*> touched_;
+
+  std::uint64_t total_sent_ = 0;
+  std::uint64_t total_received_ = 0;
+  std::uint64_t redelivered_ = 0;
+  std::size_t high_watermark_ = 0;
+  double created_at_;
+};
+
+}  // namespace klaw::dataplane

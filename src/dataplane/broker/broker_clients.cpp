@@ -1,0 +1,304 @@
+// Clients: attaching, losing and fencing connections, heartbeats, death.
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <utility>
+
+#include <dataplane/broker/broker.hpp>
+
+namespace klaw::dataplane {
+
+namespace {
+
+std::string hex(const ClientId& id) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const std::uint8_t byte : id.bytes) text += {kDigits[byte >> 4], kDigits[byte & 15]};
+  return text;
+}
+
+std::size_t payload_bytes(const Frame& frame) {
+  const auto* const offer = std::get_if<Offer>(&frame);
+  if (offer == nullptr) return 0;
+  std::size_t bytes = offer->message.size();
+  for (const Bytes& message : offer->more) bytes += message.size();
+  return bytes;
+}
+
+}  // namespace
+
+void Broker::received(Time now, ConnectionId connection, Frame&& frame) {
+  now_ = now;
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) {
+    const auto* const request = std::get_if<Attach>(&frame);
+    if (request == nullptr) return disconnect(connection, "it sent frames without having attached");
+    return attach(connection, *request);
+  }
+  Client& client = *found->second;
+  client.heard_at = now;
+  const std::size_t bytes = payload_bytes(frame);
+  const Fault fault = std::visit(
+      [&]<class F>(F&& f) -> Fault {
+        using Kind = std::remove_cvref_t<F>;
+        if constexpr (std::is_same_v<Kind, Ping>) {
+          if (!client.stream.acknowledged(f.received)) return "PING acknowledges frames that were never sent";
+          const auto now_us = static_cast<std::uint64_t>(now.time_since_epoch().count());
+          send(client, make_frame(Ping{.sent_us = now_us, .echo_us = f.sent_us, .received = client.stream.report()}));
+          return nullptr;
+        } else if constexpr (std::is_same_v<Kind, Ack>) {
+          return client.stream.acknowledged(f.received) ? nullptr : "ACK acknowledges frames that were never sent";
+        } else if constexpr (requires { apply(client, std::forward<F>(f)); }) {
+          client.stream.count_received(bytes);
+          if (!client.is_touched) touched_.push_back(&client);
+          client.is_touched = true;
+          if (is_removed_) return nullptr;
+          return apply(client, std::forward<F>(f));
+        } else {
+          return "a frame that clients don't send";
+        }
+      },
+      std::move(frame));
+  if (fault != nullptr) fail(client, fault);
+  finish_removal(now);
+}
+
+void Broker::disconnected(Time now, ConnectionId connection) {
+  now_ = now;
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) return;
+  detach(*found->second);
+  finish_removal(now);
+}
+
+void Broker::client_died(Time now, const ClientId& client, const std::string& why) {
+  now_ = now;
+  bury(client, why);
+  finish_removal(now);
+}
+
+void Broker::tick(Time now) {
+  now_ = now;
+  check_clients(now);
+  drop_orphans(now);
+  while (!delayed_.empty() && delayed_.begin()->first <= now) {
+    put_back(std::move(delayed_.extract(delayed_.begin()).mapped()));
+  }
+  match();
+  finish_removal(now);
+}
+
+// What is coalesced: deliveries, STORED, ACK. One of each per client or session, however many events there were.
+void Broker::flush(Time now) {
+  now_ = now;
+  for (Client* const client : std::vector<Client*>(touched_)) {
+    if (client->stream.is_overrun()) fail(*client, "it does not acknowledge what it is sent");
+  }
+  for (std::size_t i = 0; i < owing_stored_.size(); ++i) {
+    Sender& sender = *owing_stored_[i];
+    sender.owes_stored = false;
+    if (sender.client == nullptr) continue;
+    const Seq decided = sender.undecided.empty() ? sender.received : sender.undecided.front().seq - 1;
+    push(*sender.client, make_frame(Stored{.session = sender.id, .seq = decided}));
+  }
+  owing_stored_.clear();
+  for (std::size_t i = 0; i < delivering_.size(); ++i) send_deliveries(*delivering_[i]);
+  delivering_.clear();
+  for (Client* const client : touched_) {
+    client->is_touched = false;
+    if (client->stream.is_ack_due()) send(*client, make_frame(Ack{.received = client->stream.report()}));
+  }
+  touched_.clear();
+}
+
+void Broker::attach(ConnectionId connection, const Attach& frame) {
+  if (is_removed_) {
+    return refuse(connection, Refused{.why = Refused::Why::deleted, .text = "the channel was deleted"}, "deleted");
+  }
+  if (frame.epoch > settings_.epoch) {
+    // Two brokers at once: ours is the older one, and the client has left it for good.
+    std::string text = "this broker's epoch is " + std::to_string(settings_.epoch) + ", the client has seen epoch " +
+                       std::to_string(frame.epoch);
+    return refuse(connection, Refused{.why = Refused::Why::stale, .text = text}, text);
+  }
+  const bool resumes = frame.resume && frame.epoch == settings_.epoch;
+  const auto found = clients_.find(frame.client);
+  if (found != clients_.end()) {
+    Client& client = *found->second;
+    if (frame.connection <= client.connection_number) return disconnect(connection, "a newer connection fenced it");
+    // A client that has streams and does not know it is not the process that it claims to be.
+    const bool fits = resumes || (client.stream.received() == 0 && frame.received == 0);
+    if (fits && client.stream.acknowledged(frame.received)) return join(client, connection, frame);
+    fail(client, "it resumed a stream that it can't have had");
+  }
+  const auto dead = expired_.find(frame.client);
+  if (dead != expired_.end()) return refuse(connection, dead->second, "its client was declared dead");
+  if (resumes) return refuse(connection, Expired{}, "its client is not known here any more");
+  if (clients_.size() >= kClientsMax) {
+    const std::string text = "the channel has " + std::to_string(kClientsMax) + " clients already";
+    return refuse(connection, Refused{.why = Refused::Why::limit, .text = text}, text);
+  }
+  auto client = std::make_unique<Client>();
+  client->id = frame.client;
+  join(*clients_.emplace(frame.client, std::move(client)).first->second, connection, frame);
+}
+
+// The connection is the client's from now on. What it lacks of our frames is sent again.
+void Broker::join(Client& client, ConnectionId connection, const Attach& frame) {
+  if (client.connection) {
+    disconnect(*client.connection, "a newer connection fenced it");
+    connections_.erase(*client.connection);
+  }
+  client.connection = connection;
+  client.connection_number = frame.connection;
+  client.heard_at = now_;
+  client.detached_at = kNever;
+  connections_.emplace(connection, &client);
+  clients_deadline_ = std::min(clients_deadline_, after(now_, settings_.heartbeat * settings_.heartbeat_misses));
+
+  const auto milliseconds = [](Duration d) {
+    return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
+  };
+  send(client, make_frame(Attached{.epoch = settings_.epoch,
+                                   .resumed = frame.resume && frame.epoch == settings_.epoch,
+                                   .restored = was_restored_,
+                                   .received = client.stream.report(),
+                                   .capacity = settings_.capacity,
+                                   .heartbeat_ms = milliseconds(settings_.heartbeat),
+                                   .reconnect_grace_ms = milliseconds(settings_.reconnect_grace),
+                                   .offered_max = settings_.offered_max,
+                                   .offered_bytes_max = settings_.offered_bytes_max,
+                                   .message_bytes_max = settings_.message_bytes_max}));
+  for (const FramePtr& kept : client.stream.unacknowledged()) send(client, kept);
+  for (const auto& [id, receiver] : client.receivers) {
+    join_line(*receiver);
+    set_spare(*receiver, receiver->spare);
+  }
+  match();
+}
+
+void Broker::refuse(ConnectionId connection, Frame answer, std::string why) {
+  actions_.emplace_back(broker_action::Send{connection, make_frame(std::move(answer))});
+  disconnect(connection, std::move(why));
+}
+
+// Its connection is gone; its counts and what it holds stay as they are until it resumes, or is dead.
+void Broker::detach(Client& client) {
+  if (!client.connection) return;
+  connections_.erase(*client.connection);
+  client.connection.reset();
+  client.detached_at = now_;
+  clients_deadline_ = std::min(clients_deadline_, after(now_, settings_.reconnect_grace));
+  for (const auto& [id, receiver] : client.receivers) {
+    leave_line(*receiver);
+    spare_.erase(receiver->serial);
+  }
+}
+
+// It broke the protocol: a defect or an attack. Nothing it holds is left with it, and it can't come back as it was.
+void Broker::fail(Client& client, const std::string& why) { bury(ClientId(client.id), "protocol error: " + why); }
+
+// The client is dead: only now its counts fall, its slots are free and its messages go to others.
+void Broker::bury(const ClientId& id, const std::string& why) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end()) return;
+  const std::string who = "client " + hex(id) + " died: " + why;
+  log(who);
+  if (found->second->connection) disconnect(*found->second->connection, why);
+  detach(*found->second);
+  const std::unique_ptr<Client> client = std::move(found->second);
+  clients_.erase(found);
+  std::erase(touched_, client.get());
+
+  Expired remembered;
+  for (const auto& [session, sender] : client->senders) {
+    remembered.senders.push_back({.session = session, .stored = sender->stored});
+  }
+  expired_.emplace(id, std::move(remembered));
+  expired_order_.push_back(id);
+  if (expired_order_.size() > kExpiredClientsMax) {
+    expired_.erase(expired_order_.front());
+    expired_order_.pop_front();
+  }
+
+  for (const auto& [session, sender] : client->senders) bury_sender(*sender);
+  for (const auto& [session, receiver] : client->receivers) bury_receiver(*receiver);
+  match();
+  // Counts last: a side that closes now drops messages, but only those that have come back.
+  for (const auto& [session, receiver] : client->receivers) {
+    if (!receiver->is_closed) release(Side::receiver, who);
+  }
+  for (std::size_t i = 0; i < client->senders.size(); ++i) release(Side::sender, who);
+}
+
+// What it offered and was not stored goes with it.
+void Broker::bury_sender(Sender& sender) {
+  sender.client = nullptr;
+  for (const Sender::Undecided& offer : sender.undecided) {
+    if (!offer.is_out) offers_.erase(offer.order);
+  }
+  sender.undecided.clear();
+}
+
+// We can't tell what of it the process has read: all that is outstanding is marked.
+void Broker::bury_receiver(Receiver& receiver) {
+  std::erase(delivering_, &receiver);
+  for (Outstanding& out : receiver.outstanding) {
+    if (out.state == Outstanding::State::gone) continue;
+    Item item = take_back(receiver, out);
+    ++item.redeliveries;
+    put_back(std::move(item));
+  }
+}
+
+void Broker::push(Client& client, FramePtr frame) {
+  client.stream.push(frame);
+  send(client, std::move(frame));
+  if (!client.is_touched) touched_.push_back(&client);
+  client.is_touched = true;
+}
+
+// On the present connection, if there is one; a frame that is numbered is kept for the next.
+void Broker::send(Client& client, FramePtr frame) {
+  if (client.connection) actions_.emplace_back(broker_action::Send{*client.connection, std::move(frame)});
+}
+
+void Broker::disconnect(ConnectionId connection, std::string why) {
+  actions_.emplace_back(broker_action::Disconnect{connection, std::move(why)});
+}
+
+// Silent for too long: detached. Detached for too long: dead.
+void Broker::check_clients(Time now) {
+  if (now < clients_deadline_) return;
+  clients_deadline_ = kNever;
+  std::vector<ClientId> dead;
+  for (const auto& [id, client] : clients_) {
+    if (client->connection) {
+      const Time silent_until = after(client->heard_at, settings_.heartbeat * settings_.heartbeat_misses);
+      if (now < silent_until) {
+        clients_deadline_ = std::min(clients_deadline_, silent_until);
+        continue;
+      }
+      disconnect(*client->connection, "no heartbeat");
+      detach(*client);
+    }
+    const Time dead_at = after(client->detached_at, settings_.reconnect_grace);
+    if (now >= dead_at) {
+      dead.push_back(id);
+    } else {
+      clients_deadline_ = std::min(clients_deadline_, dead_at);
+    }
+  }
+  for (const ClientId& id : dead) bury(id, "it did not reconnect in time");
+}
+
+Time Broker::next_deadline() const {
+  // After each event a client's or a hold's deadline may only have moved away: these two are lower bounds.
+  Time next = std::min({clients_deadline_, holds_deadline_, remove_deadline_});
+  for (const SideState& s : sides_) next = std::min(next, s.orphan_deadline);
+  if (!delayed_.empty()) next = std::min(next, delayed_.begin()->first);
+  if (now_ < rejoin_until_) next = std::min(next, rejoin_until_);
+  return next;
+}
+
+}  // namespace klaw::dataplane

@@ -1,0 +1,252 @@
+// Handles and sides: who counts, when a side closes, and who is told.
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include <dataplane/broker/broker.hpp>
+
+namespace klaw::dataplane {
+
+namespace {
+
+constexpr Side other(Side side) noexcept { return side == Side::sender ? Side::receiver : Side::sender; }
+
+}  // namespace
+
+Broker::Broker(BrokerSettings settings, Time now)
+    : settings_(settings), now_(now), rejoin_until_(now), created_at_(settings.created_at) {
+  if (settings_.epoch == 1) return;
+  // After a restart nobody is there yet, and that is not an end: all who live will come back.
+  rejoin_until_ = after(now, settings_.rejoin_grace);
+  for (SideState& s : sides_) {
+    s.died = true;
+    s.who_died = "no handle came back after the channel's actor was restarted";
+    if (!settings_.persistent) s.orphan_deadline = after(now, std::max(settings_.rejoin_grace, settings_.orphan_grace));
+  }
+}
+
+Broker::~Broker() {
+  for (const auto& [id, client] : clients_) {
+    for (const auto& [session, receiver] : client->receivers) leave_line(*receiver);
+  }
+}
+
+Broker::Fault Broker::apply(Client& client, Open&& frame) {
+  if (frame.session <= client.last_session) return "OPEN of a session that was opened before";
+  if (client.senders.size() + client.receivers.size() >= kSessionsPerClientMax) return "too many handles";
+  if (frame.next == 0) return "OPEN with the sequence number 0";
+  client.last_session = frame.session;
+  const auto held = frame.claim ? holds_.find(*frame.claim) : holds_.end();
+  const bool is_claimed = held != holds_.end() && held->second.side == frame.side;
+  SideState& s = side(frame.side);
+  if (s.is_closed) {
+    push(client, make_frame(Opened{.session = frame.session, .accepted = false, .kind = s.kind, .reason = s.reason}));
+    return nullptr;
+  }
+  if (is_claimed) {
+    holds_.erase(held);  // its count becomes the session's
+  } else {
+    ++s.count;
+  }
+  s.orphan_deadline = kNever;
+  push(client, make_frame(Opened{.session = frame.session}));
+  if (side(other(frame.side)).is_closed) tell_closed(client, frame.session, other(frame.side));
+  if (frame.side == Side::sender) {
+    open_sender(client, frame);
+  } else {
+    open_receiver(client, std::move(frame));
+  }
+  return nullptr;
+}
+
+void Broker::open_sender(Client& client, const Open& frame) {
+  auto sender = std::make_shared<Sender>();
+  sender->client_id = client.id;
+  sender->id = frame.session;
+  sender->client = &client;
+  sender->received = sender->stored = frame.next - 1;
+  if (was_restored_) {
+    // What the checkpoint has of this sender is not applied again; what it lacks is lost.
+    const auto restored = restored_.find({client.id, frame.session});
+    const Seq had = restored == restored_.end() ? 0 : restored->second;
+    if (had < sender->stored) {
+      push(client, make_frame(DataLoss{.session = frame.session, .first = had + 1, .last = sender->stored}));
+    }
+    sender->received = sender->stored = std::max(had, sender->stored);
+  }
+  client.senders.emplace(frame.session, std::move(sender));
+}
+
+void Broker::open_receiver(Client& client, Open&& frame) {
+  auto receiver = std::make_unique<Receiver>();
+  receiver->id = frame.session;
+  receiver->client = &client;
+  receiver->serial = next_serial_++;
+  receiver->name = std::move(frame.name);
+  receiver->node = std::move(frame.node);
+  receiver->registered_at = now_;
+  client.receivers.emplace(frame.session, std::move(receiver));
+}
+
+Broker::Fault Broker::apply(Client& client, Close&& frame) {
+  if (frame.session > client.last_session) return "CLOSE of a session that was never opened";
+  if (const auto found = client.senders.find(frame.session); found != client.senders.end()) {
+    Sender& sender = *found->second;
+    if (sender.is_closing) return "CLOSE of a session that was closed before";
+    sender.is_closing = true;
+    if (auto& reason = side(Side::sender).reason; frame.reason && !reason) reason = std::move(frame.reason);
+    finish_closing(sender);
+  } else if (const auto it = client.receivers.find(frame.session); it != client.receivers.end()) {
+    if (it->second->is_closed) return "CLOSE of a session that was closed before";
+    if (auto& reason = side(Side::receiver).reason; frame.reason && !reason) reason = std::move(frame.reason);
+    close_receiver(*it->second);
+  }
+  match();
+  return nullptr;
+}
+
+// A sender counts until what it offered is stored or void: else receivers could be told of the end before its last message.
+void Broker::finish_closing(Sender& sender) {
+  if (!sender.is_closing || !sender.undecided.empty() || sender.client == nullptr) return;
+  Client& client = *std::exchange(sender.client, nullptr);
+  if (sender.owes_stored) {
+    push(client, make_frame(Stored{.session = sender.id, .seq = sender.received}));
+  }
+  client.senders.erase(sender.id);  // may destroy it
+  release(Side::sender, std::nullopt);
+}
+
+void Broker::close_receiver(Receiver& receiver) {
+  leave_line(receiver);
+  set_spare(receiver, 0);
+  receiver.is_closed = true;
+  receiver.deliver.reset();
+  for (Outstanding& out : receiver.outstanding) {
+    if (out.state == Outstanding::State::unread) put_back(take_back(receiver, out));
+  }
+  if (receiver.live == 0) erase_receiver(receiver);
+  release(Side::receiver, std::nullopt);
+}
+
+void Broker::erase_receiver(Receiver& receiver) {
+  std::erase(delivering_, &receiver);
+  receiver.client->receivers.erase(receiver.id);
+}
+
+Broker::Fault Broker::apply(Client& /*client*/, Hold&& frame) {
+  if (holds_.contains(frame.token)) return "HOLD of a token that is held already";
+  if (holds_.size() >= kHoldsMax) return "too many handles that were pickled and not yet unpickled";
+  SideState& s = side(frame.side);
+  if (s.is_closed) return nullptr;  // who claims it will be told
+  const Time deadline = after(now_, settings_.hold_limit);
+  holds_.emplace(frame.token, broker_state::HeldHandle{.side = frame.side, .deadline = deadline});
+  holds_deadline_ = std::min(holds_deadline_, deadline);
+  ++s.count;
+  s.orphan_deadline = kNever;
+  return nullptr;
+}
+
+// One handle less. `death`: how it died; else it was closed in an orderly way.
+void Broker::release(Side which, std::optional<std::string> death) {
+  SideState& s = side(which);
+  if (--s.count > 0 || settings_.persistent) return;
+  s.died = death.has_value();
+  s.who_died = std::move(death).value_or("");
+  const Time orphaned_until = s.died ? after(now_, settings_.orphan_grace) : now_;
+  s.orphan_deadline = std::max(orphaned_until, rejoin_until_);
+  if (s.orphan_deadline <= now_) close_side(which);
+}
+
+void Broker::drop_orphans(Time now) {
+  if (now >= holds_deadline_) {
+    holds_deadline_ = kNever;
+    for (auto it = holds_.begin(); it != holds_.end();) {
+      if (it->second.deadline > now) {
+        holds_deadline_ = std::min(holds_deadline_, it->second.deadline);
+        ++it;
+        continue;
+      }
+      const Side which = it->second.side;
+      it = holds_.erase(it);
+      log("a pickled handle was not unpickled in time: it has expired");
+      release(which, std::nullopt);
+    }
+  }
+  for (const Side which : {Side::sender, Side::receiver}) {
+    if (side(which).count == 0 && side(which).orphan_deadline <= now) close_side(which);
+  }
+}
+
+void Broker::close_side(Side which) {
+  SideState& s = side(which);
+  s.is_closed = true;
+  s.orphan_deadline = kNever;
+  if (s.died) s.reason = s.who_died;
+  if (which == Side::receiver) {
+    s.kind = s.died ? CloseKind::peer_died : CloseKind::peer_gone;
+  } else {
+    s.kind = s.reason ? CloseKind::peer_died : CloseKind::ended;
+  }
+  for (const auto& [id, client] : clients_) {
+    if (which == Side::sender) {
+      for (const auto& [session, receiver] : client->receivers) {
+        if (!receiver->is_closed) tell_closed(*client, session, which);
+      }
+    } else {
+      for (const auto& [session, sender] : client->senders) tell_closed(*client, session, which);
+    }
+  }
+  if (which == Side::receiver) drop_messages();
+}
+
+void Broker::tell_closed(Client& client, SessionId session, Side gone) {
+  const SideState& s = side(gone);
+  push(client, make_frame(Closed{.session = session, .kind = s.kind, .reason = s.reason}));
+}
+
+// Nobody will ever receive what is queued, nor what is offered.
+void Broker::drop_messages() {
+  for (auto* const queue : {&ready_, &lane_}) {
+    if (!queue->empty()) log(std::to_string(queue->size()) + " queued messages are dropped: no receiver is left");
+    queue->clear();
+  }
+  delayed_.clear();
+  offers_.clear();
+  std::vector<std::shared_ptr<Sender>> voided;
+  for (const auto& [id, client] : clients_) {
+    for (const auto& [session, sender] : client->senders) {
+      sender->undecided.clear();
+      sender->offered = sender->offered_bytes = 0;
+      voided.push_back(sender);
+    }
+  }
+  for (const auto& sender : voided) finish_closing(*sender);
+}
+
+void Broker::remove(Time now) {
+  now_ = now;
+  if (is_removed_) return;
+  is_removed_ = true;
+  remove_deadline_ = after(now, settings_.delete_grace);
+  for (const auto& [id, client] : clients_) {
+    push(*client, make_frame(Closed{.session = kAllSessions, .kind = CloseKind::deleted}));
+  }
+  finish_removal(now);
+}
+
+void Broker::finish_removal(Time now) {
+  if (!is_removed_ || has_ended_) return;
+  const bool all_know =
+      std::ranges::all_of(clients_, [](const auto& entry) { return entry.second->stream.unacknowledged().empty(); });
+  if (!all_know && now < remove_deadline_) return;
+  has_ended_ = true;
+  remove_deadline_ = kNever;
+  actions_.emplace_back(broker_action::Ended{});
+}
+
+bool Broker::is_closed() const {
+  return side(Side::sender).is_closed && side(Side::receiver).is_closed && ready_.empty() && lane_.empty() &&
+         delayed_.empty() && outstanding_ == 0;
+}
+
+}  // namespace klaw::dataplane

@@ -1,0 +1,48 @@
+// What a broker can write down of itself, so that another may go on in its place.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <dataplane/wire/frame.hpp>
+
+namespace klaw::dataplane {
+
+struct Checkpoint {
+  struct Message {
+    ClientId client = {};
+    SessionId session = 0;
+    Seq seq = 0;
+    std::uint32_t redeliveries = 0;
+    Bytes message = {};
+    static auto fields(auto& f) { return std::tie(f.client, f.session, f.seq, f.redeliveries, f.message); }
+  };
+  struct Sender {
+    ClientId client = {};
+    SessionId session = 0;
+    Seq stored = 0;
+    static auto fields(auto& f) { return std::tie(f.client, f.session, f.stored); }
+  };
+
+  std::uint64_t epoch = 0;  // that wrote it
+  double created_at = 0.0;  // of the channel; unix seconds
+  std::uint64_t total_sent = 0;
+  std::uint64_t total_received = 0;
+  std::uint64_t redelivered = 0;
+  std::uint64_t high_watermark = 0;
+  bool senders_closed = false;
+  bool receivers_closed = false;
+  bool has_messages = false;  // else: the counters only
+  // In the order in which they would be received. Those that were handed out and not settled are among them.
+  std::vector<Message> messages = {};
+  std::vector<Sender> senders = {};
+
+  static auto fields(auto& f) {
+    return std::tie(f.epoch, f.created_at, f.total_sent, f.total_received, f.redelivered, f.high_watermark,
+                    f.senders_closed, f.receivers_closed, f.has_messages, f.messages, f.senders);
+  }
+};
+
+}  // namespace klaw::dataplane

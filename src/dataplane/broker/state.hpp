@@ -1,0 +1,133 @@
+// What a broker remembers of its clients, their handles, and the messages on their way. Plain data: the rules are
+// the broker's (broker.hpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <dataplane/wire/frame.hpp>
+#include <dataplane/wire/stream.hpp>
+#include <dataplane/wire/time.hpp>
+#include <klaw/channels/detail/intrusive_list.hpp>
+
+namespace klaw::dataplane {
+
+using ConnectionId = std::uint64_t;  // the driver's; never used twice
+
+namespace broker_state {
+
+struct Client;
+
+// A sender handle's session. Its messages keep it alive beyond its client, since they are known by its name.
+struct Sender {
+  // An offer that was neither stored nor voided yet.
+  struct Undecided {
+    Seq seq;
+    std::uint64_t order;  // its key in the broker's offers
+    std::uint32_t count;
+    std::uint64_t bytes;
+    bool nowait;
+    bool is_out = false;        // capacity 0: with a receiver, and not in the offers
+    bool is_withdrawn = false;  // ... and its sender does not want it any more
+  };
+
+  ClientId client_id;
+  SessionId id = 0;
+  Client* client = nullptr;              // null: the session is over
+  bool is_closing = false;               // CLOSE was applied; it counts until nothing is undecided
+  Seq received = 0;                      // the last that was offered
+  Seq stored = 0;                        // the last that was stored
+  std::deque<Undecided> undecided = {};  // by seq
+  std::uint64_t offered = 0;             // messages in undecided
+  std::uint64_t offered_bytes = 0;
+  bool owes_stored = false;  // in the broker's list of senders that flush() tells STORED
+};
+
+struct Item {
+  Bytes message;
+  std::shared_ptr<Sender> sender;
+  Seq seq = 0;
+  std::uint64_t order = 0;  // in which it is received; kept when it comes back
+  Time stored_at = {};
+  std::uint32_t redeliveries = 0;
+  bool has_slot = true;  // false: it was consumed, and comes back through the lane
+};
+
+struct Offer {
+  std::shared_ptr<Sender> sender;
+  Seq seq = 0;
+  std::uint32_t redeliveries = 0;  // capacity 0: its receiver died with it
+  Bytes message;
+  std::vector<Bytes> more;
+  [[nodiscard]] std::size_t count() const noexcept { return 1 + more.size(); }
+};
+
+struct Outstanding {
+  enum class State : std::uint8_t { unread, unsettled, gone };
+  Attempt attempt = 0;
+  State state = State::unread;
+  Item item;
+};
+
+// A receiver handle's session; linked in one of the broker's lines while it demands, is open, and its client attached.
+struct Receiver : channels::detail::ListHook {
+  SessionId id = 0;
+  Client* client = nullptr;
+  std::uint64_t serial = 0;  // of all sessions; an order that does not depend on addresses
+  std::string name;
+  std::string node;
+  Time registered_at = {};
+  bool is_closed = false;       // CLOSE was applied; it is kept for what may still be settled
+  std::uint64_t delivered = 0;  // so many, since OPEN
+  std::uint64_t limit = 0;      // and so many may be
+  std::uint32_t waiting = 0;    // of those not yet delivered, how many receives wait for
+  std::uint32_t spare = 0;      // unread ones that no receive waited for, as far as we know
+  bool is_recalled = false;     // a RECALL has not been answered
+  enum class Line : std::uint8_t { none, waiting, prefetching } line = Line::none;
+  std::deque<Outstanding> outstanding = {};       // by attempt; those that are gone are swept out now and then
+  std::size_t live = 0;                           // of outstanding, how many are not gone
+  std::size_t unread = 0;                         // and how many are unread
+  std::optional<Deliver> deliver = std::nullopt;  // not sent yet
+  std::size_t deliver_bytes = 0;
+  std::uint64_t total_received = 0;
+
+  [[nodiscard]] bool demands() const noexcept { return limit > delivered; }
+};
+
+struct Client {
+  ClientId id;
+  std::optional<ConnectionId> connection = std::nullopt;  // none: detached
+  std::uint64_t connection_number = 0;                    // the newest; older ones are fenced
+  Time heard_at = {};                                     // attached: the last frame's time
+  Time detached_at = kNever;
+  ResumableStream stream = {};
+  bool is_touched = false;     // in the broker's list of clients that flush() may send an ACK
+  SessionId last_session = 0;  // the newest that was opened
+  std::map<SessionId, std::shared_ptr<Sender>> senders = {};
+  std::map<SessionId, std::unique_ptr<Receiver>> receivers = {};
+};
+
+struct SideState {
+  std::size_t count = 0;  // open sessions and holds
+  bool is_closed = false;
+  CloseKind kind = CloseKind::ended;                 // closed: what the other side is told
+  std::optional<std::string> reason = std::nullopt;  // the first that a handle closed with
+  Time orphan_deadline = kNever;                     // nobody is left, but somebody may come until then
+  bool died = false;                                 // the last to leave did so by dying
+  std::string who_died = {};
+};
+
+struct HeldHandle {
+  Side side;
+  Time deadline;
+};
+
+}  // namespace broker_state
+
+}  // namespace klaw::dataplane

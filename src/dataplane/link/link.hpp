@@ -1,0 +1,136 @@
+// A client's half of a channel: the handles of one process, and what they wait for. A state machine without socket, clock
+// or thread; its broker is at the other end of one connection at a time.
+//
+// Its driver tells it what happened, and does what it asks for:
+//
+//   link.connected(now) / received(now, frame) / disconnected(now, why) / start_recv(...) ...    any number of events
+//   link.flush(now);                            requests that are worth coalescing: once per batch of events
+//   for (auto& action : link.take_actions()) ...
+//   link.take_wakeups(...)                      to be fired outside of the driver's lock
+//   and link.tick(now) at link.next_deadline()
+//
+// Operations are the waiters of the local core (klaw/channels/detail/core.hpp), with the same verbs start, finish and
+// abandon, so threads, coroutines, Python's awaitable and select() wait on it as on any channel.
+//
+// Invariants, between any two events:
+//   L1  a session's unread messages are, in this order, granted to woken receives, and spare
+//   L2  if a receive waits unclaimed, there is no spare message that it may have (the lease allowing)
+//   L3  offers are sent in the order in which they were started, and answered or withdrawn; none is forgotten
+//   L4  the broker was asked for as many deliveries as receives wait (plus prefetch), once flush() has run
+//   L5  while not attached, every operation has a limit: unreachable_limit after the connection went or it began
+//
+// The driver serialises the calls (one lock).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <dataplane/link/operations.hpp>
+#include <dataplane/wire/frame.hpp>
+#include <dataplane/wire/limits.hpp>
+#include <dataplane/wire/stream.hpp>
+#include <dataplane/wire/time.hpp>
+
+namespace klaw::dataplane {
+
+struct LinkSettings {
+  std::function<ClientId()> new_client_id;                // random; called at construction and after each expiry
+  std::string node;                                       // for statistics
+  std::uint32_t prefetch = 0;                             // messages asked for ahead of receives
+  Duration unreachable_limit = std::chrono::seconds(10);  // then what waits for a broker that can't be reached fails
+  Duration retry_min = std::chrono::milliseconds(50);     // between attempts to connect; doubles up to retry_max
+  Duration retry_max = std::chrono::seconds(1);
+};
+
+namespace link_action {
+// Find the broker's endpoint (again), connect, authenticate; then call connected() or disconnected().
+struct Connect {};
+// Close the connection, or stop connecting; nothing that comes of it is to be told any more.
+struct Disconnect {
+  std::string why;
+};
+struct Send {
+  FramePtr frame;
+};
+}  // namespace link_action
+using LinkAction = std::variant<link_action::Connect, link_action::Disconnect, link_action::Send>;
+
+class Link {
+ public:
+  Link(LinkSettings settings, Time now);
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+  ~Link();  // no operation may be waiting
+
+  // --- handles; each is a session of its own ---
+
+  // `claim`: it was unpickled, from a handle that hold() had announced. Counts at the broker once start_opened() is done;
+  // operations may be started at once.
+  [[nodiscard]] Registration open(Time now, Side side, std::optional<Token> claim = std::nullopt,
+                                  std::string name = {});
+  // Of a closed handle comes a closed one.
+  [[nodiscard]] Registration clone(Time now, Side side, const Registration& from, std::string name = {});
+  // Idempotent. Its own operations end with handle_closed (a send: unless it turns out to have happened).
+  void close(Time now, Side side, Registration& handle, std::optional<std::string> reason);
+  // The handle is about to be pickled under this token: until that is claimed, it counts.
+  void hold(Time now, Side side, const Registration& handle, const Token& token);
+
+  // --- operations; `op` null: only if it can be done without waiting ---
+
+  [[nodiscard]] Status start_send(Time now, const Registration&, SendOperation&, Operation* op);
+  [[nodiscard]] Status finish_send(Time now, SendOperation&);
+  void abandon_send(Time now, SendOperation&) noexcept;
+
+  [[nodiscard]] Status start_recv(Time now, const Registration&, RecvOperation&, Operation* op);
+  [[nodiscard]] Status finish_recv(Time now, RecvOperation&);
+  void abandon_recv(Time now, RecvOperation&) noexcept;
+  // Of messages that were received with `acknowledges`. Stale ones are ignored; the handle may be closed.
+  void settle(Time now, const Registration&, const std::vector<Attempt>& attempts, bool requeue, Duration delay = {});
+
+  // Done when the handle counts at the broker; closed if its side of the channel has closed.
+  [[nodiscard]] Status start_opened(Time now, Side, const Registration&, HandleOperation&, Operation* op);
+  // Done when the other side is gone.
+  [[nodiscard]] Status start_closed(Time now, Side, const Registration&, HandleOperation&, Operation* op);
+  // Done when all that this sender has sent is stored, or has failed and was told so. Also of a closed handle: until the
+  // broker has nothing more of it in its line.
+  [[nodiscard]] Status start_flush(Time now, const Registration&, HandleOperation&, Operation* op);
+  [[nodiscard]] Status finish_wait(HandleOperation&);
+  void abandon_wait(HandleOperation&) noexcept;
+
+  // --- events ---
+
+  void connected(Time now);
+  void received(Time now, Frame&& frame);
+  // The connection is lost, or could not be made.
+  void disconnected(Time now, const std::string& why);
+  // The control plane says that the broker died. `final`: it will not come back; else a new epoch is to be expected.
+  void broker_died(Time now, const std::string& why, bool final);
+  void tick(Time now);
+  void flush(Time now);
+
+  // --- what it wants ---
+
+  [[nodiscard]] std::vector<LinkAction> take_actions() { return std::exchange(actions_, {}); }
+  // Claimed operations. Fire them before the next call, outside of the driver's lock.
+  [[nodiscard]] detail::Wakeups& wakeups() noexcept { return wakeups_; }
+  [[nodiscard]] Time next_deadline() const;
+
+  // --- what it can tell ---
+
+  // Would the next operation on this handle give ChannelClosed, as far as is known here?
+  [[nodiscard]] bool is_closed(Side side, const Registration& handle) const;
+  [[nodiscard]] bool is_attached() const;
+  [[nodiscard]] std::uint64_t epoch() const;
+  [[nodiscard]] const ClientId& client_id() const;
+  // Throws std::logic_error naming the invariant (L1...) that does not hold. For tests: it looks at everything.
+  void check_invariants(Time now) const;
+};
+
+}  // namespace klaw::dataplane

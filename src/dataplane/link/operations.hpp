@@ -1,0 +1,50 @@
+// What waits on a link: the waiters of the local core, with a deadline and an error of their own.
+//
+// A link keeps time itself: whether a send whose time is over has happened, only the broker knows, so the operation
+// ends when the answer has come. Hence a finished wait is exact: a value, closed, timed out and nothing has happened.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <dataplane/wire/frame.hpp>
+#include <dataplane/wire/time.hpp>
+#include <klaw/channels/detail/core.hpp>
+#include <klaw/errors.hpp>
+
+namespace klaw::dataplane {
+
+namespace detail = channels::detail;
+using detail::Operation;
+using detail::Registration;
+using detail::Status;
+
+// What a handle sends (only the payload counts) and receives.
+struct Message {
+  Bytes payload = {};
+  Attempt attempt = 0;             // what settles it
+  std::uint32_t redeliveries = 0;  // how often it may have been handed out before
+};
+
+// A send, of `count` messages at `values`, all or none. The link shares their bytes; `values` is left as it was.
+struct SendOperation : detail::SendWaiter<Message> {
+  Time deadline = kNever;    // not after the present: try
+  ChannelClosed error = {};  // set with Status::closed
+  Seq seq = 0;               // the link's: 0 while it waits for the window
+};
+
+struct RecvOperation : detail::RecvWaiter<Message> {
+  Time deadline = kNever;      // not after the present: try
+  bool acknowledges = false;   // the application settles it (recv_acked); else it is settled when it is returned
+  ChannelClosed error = {};    // set with Status::closed
+  std::uint64_t question = 0;  // the link's: which DEMAND_IS decides that there is nothing; 0: none was asked
+};
+
+// Waits for something about its handle: that the broker has opened it, that the other side is gone, or that all it has sent
+// is stored.
+struct HandleOperation : detail::ClosedWaiter {
+  ChannelClosed error = {};  // set with Status::closed
+  Seq through = 0;           // the link's, of a flush
+};
+
+}  // namespace klaw::dataplane
