@@ -53,29 +53,6 @@ PURE_ROOMS = ("src/dataplane/wire/", "src/dataplane/broker/", "src/dataplane/lin
 THE_WORLD = re.compile(
     r"<(?:ctime|filesystem|fstream|iostream|random)>|\w*_clock::now|\brandom_device"
 )
-INCLUDE = {
-    "include/klaw/channels.hpp": [TOP, CONCEPTS],
-    "include/klaw/channels/detail/sync.hpp": [DETAIL, r"(linux|sys)/\w+\.h", r"(time|unistd)\.h"],
-    "include/klaw/channels/detail/": [TOP, VOCABULARY, DETAIL],
-    "include/klaw/channels/": [TOP, CONCEPTS, DETAIL],
-    "include/klaw/": [TOP],
-    "python/bindings/": [
-        TOP,
-        UMBRELLA,
-        CONCEPTS,
-        DETAIL,
-        r"nanobind/.*",
-        r"(Python|structmember)\.h",
-        r"\w+\.hpp",
-    ],
-    "src/dataplane/wire/": [*CORE_OF_DATAPLANE, WIRE, r"xxhash\.h"],
-    "src/dataplane/broker/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/broker/\w+\.hpp"],
-    "src/dataplane/link/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/link/\w+\.hpp"],
-}
-# These rooms see of the world what their driver tells them, so that a simulator can be the driver.
-PURE_ROOMS = ("src/dataplane/wire/", "src/dataplane/broker/", "src/dataplane/link/")
-THE_WORLD = {"a clock": r"\w*_clock::now", "chance": r"\brandom_device\b|\brand\("}
-WORLD_HEADERS = {"ctime", "filesystem", "fstream", "iostream", "random"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 STD_HEADER = re.compile(r"[a-z_0-9]+")
 
