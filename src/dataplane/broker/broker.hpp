@@ -261,7 +261,7 @@ class Broker {
   std::size_t unread_slots_ = 0;                         // unread items that hold a slot
   std::size_t outstanding_ = 0;                          // unread and unsettled, of all receivers
   std::uint64_t next_order_ = 1;
-  Attempt next_attempt_ = 1;
+  Attempt next_attempt_;
   Line<Receiver> waiting_;                    // sessions whose receives wait, in order of arrival
   Line<Receiver> prefetching_;                // sessions that demand, though no receive waits
   std::map<std::uint64_t, Receiver*> spare_;  // by serial: sessions that have something to recall

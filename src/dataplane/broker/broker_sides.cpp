@@ -14,7 +14,11 @@ constexpr Side other(Side side) noexcept { return side == Side::sender ? Side::r
 }  // namespace
 
 Broker::Broker(BrokerSettings settings, Time now)
-    : settings_(settings), now_(now), rejoin_until_(now), created_at_(settings.created_at) {
+    : settings_(settings),
+      now_(now),
+      rejoin_until_(now),
+      next_attempt_((settings.epoch << kAttemptEpochShift) + 1),
+      created_at_(settings.created_at) {
   if (settings_.epoch == 1) return;
   // After a restart nobody is there yet, and that is not an end: all who live will come back.
   rejoin_until_ = after(now, settings_.rejoin_grace);

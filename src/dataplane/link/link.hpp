@@ -33,6 +33,7 @@
 #include <vector>
 
 #include <dataplane/link/operations.hpp>
+#include <dataplane/link/state.hpp>
 #include <dataplane/wire/frame.hpp>
 #include <dataplane/wire/limits.hpp>
 #include <dataplane/wire/stream.hpp>
@@ -42,7 +43,8 @@ namespace klaw::dataplane {
 
 struct LinkSettings {
   std::function<ClientId()> new_client_id;                // random; called at construction and after each expiry
-  std::string node;                                       // for statistics
+  std::string node = {};                                  // for statistics
+  ChannelBackendError about = {};                         // what errors say of the channel; the message is theirs
   std::uint32_t prefetch = 0;                             // messages asked for ahead of receives
   Duration unreachable_limit = std::chrono::seconds(10);  // then what waits for a broker that can't be reached fails
   Duration retry_min = std::chrono::milliseconds(50);     // between attempts to connect; doubles up to retry_max
@@ -131,6 +133,122 @@ class Link {
   [[nodiscard]] const ClientId& client_id() const;
   // Throws std::logic_error naming the invariant (L1...) that does not hold. For tests: it looks at everything.
   void check_invariants(Time now) const;
+
+ private:
+  using Session = link_state::Session;
+  using Offered = link_state::Offered;
+  enum class State : std::uint8_t {
+    idle,        // no handle has needed a broker yet
+    connecting,  // Connect was asked for
+    attaching,   // ATTACH was sent
+    attached,
+    pausing,  // until the next attempt to connect
+    gone,     // the channel was deleted, or its broker died for good
+  };
+
+  // --- handles (link_handles.cpp) ---
+  [[nodiscard]] Session* find(const Registration& handle) const;
+  [[nodiscard]] Session* find(std::uint64_t id) const;
+  void push_open(Session& s);
+  void push_close(Session& s);
+  void erase_if_done(Session& s);
+  [[nodiscard]] std::optional<ChannelClosed> closed_for(Session& s);
+  [[nodiscard]] Status start_wait(Time now, Session& s, detail::IntrusiveList<HandleOperation>& line,
+                                  HandleOperation& w, Operation* op);
+  bool signal(detail::Waiter& w, detail::Waiter::Signal what);
+  template <class Op>
+  void signal_closed(Op& op, const ChannelClosed& error);
+  void end_waits(detail::IntrusiveList<HandleOperation>& line, const ChannelClosed* error);
+  bool fail_pending(Session& s, const ChannelClosed& error);
+  void fail_handles(const std::string& why);
+  void end_all(const ChannelClosed& error);
+  [[nodiscard]] ChannelClosed backend_error(std::string message) const;
+
+  // --- sending (link_sending.cpp) ---
+  void offer_backlog(Session& s);
+  void offer(Session& s, SendOperation& w, std::uint64_t bytes);
+  void withdraw(Session& s, Offered& offered);
+  void finish_offer(Session& s, std::deque<Offered>::iterator offered, detail::Waiter::Signal outcome);
+  void leave_backlog(Session& s, SendOperation& w);
+  void check_flushed(Session& s);
+  void send_timed_out(Session& s, SendOperation& w);
+
+  // --- receiving (link_receiving.cpp) ---
+  [[nodiscard]] static std::uint64_t wants(const RecvOperation& w) noexcept;
+  [[nodiscard]] bool has_lease(Time now) const noexcept { return now < lease_until_; }
+  void take(Session& s, RecvOperation& w);
+  void grant(Session& s);
+  void leave_waiting(Session& s, RecvOperation& w);
+  void give_up_grant(Session& s);
+  void report_taken(Session& s);
+  void release_spare(Session& s, std::size_t count, bool is_answer);
+  void demand(Session& s);
+  void ask(Session& s);
+  void touch(Session& s);
+
+  // --- the broker (link_connection.cpp) ---
+  void apply(const Opened& frame);
+  void apply(const Stored& frame);
+  void apply(const Answer& frame);
+  void apply(Deliver&& frame);
+  void apply(const Recall& frame);
+  void apply(const DemandIs& frame);
+  void apply(const End& frame);
+  void apply(const Closed& frame);
+  void apply(const DataLoss& frame);
+  void apply_attached(const Attached& frame);
+  void apply_expired(const Expired& frame);
+  void apply_refused(const Refused& frame);
+  void apply_ping(const Ping& frame);
+  void connect();
+  void drop_connection(const std::string& why);
+  void pause();
+  void begin_streams();
+  void push(Frame&& frame);
+  void send(FramePtr frame) { actions_.emplace_back(link_action::Send{std::move(frame)}); }
+  void send_ping();
+  void run_timers();
+  void set_timer(std::uint64_t& timer, Time deadline, std::uint64_t session, SendOperation* send, RecvOperation* recv);
+  void stop_timer(std::uint64_t& timer, Time deadline);
+  void fail_unreachable();
+
+  struct Timer {
+    std::uint64_t session;
+    SendOperation* send;  // one of the two
+    RecvOperation* recv;
+  };
+
+  const LinkSettings settings_;
+  Time now_;
+  std::vector<LinkAction> actions_;
+  detail::Wakeups wakeups_;
+
+  State state_ = State::idle;
+  ClientId client_;
+  std::uint64_t connection_number_ = 0;
+  std::uint64_t epoch_ = 0;   // the newest we have seen; 0: none
+  bool has_streams_ = false;  // the broker of epoch_ knows us: a new connection resumes
+  ResumableStream stream_;
+  std::optional<Attached> broker_ = std::nullopt;  // what it said of itself at the last attachment
+  std::optional<ChannelClosed> gone_ = std::nullopt;
+  bool must_ack_ = false;
+
+  Time heard_at_ = {};  // attached: the last frame's time
+  Time attach_sent_at_ = {};
+  Time lease_until_ = {};        // unread messages may be handed out before this
+  Time ping_at_ = kNever;        // the next heartbeat
+  bool asks_for_lease_ = false;  // a ping was sent only for it
+  Time retry_at_ = kNever;
+  Duration retry_after_;
+  Time down_since_ = {};  // not attached since
+  std::string down_why_ = "it has not been reached yet";
+  Time unreachable_at_ = kNever;  // not attached: no operation fails for that before this
+
+  std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;  // by id
+  SessionId last_session_ = 0;
+  std::vector<std::uint64_t> dirty_;                        // ids of sessions that flush() looks at
+  std::map<std::pair<Time, std::uint64_t>, Timer> timers_;  // by deadline, then by age
+  std::uint64_t next_timer_ = 1;
 };
 
 }  // namespace klaw::dataplane

@@ -30,21 +30,35 @@ struct Message {
 struct SendOperation : detail::SendWaiter<Message> {
   Time deadline = kNever;    // not after the present: try
   ChannelClosed error = {};  // set with Status::closed
-  Seq seq = 0;               // the link's: 0 while it waits for the window
+
+  // The link's.
+  Time started_at = {};
+  std::uint64_t timer = 0;  // its entry in the link's timers; 0: none
+  Seq seq = 0;              // 0 while it is in the backlog
+  bool is_too_large = false;
 };
 
 struct RecvOperation : detail::RecvWaiter<Message> {
-  Time deadline = kNever;      // not after the present: try
-  bool acknowledges = false;   // the application settles it (recv_acked); else it is settled when it is returned
-  ChannelClosed error = {};    // set with Status::closed
-  std::uint64_t question = 0;  // the link's: which DEMAND_IS decides that there is nothing; 0: none was asked
+  Time deadline = kNever;     // not after the present: try
+  bool acknowledges = false;  // the application settles what it gets; else it is settled when it is returned
+  ChannelClosed error = {};   // set with Status::closed
+
+  // The link's.
+  Time started_at = {};
+  std::uint64_t timer = 0;
+  std::uint64_t question = 0;  // which DEMAND_IS decides that there is nothing for it; 0: its time is not over
+  bool is_asking = false;      // its time is over, and the question is not sent
 };
 
 // Waits for something about its handle: that the broker has opened it, that the other side is gone, or that all it has sent
 // is stored.
 struct HandleOperation : detail::ClosedWaiter {
   ChannelClosed error = {};  // set with Status::closed
-  Seq through = 0;           // the link's, of a flush
+
+  // The link's.
+  Time started_at = {};
+  Seq through = 0;  // of a flush
+  detail::IntrusiveList<HandleOperation>* line = nullptr;
 };
 
 }  // namespace klaw::dataplane

@@ -16,6 +16,9 @@ inline constexpr std::size_t kAssembledBytesMax = 2 * kMessageBytesMax;  // all 
 inline constexpr std::size_t kTextBytesMax = 16 * 1024;                  // a reason, a name
 inline constexpr std::size_t kBatchMessagesMax = 64 * 1024;  // messages in one OFFER or DELIVER, attempts in one list
 
+// An attempt's number begins with its broker's epoch: so what an earlier broker handed out can't be mistaken.
+inline constexpr int kAttemptEpochShift = 40;
+
 inline constexpr std::uint32_t kOfferedMax = 1024;                   // messages offered and unanswered, per session
 inline constexpr std::uint64_t kOfferedBytesMax = 16 * 1024 * 1024;  // bytes likewise
 inline constexpr std::uint64_t kDemandMax = 1024 * 1024;             // deliveries demanded ahead, per session

@@ -1,0 +1,270 @@
+// Handles: opening, cloning, closing, and what ends the operations that wait on them.
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <utility>
+
+#include <dataplane/link/link.hpp>
+
+namespace klaw::dataplane {
+
+using detail::Waiter;
+
+Link::Link(LinkSettings settings, Time now)
+    : settings_(std::move(settings)),
+      now_(now),
+      client_(settings_.new_client_id()),
+      retry_after_(settings_.retry_min),
+      down_since_(now) {}
+
+Link::~Link() = default;
+
+Registration Link::open(Time now, Side side, std::optional<Token> claim, std::string name) {
+  now_ = now;
+  auto session = std::make_unique<Session>();
+  session->id = ++last_session_;
+  session->side = side;
+  session->claim = claim;
+  session->name = std::move(name);
+  Session& s = *session;
+  sessions_.emplace(s.id, std::move(session));
+  if (gone_) {
+    s.refused = gone_;
+  } else {
+    push_open(s);
+    if (state_ == State::idle) connect();
+  }
+  return Registration{.id = s.id, .closed = false};
+}
+
+Registration Link::clone(Time now, Side side, const Registration& from, std::string name) {
+  const Session* const original = find(from);
+  if (from.closed || original == nullptr) return Registration{.id = 0, .closed = true};
+  return open(now, side, std::nullopt, std::move(name));
+}
+
+void Link::hold(Time now, Side side, const Registration& handle, const Token& token) {
+  now_ = now;
+  const Session* const s = find(handle);
+  if (s != nullptr && !s->refused) push(Hold{.token = token, .side = side});
+}
+
+void Link::close(Time now, Side side, Registration& handle, std::optional<std::string> reason) {
+  now_ = now;
+  if (handle.closed) return;
+  handle.closed = true;
+  Session* const s = find(handle.id);
+  if (s == nullptr) return;
+  s->is_closed = true;
+  s->reason = std::move(reason);
+  const ChannelClosed error{.kind = CloseKind::handle_closed};
+  end_waits(s->watching, &error);
+  end_waits(s->opening, &error);
+  if (side == Side::sender) {
+    while (!s->backlog.empty()) {
+      SendOperation& w = s->backlog.front();
+      leave_backlog(*s, w);
+      signal_closed(w, error);
+    }
+    // What has been offered may be stored this very moment: the broker's answer decides.
+    for (Offered& offered : s->offered) withdraw(*s, offered);
+    check_flushed(*s);
+  } else {
+    while (!s->waiting.empty()) {
+      RecvOperation& w = s->waiting.front();
+      leave_waiting(*s, w);
+      signal_closed(w, error);
+    }
+  }
+  push_close(*s);
+  erase_if_done(*s);
+}
+
+void Link::push_open(Session& s) {
+  s.is_registered = true;
+  push(Open{.session = s.id, .side = s.side, .claim = s.claim, .next = s.next, .name = s.name, .node = settings_.node});
+}
+
+// Once nobody is about to take one of its messages: CLOSE gives all back that is unread.
+void Link::push_close(Session& s) {
+  if (!s.is_registered || s.granted > 0) return;
+  s.is_registered = false;
+  report_taken(s);
+  push(Close{.session = s.id, .reason = std::move(s.reason)});
+  s.unread.clear();
+}
+
+// A closed session is kept for the answers and the operations that it still owes.
+void Link::erase_if_done(Session& s) {
+  if (!s.is_closed || s.is_registered || s.granted > 0 || !s.offered.empty() || !s.flushing.empty()) return;
+  sessions_.erase(s.id);
+}
+
+Link::Session* Link::find(std::uint64_t id) const {
+  const auto found = sessions_.find(id);
+  return found == sessions_.end() ? nullptr : found->second.get();
+}
+
+Link::Session* Link::find(const Registration& handle) const { return handle.closed ? nullptr : find(handle.id); }
+
+// Why an operation on this handle can't begin, if so. Tells a failure that nobody has heard of, once.
+std::optional<ChannelClosed> Link::closed_for(Session& s) {
+  if (s.is_closed) return ChannelClosed{.kind = CloseKind::handle_closed};
+  if (gone_) return gone_;
+  if (s.refused) return s.refused;
+  return std::exchange(s.failure, std::nullopt);
+}
+
+bool Link::is_closed(Side side, const Registration& handle) const {
+  const Session* const s = find(handle);
+  if (s == nullptr || gone_ || s->refused) return true;
+  return side == Side::sender ? s->peer_gone.has_value() : s->ended.has_value() && s->spare() == 0;
+}
+
+// --- operations about a handle ---
+
+Status Link::start_opened(Time now, Side /*side*/, const Registration& handle, HandleOperation& w, Operation* op) {
+  now_ = now;
+  Session* const s = find(handle);
+  if (s == nullptr || gone_ || s->refused) {
+    w.error = s == nullptr ? ChannelClosed{.kind = CloseKind::handle_closed} : *closed_for(*s);
+    return Status::closed;
+  }
+  return s->is_opened ? Status::done : start_wait(now, *s, s->opening, w, op);
+}
+
+Status Link::start_closed(Time now, Side /*side*/, const Registration& handle, HandleOperation& w, Operation* op) {
+  now_ = now;
+  Session* const s = find(handle);
+  if (s != nullptr && s->peer_gone && !gone_) return Status::done;
+  if (auto error = s == nullptr ? ChannelClosed{.kind = CloseKind::handle_closed} : closed_for(*s)) {
+    w.error = *std::move(error);
+    return Status::closed;
+  }
+  return start_wait(now, *s, s->watching, w, op);
+}
+
+Status Link::start_flush(Time now, const Registration& handle, HandleOperation& w, Operation* op) {
+  now_ = now;
+  Session* const s = find(handle.id);  // of a closed handle, too
+  if (s == nullptr) return Status::done;
+  if (s->failure) {
+    w.error = *std::exchange(s->failure, std::nullopt);
+    return Status::closed;
+  }
+  if (s->offered.empty() && s->backlog.empty()) return Status::done;
+  w.through = s->next - 1 + s->backlog_count;
+  return start_wait(now, *s, s->flushing, w, op);
+}
+
+Status Link::start_wait(Time now, Session& s, detail::IntrusiveList<HandleOperation>& line, HandleOperation& w,
+                        Operation* op) {
+  if (op == nullptr) return Status::pending;
+  w.operation = op;
+  w.handle = s.id;
+  w.signal = Waiter::Signal::none;
+  w.line = &line;
+  w.started_at = now;
+  line.push_back(w);
+  unreachable_at_ = std::min(unreachable_at_, after(now, settings_.unreachable_limit));
+  return Status::pending;
+}
+
+Status Link::finish_wait(HandleOperation& w) {
+  return w.signal == Waiter::Signal::granted ? Status::done : Status::closed;
+}
+
+void Link::abandon_wait(HandleOperation& w) noexcept {
+  if (!w.is_linked()) return;
+  w.line->remove(w);
+  if (Session* const s = find(w.handle)) erase_if_done(*s);
+}
+
+// --- how operations end ---
+
+// Claims the operation of an unlinked waiter. False: it was cancelled, or went to another channel.
+bool Link::signal(Waiter& w, Waiter::Signal what) {
+  if (!w.operation->try_claim(w.index)) return false;
+  w.signal = what;
+  wakeups_.add(*w.operation);
+  return true;
+}
+
+template <class Op>
+void Link::signal_closed(Op& op, const ChannelClosed& error) {
+  op.error = error;
+  op.why = error.kind;
+  signal(op, Waiter::Signal::closed);
+}
+template void Link::signal_closed(SendOperation&, const ChannelClosed&);
+template void Link::signal_closed(RecvOperation&, const ChannelClosed&);
+template void Link::signal_closed(HandleOperation&, const ChannelClosed&);
+
+// Done, or with an error: closed.
+void Link::end_waits(detail::IntrusiveList<HandleOperation>& line, const ChannelClosed* error) {
+  while (!line.empty()) {
+    HandleOperation& w = line.pop_front();
+    if (error != nullptr) {
+      signal_closed(w, *error);
+    } else {
+      signal(w, Waiter::Signal::granted);
+    }
+  }
+}
+
+// Ends all that waits on the session, but the wait for its being opened. False: nothing did.
+bool Link::fail_pending(Session& s, const ChannelClosed& error) {
+  bool any = !s.watching.empty() || !s.flushing.empty();
+  end_waits(s.watching, &error);
+  for (; !s.backlog.empty(); any = true) {
+    SendOperation& w = s.backlog.front();
+    leave_backlog(s, w);
+    signal_closed(w, error);
+  }
+  for (Offered& offered : std::exchange(s.offered, {})) {
+    if (offered.operation == nullptr) continue;
+    any = true;
+    stop_timer(offered.operation->timer, offered.operation->deadline);
+    signal_closed(*offered.operation, error);
+  }
+  s.offered_count = s.offered_bytes = 0;
+  end_waits(s.flushing, &error);
+  for (; !s.waiting.empty(); any = true) {
+    RecvOperation& w = s.waiting.front();
+    leave_waiting(s, w);
+    signal_closed(w, error);
+  }
+  return any;
+}
+
+// Something was lost that handles rely on. Each hears of it once: by what it waits for, or by its next operation.
+void Link::fail_handles(const std::string& why) {
+  const ChannelClosed error = backend_error(why);
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    Session& s = *(it++)->second;
+    if (!fail_pending(s, error) && !s.is_closed && !s.refused) s.failure = error;
+    erase_if_done(s);
+  }
+}
+
+// The channel is no more.
+void Link::end_all(const ChannelClosed& error) {
+  if (gone_) return;
+  gone_ = error;
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    Session& s = *(it++)->second;
+    s.is_registered = false;
+    fail_pending(s, error);
+    end_waits(s.opening, &error);
+    s.unread.clear();
+    erase_if_done(s);
+  }
+}
+
+ChannelClosed Link::backend_error(std::string message) const {
+  ChannelBackendError error = settings_.about;
+  error.message = std::move(message);
+  return ChannelClosed{.kind = CloseKind::backend, .backend_error = std::move(error)};
+}
+
+}  // namespace klaw::dataplane

@@ -1,0 +1,298 @@
+// Receiving: demands, grants, and how a message is taken, given back or settled.
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include <dataplane/link/link.hpp>
+
+namespace klaw::dataplane {
+
+using detail::Waiter;
+
+std::uint64_t Link::wants(const RecvOperation& w) noexcept {
+  return w.many == nullptr ? 1 : std::min<std::uint64_t>(w.max_items, kBatchMessagesMax);
+}
+
+Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, Operation* op) {
+  now_ = now;
+  // A select that was claimed by another channel while it was on its way here waits for that one.
+  if (op != nullptr && !op->lock()) return Status::pending;
+  Session* const s = find(handle);
+  auto error = s == nullptr ? ChannelClosed{.kind = CloseKind::handle_closed} : closed_for(*s);
+  const bool is_ready = !error && s->spare() > 0 && has_lease(now);
+  if (!error && s->spare() == 0) error = s->ended;
+  if (error) {
+    w.error = *std::move(error);
+    w.why = w.error.kind;
+    if (op != nullptr) op->commit(w.index);
+    return Status::closed;
+  }
+  s->received_at = now;
+  if (settings_.prefetch > 0 && !s->is_prefetching) {
+    s->is_prefetching = true;
+    touch(*s);
+  }
+  if (is_ready) {
+    take(*s, w);
+    if (op != nullptr) op->commit(w.index);
+    return Status::done;
+  }
+  if (op == nullptr) return Status::pending;
+  w.operation = op;
+  w.handle = s->id;
+  w.signal = Waiter::Signal::none;
+  w.started_at = now;
+  w.question = 0;
+  s->waiting.push_back(w);
+  s->wanted += wants(w);
+  w.is_asking = w.deadline <= now;
+  if (w.is_asking) {
+    s->asking.push_back(&w);
+  } else {
+    set_timer(w.timer, w.deadline, s->id, nullptr, &w);
+  }
+  unreachable_at_ = std::min(unreachable_at_, after(now, settings_.unreachable_limit));
+  touch(*s);
+  op->unlock();
+  return Status::pending;
+}
+
+Status Link::finish_recv(Time now, RecvOperation& w) {
+  now_ = now;
+  if (w.signal == Waiter::Signal::closed) return Status::closed;
+  if (w.signal == Waiter::Signal::timed_out) return Status::timed_out;
+  w.signal = Waiter::Signal::none;
+  Session* const s = find(w.handle);
+  if (s == nullptr || s->unread.empty()) {
+    // What it was woken for went to others: this process was declared dead, or the channel is gone.
+    w.error =
+        gone_ ? *gone_ : backend_error("the message was given to another receiver: this process was out of reach");
+  } else if (!has_lease(now)) {
+    // Between its wake-up and now this process stood still for so long that the message may have been given to another.
+    w.error =
+        backend_error("this process stood still for too long to be sure that the message is still its own; try again");
+  } else {
+    --s->granted;
+    take(*s, w);
+    give_up_grant(*s);
+    return Status::done;
+  }
+  w.why = w.error.kind;
+  if (s != nullptr && s->granted > 0) {
+    --s->granted;
+    give_up_grant(*s);
+  }
+  return Status::closed;
+}
+
+void Link::abandon_recv(Time now, RecvOperation& w) noexcept {
+  now_ = now;
+  Session* const s = find(w.handle);
+  if (w.is_linked()) {
+    leave_waiting(*s, w);
+  } else if (w.signal == Waiter::Signal::granted) {
+    w.signal = Waiter::Signal::none;
+    if (s == nullptr || s->granted == 0) return;
+    --s->granted;
+    give_up_grant(*s);
+  }
+}
+
+// One woken receive less: the next may have what it leaves, or the handle's CLOSE may have waited for it.
+void Link::give_up_grant(Session& s) {
+  touch(s);
+  grant(s);
+  if (!s.is_closed) return;
+  push_close(s);
+  erase_if_done(s);
+}
+
+void Link::settle(Time now, const Registration& handle, const std::vector<Attempt>& attempts, bool requeue,
+                  Duration delay) {
+  now_ = now;
+  if (gone_) return;
+  if (Session* const s = find(handle.id)) report_taken(*s);  // the broker hears of the taking first
+  const auto delay_ms = std::chrono::ceil<std::chrono::milliseconds>(delay).count();
+  const auto limit = static_cast<std::int64_t>(std::numeric_limits<std::uint32_t>::max());
+  push(Settle{.session = static_cast<SessionId>(handle.id),
+              .requeue = requeue,
+              .delay_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(delay_ms, 0, limit)),
+              .attempts = attempts});
+}
+
+// One message, or those there are up to the limit, but none that is granted to others.
+void Link::take(Session& s, RecvOperation& w) {
+  const std::size_t count = w.many == nullptr ? 1 : std::min<std::size_t>(w.max_items, s.spare());
+  if (w.many != nullptr) w.many->reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    Delivery& delivery = s.unread.front();
+    Message message{
+        .payload = std::move(delivery.message), .attempt = delivery.attempt, .redeliveries = delivery.redeliveries};
+    (w.acknowledges ? s.taken_unsettled : s.taken).push_back(delivery.attempt);
+    if (w.many == nullptr) {
+      w.value.emplace(std::move(message));
+    } else {
+      w.many->push_back(std::move(message));
+    }
+    s.unread.pop_front();
+  }
+  s.received_at = now_;
+  touch(s);
+}
+
+// Promises spare messages to waiting receives, and lets those go for whom nothing can come.
+void Link::grant(Session& s) {
+  while (!s.waiting.empty() && s.spare() > 0) {
+    if (!has_lease(now_)) {
+      // It may have been given to another while this process stood still: ask first.
+      if (state_ == State::attached && !asks_for_lease_) send_ping();
+      asks_for_lease_ = true;
+      return;
+    }
+    RecvOperation& w = s.waiting.front();
+    leave_waiting(s, w);
+    if (signal(w, Waiter::Signal::granted)) ++s.granted;
+  }
+  if (!s.ended || s.spare() > 0) return;
+  while (!s.waiting.empty()) {
+    RecvOperation& w = s.waiting.front();
+    leave_waiting(s, w);
+    signal_closed(w, *s.ended);
+  }
+}
+
+void Link::leave_waiting(Session& s, RecvOperation& w) {
+  stop_timer(w.timer, w.deadline);
+  s.waiting.remove(w);
+  if (w.question == 0) {
+    s.wanted -= wants(w);
+  } else {
+    std::erase(s.asked, &w);
+  }
+  if (w.is_asking) std::erase(s.asking, &w);
+  w.is_asking = false;
+  touch(s);
+}
+
+void Link::touch(Session& s) {
+  if (s.is_dirty) return;
+  s.is_dirty = true;
+  dirty_.push_back(s.id);
+}
+
+// --- what flush() tells the broker of a session ---
+
+void Link::report_taken(Session& s) {
+  if (!s.taken.empty()) {
+    push(Consumed{.session = s.id, .settled = true, .attempts = std::exchange(s.taken, {})});
+  }
+  if (!s.taken_unsettled.empty()) {
+    push(Consumed{.session = s.id, .settled = false, .attempts = std::exchange(s.taken_unsettled, {})});
+  }
+}
+
+// Asks for as many messages as receives wait for, and lets those know whose time is over.
+void Link::demand(Session& s) {
+  report_taken(s);
+  if (!s.is_registered || s.is_closed || s.refused) return;
+  const bool is_rendezvous = broker_->capacity == 0;
+  if (is_rendezvous && s.waiting.empty() && s.spare() > 0) release_spare(s, s.spare(), false);
+  const std::uint64_t prefetch = s.is_prefetching && !is_rendezvous && !s.ended ? settings_.prefetch : 0;
+  const auto limit_for = [&](std::uint64_t wanted) {
+    const std::uint64_t enough = std::max<std::uint64_t>(wanted, prefetch);
+    return s.received + std::min(enough - std::min<std::uint64_t>(enough, s.spare()), kDemandMax);
+  };
+  const auto waiting = [&] {
+    return static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(s.wanted - std::min<std::uint64_t>(s.wanted, s.spare()), kDemandMax));
+  };
+  const auto spare = static_cast<std::uint32_t>(s.spare());
+  // A receive that only tries is asked for like any other, before the question whether there was something for it.
+  const bool has_news = limit_for(s.wanted) > s.limit || (spare > s.reported_spare && prefetch == 0);
+  if (has_news && !s.ended) {
+    s.limit = std::max(s.limit, limit_for(s.wanted));
+    push(Demand{.session = s.id, .limit = s.limit, .waiting = waiting(), .spare = spare});
+  }
+  s.reported_spare = spare;
+  ask(s);
+  if (const std::uint64_t limit = limit_for(s.wanted); limit < s.limit && !s.ended) {
+    s.limit = limit;
+    ++s.questions;
+    push(DemandShrink{.session = s.id, .limit = limit, .waiting = waiting(), .spare = spare});
+  }
+}
+
+// For receives whose time is over: only the broker can say that there is nothing for them. They want nothing from here on;
+// the DEMAND_SHRINK that says so is the question, and what arrives before its answer is theirs.
+void Link::ask(Session& s) {
+  if (s.asking.empty()) return;
+  for (RecvOperation* const w : std::exchange(s.asking, {})) {
+    s.wanted -= wants(*w);
+    w->is_asking = false;
+    w->question = s.questions + 1;
+    s.asked.push_back(w);
+  }
+  const std::uint64_t wanted = s.wanted - std::min<std::uint64_t>(s.wanted, s.spare());
+  ++s.questions;
+  s.limit = s.received + std::min(wanted, kDemandMax);
+  push(DemandShrink{.session = s.id,
+                    .limit = s.limit,
+                    .waiting = static_cast<std::uint32_t>(std::min(wanted, kDemandMax)),
+                    .spare = static_cast<std::uint32_t>(s.spare())});
+}
+
+// The newest first: so that order is kept among what stays. What came from an earlier broker can't go back.
+void Link::release_spare(Session& s, std::size_t count, bool is_answer) {
+  Release frame{.session = s.id, .answer = is_answer, .attempts = {}};
+  for (std::size_t left = std::min(count, s.spare()); left > 0; --left) {
+    if (s.unread.back().attempt >> kAttemptEpochShift != epoch_) break;
+    frame.attempts.push_back(s.unread.back().attempt);
+    s.unread.pop_back();
+  }
+  if (is_answer || !frame.attempts.empty()) push(std::move(frame));
+  s.reported_spare = std::min(s.reported_spare, s.spare());
+}
+
+// --- what the broker tells of it ---
+
+void Link::apply(Deliver&& frame) {
+  Session* const s = find(frame.session);
+  if (s == nullptr || !s->is_registered) return;  // closed: CLOSE gives it back
+  s->received += frame.count();
+  s->unread.push_back(std::move(frame.delivery));
+  for (Delivery& delivery : frame.more) s->unread.push_back(std::move(delivery));
+  touch(*s);
+  grant(*s);
+}
+
+void Link::apply(const Recall& frame) {
+  Session* const s = find(frame.session);
+  if (s == nullptr || !s->is_registered) return;
+  // What receives wait for is not spare, though they may have to wait for the lease.
+  const std::size_t waiting = std::min<std::size_t>(s->waiting.size(), s->spare());
+  release_spare(*s, std::min<std::size_t>(frame.count, s->spare() - waiting), true);
+  touch(*s);
+}
+
+void Link::apply(const DemandIs& frame) {
+  Session* const s = find(frame.session);
+  if (s == nullptr) return;
+  ++s->answers;
+  // What was sent before the answer has arrived before it.
+  s->limit = std::max(s->limit, frame.limit);
+  for (RecvOperation* const w : std::vector<RecvOperation*>(s->asked)) {
+    if (w->question > s->answers) continue;
+    leave_waiting(*s, *w);
+    signal(*w, Waiter::Signal::timed_out);
+  }
+}
+
+void Link::apply(const End& frame) {
+  Session* const s = find(frame.session);
+  if (s == nullptr) return;
+  s->ended = ChannelClosed{.kind = frame.kind, .reason = frame.reason};
+  grant(*s);
+}
+
+}  // namespace klaw::dataplane

@@ -1,0 +1,189 @@
+// Sending: every send is an offer; the broker's answer ends it.
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include <dataplane/link/link.hpp>
+
+namespace klaw::dataplane {
+
+using detail::Waiter;
+
+Status Link::start_send(Time now, const Registration& handle, SendOperation& w, Operation* op) {
+  now_ = now;
+  Session* const s = find(handle);
+  auto error = s == nullptr ? ChannelClosed{.kind = CloseKind::handle_closed} : closed_for(*s);
+  if (!error && s->peer_gone) error = s->peer_gone;
+  if (error) {
+    w.error = *std::move(error);
+    w.why = w.error.kind;
+    return Status::closed;
+  }
+  if (w.count == 0) return Status::done;
+  if (broker_ && w.count > std::max<std::uint64_t>(broker_->capacity, 1)) return Status::too_large;
+  const bool is_try = w.deadline <= now;
+  // An earlier send of this handle waits: there is no room for this one either.
+  if (is_try && broker_ && !s->backlog.empty()) return Status::timed_out;
+  if (op == nullptr) return Status::pending;
+  w.operation = op;
+  w.handle = s->id;
+  w.signal = Waiter::Signal::none;
+  w.started_at = now;
+  w.seq = 0;
+  s->backlog.push_back(w);
+  s->backlog_count += w.count;
+  if (!is_try) set_timer(w.timer, w.deadline, s->id, &w, nullptr);
+  unreachable_at_ = std::min(unreachable_at_, after(now, settings_.unreachable_limit));
+  offer_backlog(*s);
+  return Status::pending;
+}
+
+Status Link::finish_send(Time now, SendOperation& w) {
+  now_ = now;
+  switch (w.signal) {
+    case Waiter::Signal::granted: return Status::done;
+    case Waiter::Signal::timed_out: return w.is_too_large ? Status::too_large : Status::timed_out;
+    default: return Status::closed;
+  }
+}
+
+// Cancelled. What was offered may have been stored already; if not, it is withdrawn.
+void Link::abandon_send(Time now, SendOperation& w) noexcept {
+  now_ = now;
+  stop_timer(w.timer, w.deadline);
+  Session* const s = find(w.handle);
+  if (s == nullptr || w.operation == nullptr) return;
+  if (w.is_linked()) {
+    leave_backlog(*s, w);
+    offer_backlog(*s);  // it may have been too large for the window, and held others up
+    check_flushed(*s);
+  } else if (w.seq != 0) {
+    for (Offered& offered : s->offered) {
+      if (offered.operation != &w) continue;
+      offered.operation = nullptr;
+      withdraw(*s, offered);
+    }
+  }
+}
+
+void Link::leave_backlog(Session& s, SendOperation& w) {
+  stop_timer(w.timer, w.deadline);
+  s.backlog.remove(w);
+  s.backlog_count -= w.count;
+}
+
+// As far as the broker lets a session offer ahead. One offer may be as large as it likes: it could never be sent else.
+void Link::offer_backlog(Session& s) {
+  while (broker_ && !s.backlog.empty()) {
+    SendOperation& w = s.backlog.front();
+    std::uint64_t bytes = 0;
+    bool is_too_large = w.count > std::max<std::uint64_t>(broker_->capacity, 1);
+    bool has_giant = false;
+    for (std::size_t i = 0; i < w.count; ++i) {
+      bytes += w.values[i].payload.size();
+      has_giant |= w.values[i].payload.size() > broker_->message_bytes_max;
+    }
+    const bool fits =
+        s.offered_count + w.count <= broker_->offered_max && s.offered_bytes + bytes <= broker_->offered_bytes_max;
+    if (!fits && !s.offered.empty() && !is_too_large && !has_giant) return;
+    s.backlog.remove(w);
+    s.backlog_count -= w.count;
+    if (has_giant) {
+      stop_timer(w.timer, w.deadline);
+      signal_closed(w, backend_error("a message is larger than " + std::to_string(broker_->message_bytes_max) +
+                                     " bytes, the channel's limit: send it by reference"));
+    } else if (is_too_large) {
+      stop_timer(w.timer, w.deadline);
+      w.is_too_large = true;
+      signal(w, Waiter::Signal::timed_out);
+    } else {
+      offer(s, w, bytes);
+    }
+  }
+}
+
+void Link::offer(Session& s, SendOperation& w, std::uint64_t bytes) {
+  w.seq = s.next;
+  const bool nowait = w.deadline <= w.started_at;
+  Offer frame{.session = s.id, .seq = s.next, .nowait = nowait, .message = w.values[0].payload};
+  frame.more.reserve(w.count - 1);
+  for (std::size_t i = 1; i < w.count; ++i) frame.more.push_back(w.values[i].payload);
+  s.offered.push_back(
+      {.seq = s.next, .count = static_cast<std::uint32_t>(w.count), .bytes = bytes, .nowait = nowait, .operation = &w});
+  s.offered_count += w.count;
+  s.offered_bytes += bytes;
+  s.next += w.count;
+  push(std::move(frame));
+}
+
+void Link::withdraw(Session& s, Offered& offered) {
+  if (offered.is_withdrawn) return;
+  offered.is_withdrawn = true;
+  push(Withdraw{.session = s.id, .seq = offered.seq});
+}
+
+// Its time is over: in the backlog nothing has happened; else only the broker knows.
+void Link::send_timed_out(Session& s, SendOperation& w) {
+  if (w.is_linked()) {
+    leave_backlog(s, w);
+    signal(w, Waiter::Signal::timed_out);
+    offer_backlog(s);
+    check_flushed(s);
+    return;
+  }
+  for (Offered& offered : s.offered) {
+    if (offered.operation == &w) withdraw(s, offered);
+  }
+}
+
+void Link::apply(const Stored& frame) {
+  Session* const s = find(frame.session);
+  if (s == nullptr) return;
+  while (!s->offered.empty() && s->offered.front().seq <= frame.seq) {
+    s->stored = s->offered.front().seq + s->offered.front().count - 1;
+    finish_offer(*s, s->offered.begin(), Waiter::Signal::granted);
+  }
+  offer_backlog(*s);
+  check_flushed(*s);
+  erase_if_done(*s);
+}
+
+void Link::apply(const Answer& frame) {
+  Session* const s = find(frame.session);
+  if (s == nullptr) return;
+  const auto offered = std::ranges::find(s->offered, frame.seq, &Offered::seq);
+  if (offered == s->offered.end()) return;
+  const bool is_taken = frame.outcome == Answer::Outcome::taken;
+  finish_offer(*s, offered, is_taken ? Waiter::Signal::granted : Waiter::Signal::timed_out);
+  offer_backlog(*s);
+  check_flushed(*s);
+  erase_if_done(*s);
+}
+
+// The broker has answered. Not stored and not timed out by its own limit: its handle was closed.
+void Link::finish_offer(Session& s, std::deque<Offered>::iterator offered, Waiter::Signal outcome) {
+  SendOperation* const w = offered->operation;
+  s.offered_count -= offered->count;
+  s.offered_bytes -= offered->bytes;
+  s.offered.erase(offered);
+  if (w == nullptr) return;
+  stop_timer(w->timer, w->deadline);
+  if (outcome == Waiter::Signal::timed_out && s.is_closed && now_ < w->deadline) {
+    signal_closed(*w, ChannelClosed{.kind = CloseKind::handle_closed});
+  } else {
+    signal(*w, outcome);
+  }
+}
+
+void Link::check_flushed(Session& s) {
+  while (!s.flushing.empty()) {
+    HandleOperation& w = s.flushing.front();
+    const bool all_offered = s.backlog.empty() || s.next > w.through;
+    const bool all_answered = s.offered.empty() || s.offered.front().seq > w.through;
+    if (!all_offered || !all_answered) return;
+    s.flushing.remove(w);
+    signal(w, Waiter::Signal::granted);
+  }
+}
+
+}  // namespace klaw::dataplane
