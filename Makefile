@@ -72,6 +72,7 @@ format: $(stamps)/dev ## format C++ and Python in place
 
 bench: build ## C++ channels beside their peers
 	@build/release/bench/klaw_local_bench
+	@build/release/bench/klaw_dataplane_bench
 
 bench-python: $(stamps)/installed $(stamps)/dev ## Python channels beside their peers
 	@$(python) bench/python
