@@ -226,9 +226,11 @@ void Broker::bury(const ClientId& id, const std::string& why) {
   match();
   // Counts last: a side that closes now drops messages, but only those that have come back.
   for (const auto& [session, receiver] : client->receivers) {
-    if (!receiver->is_closed) release(Side::receiver, who);
+    if (receiver->counts && !receiver->is_closed) release(Side::receiver, who);
   }
-  for (std::size_t i = 0; i < client->senders.size(); ++i) release(Side::sender, who);
+  for (const auto& [session, sender] : client->senders) {
+    if (sender->counts) release(Side::sender, who);
+  }
 }
 
 // What it offered and was not stored goes with it.

@@ -36,7 +36,7 @@ std::vector<ReaderStats> Broker::reader_stats() const {
   std::vector<ReaderStats> readers;
   for (const auto& [id, client] : clients_) {
     for (const auto& [session, receiver] : client->receivers) {
-      if (receiver->is_closed) continue;
+      if (receiver->is_closed || !receiver->counts) continue;
       readers.push_back({.name = receiver->name,
                          .node = receiver->node,
                          .registered_at = receiver->registered_at,
@@ -183,8 +183,8 @@ void Broker::check_invariants() const {
   std::size_t receivers = 0;
   std::size_t out_offers = 0;
   for (const auto& [id, client] : clients_) {
-    senders += client->senders.size();
     for (const auto& [session, sender] : client->senders) {
+      if (sender->counts) ++senders;
       check(sender->client == client.get(), "B4 a session knows its client");
       out_offers += static_cast<std::size_t>(std::ranges::count_if(sender->undecided, &Sender::Undecided::is_out));
       for (const Sender::Undecided& offer : sender->undecided) {
@@ -193,7 +193,7 @@ void Broker::check_invariants() const {
       }
     }
     for (const auto& [session, receiver] : client->receivers) {
-      if (!receiver->is_closed) ++receivers;
+      if (receiver->counts && !receiver->is_closed) ++receivers;
       std::size_t live = 0;
       std::size_t unread = 0;
       for (const Outstanding& out : receiver->outstanding) {

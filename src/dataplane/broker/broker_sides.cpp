@@ -39,6 +39,7 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
   if (frame.session <= client.last_session) return "OPEN of a session that was opened before";
   if (client.senders.size() + client.receivers.size() >= kSessionsPerClientMax) return "too many handles";
   if (frame.next == 0) return "OPEN with the sequence number 0";
+  if (frame.claim && !frame.counts) return "OPEN claims a count and does not want to count";
   client.last_session = frame.session;
   const auto held = frame.claim ? holds_.find(*frame.claim) : holds_.end();
   const bool is_claimed = held != holds_.end() && held->second.side == frame.side;
@@ -49,10 +50,10 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
   }
   if (is_claimed) {
     holds_.erase(held);  // its count becomes the session's
-  } else {
+  } else if (frame.counts) {
     ++s.count;
   }
-  s.orphan_deadline = kNever;
+  if (frame.counts) s.orphan_deadline = kNever;
   push(client, make_frame(Opened{.session = frame.session}));
   if (side(other(frame.side)).is_closed) tell_closed(client, frame.session, other(frame.side));
   if (frame.side == Side::sender) {
@@ -68,6 +69,7 @@ void Broker::open_sender(Client& client, const Open& frame) {
   sender->client_id = client.id;
   sender->id = frame.session;
   sender->client = &client;
+  sender->counts = frame.counts;
   sender->received = sender->stored = frame.next - 1;
   if (was_restored_) {
     // What the checkpoint has of this sender is not applied again; what it lacks is lost.
@@ -86,6 +88,7 @@ void Broker::open_receiver(Client& client, Open&& frame) {
   receiver->id = frame.session;
   receiver->client = &client;
   receiver->serial = next_serial_++;
+  receiver->counts = frame.counts;
   receiver->name = std::move(frame.name);
   receiver->node = std::move(frame.node);
   receiver->registered_at = now_;
@@ -116,8 +119,9 @@ void Broker::finish_closing(Sender& sender) {
   if (sender.owes_stored) {
     push(client, make_frame(Stored{.session = sender.id, .seq = sender.received}));
   }
+  const bool counts = sender.counts;
   client.senders.erase(sender.id);  // may destroy it
-  release(Side::sender, std::nullopt);
+  if (counts) release(Side::sender, std::nullopt);
 }
 
 void Broker::close_receiver(Receiver& receiver) {
@@ -128,8 +132,9 @@ void Broker::close_receiver(Receiver& receiver) {
   for (Outstanding& out : receiver.outstanding) {
     if (out.state == Outstanding::State::unread) put_back(take_back(receiver, out));
   }
+  const bool counts = receiver.counts;
   if (receiver.live == 0) erase_receiver(receiver);
-  release(Side::receiver, std::nullopt);
+  if (counts) release(Side::receiver, std::nullopt);
 }
 
 void Broker::erase_receiver(Receiver& receiver) {

@@ -39,7 +39,8 @@ struct Sender {
 
   ClientId client_id;
   SessionId id = 0;
-  Client* client = nullptr;              // null: the session is over
+  Client* client = nullptr;  // null: the session is over
+  bool counts = true;
   bool is_closing = false;               // CLOSE was applied; it counts until nothing is undecided
   Seq received = 0;                      // the last that was offered
   Seq stored = 0;                        // the last that was stored
@@ -83,6 +84,7 @@ struct Receiver : channels::detail::ListHook {
   std::string name;
   std::string node;
   Time registered_at = {};
+  bool counts = true;
   bool is_closed = false;       // CLOSE was applied; it is kept for what may still be settled
   std::uint64_t delivered = 0;  // so many, since OPEN
   std::uint64_t limit = 0;      // and so many may be

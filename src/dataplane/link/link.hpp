@@ -75,8 +75,9 @@ class Link {
 
   // `claim`: it was unpickled, from a handle that hold() had announced. Counts at the broker once start_opened() is done;
   // operations may be started at once.
-  [[nodiscard]] Registration open(Time now, Side side, std::optional<Token> claim = std::nullopt,
-                                  std::string name = {});
+  // `counts`: false for what keeps its side open no more than a passer-by does.
+  [[nodiscard]] Registration open(Time now, Side side, std::optional<Token> claim = std::nullopt, std::string name = {},
+                                  bool counts = true);
   // Of a closed handle comes a closed one.
   [[nodiscard]] Registration clone(Time now, Side side, const Registration& from, std::string name = {});
   // Idempotent. Its own operations end with handle_closed (a send: unless it turns out to have happened).

@@ -19,12 +19,13 @@ Link::Link(LinkSettings settings, Time now)
 
 Link::~Link() = default;
 
-Registration Link::open(Time now, Side side, std::optional<Token> claim, std::string name) {
+Registration Link::open(Time now, Side side, std::optional<Token> claim, std::string name, bool counts) {
   now_ = now;
   auto session = std::make_unique<Session>();
   session->id = ++last_session_;
   session->side = side;
   session->claim = claim;
+  session->counts = counts;
   session->name = std::move(name);
   Session& s = *session;
   sessions_.emplace(s.id, std::move(session));
@@ -82,7 +83,13 @@ void Link::close(Time now, Side side, Registration& handle, std::optional<std::s
 
 void Link::push_open(Session& s) {
   s.is_registered = true;
-  push(Open{.session = s.id, .side = s.side, .claim = s.claim, .next = s.next, .name = s.name, .node = settings_.node});
+  push(Open{.session = s.id,
+            .side = s.side,
+            .claim = s.claim,
+            .counts = s.counts,
+            .next = s.next,
+            .name = s.name,
+            .node = settings_.node});
 }
 
 // Once nobody is about to take one of its messages: CLOSE gives all back that is unread.

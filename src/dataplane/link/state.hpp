@@ -30,6 +30,7 @@ struct Session {
   SessionId id = 0;
   Side side = Side::sender;
   std::optional<Token> claim = std::nullopt;
+  bool counts = true;
   std::string name = {};
   std::optional<std::string> reason = std::nullopt;  // it was closed with
 

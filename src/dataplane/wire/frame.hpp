@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <variant>
@@ -110,7 +111,7 @@ inline constexpr CloseKind kLast<CloseKind> = CloseKind::backend;
 struct Piece {
   static constexpr auto kType = FrameType::piece;
   bool last = false;
-  Bytes data = {};
+  std::string_view data = {};  // of the buffer that the codec reads or writes
   static constexpr auto fields(auto& f) { return std::tie(f.last, f.data); }
 };
 
@@ -222,16 +223,17 @@ inline constexpr Refused::Why kLast<Refused::Why> = Refused::Why::limit;
 
 // --- client to broker ---
 
-// A handle exists, and counts from here on.
+// A handle exists, and counts from here on; but for one through which a plain call passes that nobody registered for.
 struct Open {
   static constexpr auto kType = FrameType::open;
   SessionId session = 0;
   Side side = Side::sender;
   std::optional<Token> claim = std::nullopt;  // it was unpickled: takes the place of this hold, if that is still there
+  bool counts = true;                         // false: it keeps its side open no more than a passer-by does
   Seq next = 1;           // a sender's next sequence number (more than 1 after the broker's restart)
   std::string name = {};  // a receiver's reader_id; for statistics
   std::string node = {};
-  static constexpr auto fields(auto& f) { return std::tie(f.session, f.side, f.claim, f.next, f.name, f.node); }
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.side, f.claim, f.counts, f.next, f.name, f.node); }
 };
 
 // A handle closed. A sender counts until its offers are stored or withdrawn. A receiver's unread messages go back to the
