@@ -47,9 +47,10 @@ MAY_INCLUDE = {
     "src/dataplane/wire/": [*CORE_OF_DATAPLANE, WIRE, r"xxhash\.h"],
     "src/dataplane/broker/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/broker/\w+\.hpp"],
     "src/dataplane/link/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/link/\w+\.hpp"],
+    "src/dataplane/plain/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/(broker|link|plain)/\w+\.hpp"],
 }
 # These rooms see of the world what their driver tells them, so that a simulator can be the driver.
-PURE_ROOMS = ("src/dataplane/wire/", "src/dataplane/broker/", "src/dataplane/link/")
+PURE_ROOMS = tuple(f"src/dataplane/{room}/" for room in ("wire", "broker", "link", "plain"))
 THE_WORLD = re.compile(
     r"<(?:ctime|filesystem|fstream|iostream|random)>|\w*_clock::now|\brandom_device"
 )

@@ -199,6 +199,7 @@ class Broker {
   void tell_closed(Client& client, SessionId session, Side gone);
   void release(Side s, std::optional<std::string> death);
   void close_side(Side s);
+  void refuse_passers_by(Side s);
   void finish_closing(Sender& sender);
   void close_receiver(Receiver& receiver);
   void erase_receiver(Receiver& receiver);

@@ -206,6 +206,34 @@ void Broker::close_side(Side which) {
     }
   }
   if (which == Side::receiver) drop_messages();
+  refuse_passers_by(which);
+}
+
+// Sessions of that side that never counted: what they wait for can't be.
+void Broker::refuse_passers_by(Side which) {
+  const SideState& s = side(which);
+  const auto refuse = [&](Client& client, SessionId session) {
+    push(client, make_frame(Opened{.session = session, .accepted = false, .kind = s.kind, .reason = s.reason}));
+  };
+  for (const auto& [id, client] : clients_) {
+    if (which == Side::sender) {
+      std::erase_if(client->senders, [&](const auto& entry) {
+        if (entry.second->counts) return false;
+        bury_sender(*entry.second);
+        refuse(*client, entry.first);
+        return true;
+      });
+    } else {
+      std::erase_if(client->receivers, [&](const auto& entry) {
+        if (entry.second->counts) return false;
+        leave_line(*entry.second);
+        spare_.erase(entry.second->serial);
+        bury_receiver(*entry.second);
+        refuse(*client, entry.first);
+        return true;
+      });
+    }
+  }
 }
 
 void Broker::tell_closed(Client& client, SessionId session, Side gone) {
