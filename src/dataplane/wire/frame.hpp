@@ -233,7 +233,9 @@ struct Open {
   Seq next = 1;           // a sender's next sequence number (more than 1 after the broker's restart)
   std::string name = {};  // a receiver's reader_id; for statistics
   std::string node = {};
-  static constexpr auto fields(auto& f) { return std::tie(f.session, f.side, f.claim, f.counts, f.next, f.name, f.node); }
+  static constexpr auto fields(auto& f) {
+    return std::tie(f.session, f.side, f.claim, f.counts, f.next, f.name, f.node);
+  }
 };
 
 // A handle closed. A sender counts until its offers are stored or withdrawn. A receiver's unread messages go back to the
