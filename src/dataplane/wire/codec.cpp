@@ -152,16 +152,12 @@ void Decoder::push(std::string_view bytes) {
   buffer_.append(bytes);
 }
 
-std::expected<std::optional<Frame>, std::string> Decoder::next() {
-  std::expected<std::optional<Frame>, std::string> frame;
+Decoder::Next Decoder::next() {
   std::string joined;
   const std::string_view whole = take_whole(joined);
-  if (!whole.empty()) {
-    frame_bytes_ = kHeaderBytes + whole.size();
-    decode(whole, frame->emplace());
-  }
-  if (!error_.empty()) frame = std::unexpected(error_);
-  return frame;
+  if (!whole.empty()) return decode(whole);
+  if (!error_.empty()) return std::unexpected(error_);
+  return std::nullopt;
 }
 
 // The type and body of the next frame that is all there, in buffer_ or in `joined`; else empty.
@@ -181,7 +177,7 @@ std::string_view Decoder::take_whole(std::string& joined) {
 
 // Of what arrived, the next type and body, which may be a piece's; empty: it is not all there, or wrong.
 std::string_view Decoder::take_frame() {
-  const std::string_view arrived = std::string_view(buffer_).substr(begin_);
+  const std::string_view arrived(buffer_.data() + begin_, buffer_.size() - begin_);
   if (arrived.size() < kHeaderBytes) return {};
   const std::size_t size = load_u32(arrived.data());
   const std::size_t size_max = is_authenticated_ ? kFrameBytesMax : kHandshakeFrameBytesMax;
@@ -190,7 +186,7 @@ std::string_view Decoder::take_frame() {
     return {};
   }
   if (arrived.size() < kHeaderBytes + size) return {};
-  const std::string_view frame = arrived.substr(kHeaderBytes, size);
+  const std::string_view frame(arrived.data() + kHeaderBytes, size);
   if (load_u32(arrived.data() + 4) != checksum(frame)) {
     fail("a checksum that is not its frame's");
     return {};
@@ -220,14 +216,22 @@ bool Decoder::take_piece(std::string_view body) {
   return false;
 }
 
-void Decoder::decode(std::string_view type_and_body, Frame& frame) {
+Decoder::Next Decoder::decode(std::string_view type_and_body) {
+  frame_bytes_ = kHeaderBytes + type_and_body.size();
+  // The frame is made where the caller gets it. As a Ping, since a default one would be zeroed first, all of it.
+  Next next(std::in_place, std::in_place, std::in_place_type<Ping>);
   const auto type = static_cast<std::uint8_t>(type_and_body.front());
   const DecodeBody decode_body = kCodecs.decode_body[type];
-  if (decode_body == nullptr) return fail("a frame of the unknown type " + std::to_string(type));
-  detail::Reader reader(type_and_body.substr(kTypeBytes), kFrameLimits);
-  decode_body(reader, frame);
-  reader.finish();
-  if (!reader.error().empty()) fail(std::string(kCodecs.name[type]) + ": " + reader.error());
+  if (decode_body == nullptr) {
+    fail("a frame of the unknown type " + std::to_string(type));
+  } else {
+    detail::Reader reader(type_and_body.substr(kTypeBytes), kFrameLimits);
+    decode_body(reader, **next);
+    reader.finish();
+    if (!reader.error().empty()) fail(std::string(kCodecs.name[type]) + ": " + reader.error());
+  }
+  if (!error_.empty()) next = std::unexpected(error_);
+  return next;
 }
 
 void Decoder::fail(std::string what) {

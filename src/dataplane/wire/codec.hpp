@@ -30,7 +30,8 @@ class Decoder {
   // What has arrived, cut anywhere. Call next() until it has nothing, else the bytes pile up here.
   void push(std::string_view bytes);
   // A frame, nothing yet, or what was wrong with the bytes; then the same error for ever.
-  [[nodiscard]] std::expected<std::optional<Frame>, std::string> next();
+  using Next = std::expected<std::optional<Frame>, std::string>;
+  [[nodiscard]] Next next();
   // The size of the frame that next() gave last, for ResumableStream::count_received().
   [[nodiscard]] std::size_t frame_bytes() const noexcept { return frame_bytes_; }
   // The peer has proved who it is: from the next frame on, it may send large ones. Until then it has small buffers only.
@@ -40,7 +41,7 @@ class Decoder {
   [[nodiscard]] std::string_view take_whole(std::string& joined);
   [[nodiscard]] std::string_view take_frame();
   [[nodiscard]] bool take_piece(std::string_view body);
-  void decode(std::string_view type_and_body, Frame& frame);
+  [[nodiscard]] Next decode(std::string_view type_and_body);
   void fail(std::string what);
 
   std::string buffer_;  // from begin_ on, what arrived and was not taken

@@ -186,8 +186,8 @@ class Reader {
   }
 
  private:
-  [[nodiscard]] std::uint64_t number(std::uint64_t max) {
-    // Most numbers are small.
+  // Most numbers are small, and the compiler thinks little of inlining this.
+  [[nodiscard, gnu::always_inline]] std::uint64_t number(std::uint64_t max) {
     if (at_ != end_ && static_cast<std::uint8_t>(*at_) < 0x80 && static_cast<std::uint8_t>(*at_) <= max) {
       return static_cast<std::uint8_t>(*at_++);
     }
