@@ -6,6 +6,8 @@ MAKEFLAGS += --no-builtin-rules
 
 BACKEND ?= local
 JOBS ?= $(shell nproc)
+# Inputs that each fuzzer tries.
+RUNS ?= 100000
 # Anything for pytest and ctest: make test-python PYTEST_ARGS='-k close', make test-cpp CTEST_ARGS='-R unit'.
 PYTEST_ARGS ?=
 CTEST_ARGS ?=
@@ -20,8 +22,8 @@ cpp_files = $$(find include src python/bindings tests bench examples -name '*.[c
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
 
-.PHONY: help demo test test-cpp test-python test-debug test-tsan test-clang build wheel check check-cpp check-python tidy format bench bench-python \
-        clean distclean FORCE
+.PHONY: help demo test test-cpp test-python test-debug test-tsan test-clang fuzz build wheel check check-cpp check-python tidy \
+        format bench bench-python clean distclean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,6 +41,11 @@ test-debug test-tsan test-clang: test-%:
 	@[[ -f build/$*/build.ninja ]] || cmake --preset $*
 	@cmake --build --preset $* --parallel $(JOBS)
 	@$(fixed_addresses) ctest --preset $* $(CTEST_ARGS)
+
+fuzz: $(stamps)/debian-clang ## fuzz the decoder and the broker: make fuzz RUNS=1000000
+	@[[ -f build/fuzz/build.ninja ]] || cmake --preset fuzz
+	@cmake --build --preset fuzz --parallel $(JOBS)
+	@tools/fuzz $(RUNS)
 
 build: $(stamps)/debian-tests ## the C++ tests, benchmarks and examples, in build/release
 	@[[ -f build/release/build.ninja ]] || cmake --preset release
