@@ -177,17 +177,18 @@ std::string_view Decoder::take_whole(std::string& joined) {
 
 // Of what arrived, the next type and body, which may be a piece's; empty: it is not all there, or wrong.
 std::string_view Decoder::take_frame() {
-  const std::string_view arrived(buffer_.data() + begin_, buffer_.size() - begin_);
-  if (arrived.size() < kHeaderBytes) return {};
-  const std::size_t size = load_u32(arrived.data());
+  const char* const arrived = buffer_.data() + begin_;
+  const std::size_t arrived_size = buffer_.size() - begin_;
+  if (arrived_size < kHeaderBytes) return {};
+  const std::size_t size = load_u32(arrived);
   const std::size_t size_max = is_authenticated_ ? kFrameBytesMax : kHandshakeFrameBytesMax;
   if (size == 0 || size > size_max) {
     fail("a frame of " + std::to_string(size) + " bytes, where 1 to " + std::to_string(size_max) + " are allowed");
     return {};
   }
-  if (arrived.size() < kHeaderBytes + size) return {};
-  const std::string_view frame(arrived.data() + kHeaderBytes, size);
-  if (load_u32(arrived.data() + 4) != checksum(frame)) {
+  if (arrived_size < kHeaderBytes + size) return {};
+  const std::string_view frame(arrived + kHeaderBytes, size);
+  if (load_u32(arrived + 4) != checksum(frame)) {
     fail("a checksum that is not its frame's");
     return {};
   }
@@ -223,7 +224,8 @@ Decoder::Next Decoder::decode(std::string_view type_and_body) {
   const auto type = static_cast<std::uint8_t>(type_and_body.front());
   const DecodeBody decode_body = kCodecs.decode_body[type];
   if (decode_body == nullptr) {
-    fail("a frame of the unknown type " + std::to_string(type));
+    const bool is_piece = type == std::to_underlying(FrameType::piece);
+    fail(is_piece ? "a PIECE in pieces" : "a frame of the unknown type " + std::to_string(type));
   } else {
     detail::Reader reader(type_and_body.substr(kTypeBytes), kFrameLimits);
     decode_body(reader, **next);

@@ -326,8 +326,7 @@ TEST(Codec, lets_ping_and_ack_between_pieces_and_nothing_else) {
 TEST(Codec, refuses_pieces_that_no_encoder_makes) {
   EXPECT_EQ(error_of(piece_of("", false)), "PIECE: it is empty");
   EXPECT_EQ(error_of(piece_of("", true)), "PIECE: it is empty");
-  EXPECT_EQ(error_of(piece_of(std::string(1, static_cast<char>(FrameType::piece)) + "\1\0", true)),
-            "a frame of the unknown type 1");
+  EXPECT_EQ(error_of(piece_of("\1\1\1x", true)), "a PIECE in pieces");  // its type, last, one byte of data
   EXPECT_EQ(error_of(raw_frame(FrameType::piece, "\2\1x")), "PIECE: 2 where at most 1 is allowed");
   EXPECT_EQ(error_of(raw_frame(FrameType::piece, "\1\2x")), "PIECE: it ends early");
   EXPECT_EQ(error_of(raw_frame(FrameType::piece, "\1\1xx")), "PIECE: 1 bytes too many");
