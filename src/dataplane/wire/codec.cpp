@@ -22,9 +22,9 @@ constexpr std::size_t kHeaderBytes = 8;
 constexpr std::size_t kTypeBytes = 1;
 // A piece of the largest size is its type, `last`, the length of its data (three bytes of varint), and the data.
 constexpr std::size_t kPieceDataMax = kFrameBytesMax - kTypeBytes - 1 - 3;
-static_assert(detail::varint_size(kPieceDataMax) == 3);
+static_assert(wire_detail::varint_size(kPieceDataMax) == 3);
 
-constexpr detail::ValueLimits kFrameLimits = {
+constexpr wire_detail::ValueLimits kFrameLimits = {
     .text_bytes = kTextBytesMax, .message_bytes = kMessageBytesMax, .elements = kBatchMessagesMax};
 
 void store_u32(std::uint32_t value, char* to) noexcept {
@@ -38,14 +38,14 @@ void store_u32(std::uint32_t value, char* to) noexcept {
 
 template <class F>
 [[nodiscard]] std::size_t type_and_body_size(const F& frame) noexcept {
-  return kTypeBytes + detail::encoded_size(frame);
+  return kTypeBytes + wire_detail::encoded_size(frame);
 }
 
 template <class F>
 char* write_type_and_body(const F& frame, char* to) noexcept {
-  detail::ByteWriter writer{to};
+  wire_detail::ByteWriter writer{to};
   *writer.to++ = static_cast<char>(F::kType);
-  detail::put(writer, frame);
+  wire_detail::put(writer, frame);
   return writer.to;
 }
 
@@ -66,9 +66,9 @@ void append_pieces(const F& frame, std::size_t size, std::string& out) {
   std::size_t room = 0;
   for (std::size_t left = size; left != 0; left -= std::min(left, kPieceDataMax)) {
     const std::size_t data_size = std::min(left, kPieceDataMax);
-    room += kHeaderBytes + kTypeBytes + 1 + detail::varint_size(data_size) + data_size;
+    room += kHeaderBytes + kTypeBytes + 1 + wire_detail::varint_size(data_size) + data_size;
   }
-  detail::append(room, out, [&](char* to) noexcept {
+  wire_detail::append(room, out, [&](char* to) noexcept {
     std::string_view left(to + room - size, size);
     write_type_and_body(frame, to + room - size);
     while (!left.empty()) {
@@ -79,7 +79,7 @@ void append_pieces(const F& frame, std::size_t size, std::string& out) {
   });
 }
 
-using DecodeBody = void (*)(detail::Reader&, Frame&);
+using DecodeBody = void (*)(wire_detail::Reader&, Frame&);
 
 struct Codecs {
   std::array<DecodeBody, 256> decode_body = {};
@@ -88,7 +88,7 @@ struct Codecs {
 
 template <FrameType Type>
 constexpr auto kUpperCaseName = [] {
-  constexpr std::string_view kLower = detail::identifier<Type>();
+  constexpr std::string_view kLower = wire_detail::identifier<Type>();
   std::array<char, kLower.size()> upper = {};
   for (std::size_t i = 0; i < upper.size(); ++i) {
     upper[i] = kLower[i] >= 'a' && kLower[i] <= 'z' ? static_cast<char>(kLower[i] - 'a' + 'A') : kLower[i];
@@ -100,7 +100,7 @@ constexpr auto kUpperCaseName = [] {
 template <class... F>
 consteval Codecs codecs_of(std::type_identity<std::variant<F...>> /*frames*/) {
   Codecs codecs;
-  ((codecs.decode_body[std::to_underlying(F::kType)] = [](detail::Reader& reader,
+  ((codecs.decode_body[std::to_underlying(F::kType)] = [](wire_detail::Reader& reader,
                                                           Frame& frame) { reader.get(frame.template emplace<F>()); }),
    ...);
   const auto set_name = [&]<FrameType Type>(std::integral_constant<FrameType, Type>) {
@@ -124,7 +124,7 @@ std::string_view name(FrameType type) noexcept { return kCodecs.name[std::to_und
 
 std::string to_string(const Frame& frame) {
   std::string text(name(type_of(frame)));
-  std::visit([&](const auto& f) { detail::describe(f, text); }, frame);
+  std::visit([&](const auto& f) { wire_detail::describe(f, text); }, frame);
   return text;
 }
 
@@ -134,7 +134,7 @@ void encode(const Frame& frame, std::string& out) {
         const std::size_t size = type_and_body_size(f);
         assert(size <= kAssembledBytesMax);
         if (size <= kFrameBytesMax) {
-          detail::append(kHeaderBytes + size, out, [&](char* to) noexcept { write_frame(f, to); });
+          wire_detail::append(kHeaderBytes + size, out, [&](char* to) noexcept { write_frame(f, to); });
         } else {
           append_pieces(f, size, out);
         }
@@ -199,7 +199,7 @@ std::string_view Decoder::take_frame() {
 // True: it was the last one.
 bool Decoder::take_piece(std::string_view body) {
   Piece piece;
-  detail::Reader reader(body, kFrameLimits);
+  wire_detail::Reader reader(body, kFrameLimits);
   reader.get(piece);
   reader.finish();
   if (!reader.error().empty()) {
@@ -227,7 +227,7 @@ Decoder::Next Decoder::decode(std::string_view type_and_body) {
     const bool is_piece = type == std::to_underlying(FrameType::piece);
     fail(is_piece ? "a PIECE in pieces" : "a frame of the unknown type " + std::to_string(type));
   } else {
-    detail::Reader reader(type_and_body.substr(kTypeBytes), kFrameLimits);
+    wire_detail::Reader reader(type_and_body.substr(kTypeBytes), kFrameLimits);
     decode_body(reader, **next);
     reader.finish();
     if (!reader.error().empty()) fail(std::string(kCodecs.name[type]) + ": " + reader.error());

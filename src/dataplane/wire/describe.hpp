@@ -17,7 +17,7 @@
 
 #include <dataplane/wire/values.hpp>
 
-namespace klaw::dataplane::detail {
+namespace klaw::dataplane::wire_detail {
 
 // Never defined: only addresses are taken of it.
 template <class T>
@@ -116,4 +116,4 @@ void describe(const T& value, std::string& out) {
   }
 }
 
-}  // namespace klaw::dataplane::detail
+}  // namespace klaw::dataplane::wire_detail

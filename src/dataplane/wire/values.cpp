@@ -1,6 +1,6 @@
 #include <dataplane/wire/values.hpp>
 
-namespace klaw::dataplane::detail {
+namespace klaw::dataplane::wire_detail {
 
 std::uint64_t Reader::long_number(std::uint64_t max) {
   constexpr unsigned kLastShift = 63;  // of the tenth byte, which has one bit
@@ -34,4 +34,4 @@ void Reader::fail(std::string what) {
 void Reader::fail_early_end() { fail("it ends early"); }
 void Reader::fail_left_over() { fail(std::to_string(left()) + " bytes too many"); }
 
-}  // namespace klaw::dataplane::detail
+}  // namespace klaw::dataplane::wire_detail

@@ -35,7 +35,7 @@
 
 namespace klaw::dataplane {
 
-namespace detail {
+namespace wire_detail {
 
 // What a decoder puts up with.
 struct ValueLimits {
@@ -223,22 +223,22 @@ class Reader {
   std::string error_;
 };
 
-}  // namespace detail
+}  // namespace wire_detail
 
 // Appends the value's bytes.
 template <class T>
 void encode_value(const T& value, std::string& out) {
-  detail::append(detail::encoded_size(value), out, [&](char* to) noexcept {
-    detail::ByteWriter writer{to};
-    detail::put(writer, value);
+  wire_detail::append(wire_detail::encoded_size(value), out, [&](char* to) noexcept {
+    wire_detail::ByteWriter writer{to};
+    wire_detail::put(writer, value);
   });
 }
 
 // The value of which these are the bytes, all of them; or what is wrong with them.
 template <class T>
 [[nodiscard]] std::expected<T, std::string> decode_value(std::string_view bytes) {
-  static constexpr detail::ValueLimits kUnlimited = {};
-  detail::Reader reader(bytes, kUnlimited);
+  static constexpr wire_detail::ValueLimits kUnlimited = {};
+  wire_detail::Reader reader(bytes, kUnlimited);
   std::expected<T, std::string> value;
   reader.get(*value);
   reader.finish();

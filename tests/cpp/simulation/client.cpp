@@ -1,0 +1,415 @@
+#include "simulation/client.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "simulation/world.hpp"
+
+namespace klaw::dataplane::simulation {
+
+Task::Task(Client& owner, std::uint32_t number_, Kind kind_) noexcept
+    : Operation([](Operation& self) noexcept {
+        auto& task = static_cast<Task&>(self);
+        task.client.woken(task);
+      }),
+      client(owner),
+      number(number_),
+      kind(kind_) {}
+
+Client::Client(World& world, std::size_t index) : world_(world), index_(index), clock_(world.new_clock()) {
+  for (std::uint8_t channel = 0; channel < world.config.channels; ++channel) {
+    ports_.push_back(std::make_unique<Port>(world, *this, channel));
+  }
+}
+
+Time Client::now() const { return clock_.local(world_.scheduler.now()); }
+bool Client::is_running() const { return is_alive_ && stopped_until_ <= world_.scheduler.now(); }
+ClientId Client::new_id() { return world_.new_id<ClientId>(); }
+
+// --- handles ---
+
+Handle* Client::adopt(std::uint8_t channel, Side side, const Registration& registration) {
+  handles_.push_back(std::make_unique<Handle>(Handle{.id = world_.next_handle++,
+                                                     .channel = channel,
+                                                     .side = side,
+                                                     .registration = registration,
+                                                     .epoch_made = world_.oracle.channel(channel).epoch}));
+  Handle* const handle = handles_.back().get();
+  world_.trace.note(world_.scheduler.now(), "client", index_, "channel", channel, "new handle", handle->id,
+                    side == Side::sender ? "sender" : "receiver", "session", registration.id);
+  return handle;
+}
+
+Handle* Client::open(std::uint8_t channel, Side side, std::optional<Token> claim) {
+  Handle* const handle = adopt(channel, side, ports_[channel]->link().open(now(), side, claim, "reader"));
+  ports_[channel]->after_event();
+  return handle;
+}
+
+Handle* Client::clone(Handle& handle) {
+  Port& port = *ports_[handle.channel];
+  Handle* const copy = adopt(handle.channel, handle.side, port.link().clone(now(), handle.side, handle.registration));
+  copy->counts_in = handle.counts_in;
+  copy->counts_as = handle.counts_as;
+  if (copy->registration.closed != handle.registration.closed)
+    world_.oracle.fail("S12", "a clone is as closed as its original");
+  port.after_event();
+  return copy;
+}
+
+void Client::close(Handle& handle, std::optional<std::string> reason) {
+  world_.trace.note(world_.scheduler.now(), "client", index_, "closes handle", handle.id);
+  Port& port = *ports_[handle.channel];
+  handle.is_open = false;
+  port.link().close(now(), handle.side, handle.registration, std::move(reason));
+  if (!handle.registration.closed) world_.oracle.fail("S12", "a closed handle is closed");
+  port.after_event();
+}
+
+Token Client::hold(Handle& handle) {
+  const Token token = world_.new_id<Token>();
+  Port& port = *ports_[handle.channel];
+  port.link().hold(now(), handle.side, handle.registration, token);
+  world_.trace.note(world_.scheduler.now(), "client", index_, "pickles handle", handle.id);
+  port.after_event();
+  return token;
+}
+
+bool Client::counts(const Handle& handle) const {
+  const Link& link = ports_[handle.channel]->link();
+  return handle.is_open && handle.counts_in == link.epoch() && handle.counts_in != 0 &&
+         handle.counts_as == link.client_id();
+}
+
+void Client::confirm(Handle& handle) {
+  const Link& link = ports_[handle.channel]->link();
+  handle.counts_in = link.epoch();
+  handle.counts_as = link.client_id();
+}
+
+// --- starting operations ---
+
+Task& Client::make(Task::Kind kind, Handle& handle, Patience patience) {
+  const std::uint32_t number = next_task_++;
+  auto task = std::make_unique<Task>(*this, number, kind);
+  task->handles.push_back(&handle);
+  task->started_at = world_.scheduler.now();
+  task->can_wait = patience != Patience::never_waits;
+  if (patience == Patience::tries) task->deadline = now();
+  if (patience == Patience::limited) task->deadline = now() + Duration(1 + world_.random.skewed(4 * kSecond));
+  return *tasks_.emplace(number, std::move(task)).first->second;
+}
+
+void Client::send(Handle& handle, const std::vector<std::uint32_t>& sizes, Patience patience) {
+  Task& task = make(Task::Kind::send, handle, patience);
+  task.values = world_.oracle.compose(handle.id, handle.channel, sizes, task.ids);
+  task.send.values = task.values.data();
+  task.send.count = task.values.size();
+  task.send.deadline = task.deadline;
+  world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, "sends by handle", handle.id,
+                    "message", task.ids.front(), "count", task.ids.size(), "patience", static_cast<int>(patience));
+  Operation* const op = task.can_wait ? &task : nullptr;
+  started(task, ports_[handle.channel]->link().start_send(now(), handle.registration, task.send, op));
+}
+
+void Client::recv(Handle& handle, std::size_t max_items, bool acknowledges, Patience patience) {
+  Task& task = make(Task::Kind::recv, handle, patience);
+  RecvOperation& recv = task.recv[0];
+  recv.max_items = max_items;
+  recv.many = max_items > 1 ? &task.many : nullptr;
+  recv.acknowledges = acknowledges;
+  recv.deadline = task.deadline;
+  world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, "receives by handle", handle.id,
+                    "at most", max_items, "patience", static_cast<int>(patience));
+  Operation* const op = task.can_wait ? &task : nullptr;
+  started(task, ports_[handle.channel]->link().start_recv(now(), handle.registration, recv, op));
+}
+
+void Client::select(Handle& first, Handle& second, Patience patience) {
+  Task& task = make(Task::Kind::select, first, patience);
+  task.handles.push_back(&second);
+  world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, "selects from handles", first.id,
+                    second.id);
+  Operation* const op = task.can_wait ? &task : nullptr;
+  for (std::uint32_t branch = 0; branch < Task::kBranches; ++branch) {
+    RecvOperation& recv = task.recv[branch];
+    recv.index = branch;
+    recv.deadline = task.deadline;
+    const Handle& handle = *task.handles[branch];
+    Link& link = ports_[handle.channel]->link();
+    const Status status = link.start_recv(now(), handle.registration, recv, op);
+    link.wakeups().fire();
+    if (status != Status::pending) return started(task, status, branch);
+  }
+  started(task, Status::pending);
+}
+
+void Client::wait(Task::Kind kind, Handle& handle) {
+  Task& task = make(kind, handle, Patience::endless);
+  world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, "waits for", static_cast<int>(kind),
+                    "of handle", handle.id);
+  Link& link = ports_[handle.channel]->link();
+  switch (kind) {
+    case Task::Kind::opened:
+      return started(task, link.start_opened(now(), handle.side, handle.registration, task.wait, &task));
+    case Task::Kind::closed:
+      return started(task, link.start_closed(now(), handle.side, handle.registration, task.wait, &task));
+    default: return started(task, link.start_flush(now(), handle.registration, task.wait, &task));
+  }
+}
+
+void Client::started(Task& task, Status status, std::size_t branch) {
+  const std::uint8_t channel = task.handles[branch]->channel;
+  const std::uint32_t number = task.number;
+  const bool waits = status == Status::pending && task.can_wait;
+  if (waits) {
+    if (!task.arm()) woken(task);
+  } else {
+    if (task.kind == Task::Kind::select) abandon(task, status == Status::pending ? Task::kBranches : branch);
+    came_to(task, status, branch);
+    tasks_.erase(number);
+  }
+  if (is_alive_) ports_[channel]->after_event();
+  if (is_alive_ && waits && ports_.size() > 1) ports_[1 - channel]->after_event();
+}
+
+// --- ending operations ---
+
+// A woken task runs soon; sometimes much later.
+void Client::woken(Task& task) {
+  if (std::exchange(task.is_due, true)) world_.oracle.fail("S12", "woken twice: " + describe(task));
+  const Micros delay =
+      world_.random.chance(world_.config.lazy) && !world_.is_healed() ? world_.random.skewed(kSecond) : 1;
+  world_.scheduler.in(delay, [this, number = task.number] { resume(number); });
+}
+
+void Client::resume(std::uint32_t number) {
+  const auto found = tasks_.find(number);
+  if (!is_alive_ || found == tasks_.end()) return;
+  if (!is_running()) return world_.scheduler.at(stopped_until_, [this, number] { resume(number); });
+  finish(*found->second);
+  tasks_.erase(number);
+  for (auto& port : ports_) {
+    if (is_alive_) port->after_event();
+  }
+}
+
+void Client::finish(Task& task) {
+  const std::size_t branch = task.kind == Task::Kind::select ? task.claimed_index() : 0;
+  Link& link = ports_[task.handles[branch]->channel]->link();
+  Status status;
+  switch (task.kind) {
+    case Task::Kind::send: status = link.finish_send(now(), task.send); break;
+    case Task::Kind::recv:
+    case Task::Kind::select: status = link.finish_recv(now(), task.recv[branch]); break;
+    default: status = link.finish_wait(task.wait); break;
+  }
+  if (status == Status::pending) world_.oracle.fail("S12", "woken for nothing: " + describe(task));
+  if (task.kind == Task::Kind::select) abandon(task, branch);
+  came_to(task, status, branch);
+}
+
+void Client::cancel(Task& task) {
+  // Also after it was woken, before it was resumed.
+  if (!task.cancel() && !task.is_fired()) world_.oracle.fail("S12", "claimed and never fired: " + describe(task));
+  world_.trace.note(world_.scheduler.now(), "client", index_, "cancels task", task.number,
+                    task.is_due ? "after its wake-up" : "");
+  world_.statistics.count("operation: cancelled");
+  abandon(task, Task::kBranches);
+  if (task.kind == Task::Kind::send) world_.oracle.send_unknown(task.ids);
+  tasks_.erase(task.number);
+  for (auto& port : ports_) port->after_event();
+}
+
+void Client::abandon(Task& task, std::size_t but_branch) {
+  Link& link = ports_[task.handles[0]->channel]->link();
+  switch (task.kind) {
+    case Task::Kind::send: return link.abandon_send(now(), task.send);
+    case Task::Kind::recv: return link.abandon_recv(now(), task.recv[0]);
+    case Task::Kind::select:
+      for (std::size_t branch = 0; branch < Task::kBranches; ++branch) {
+        if (branch != but_branch) ports_[task.handles[branch]->channel]->link().abandon_recv(now(), task.recv[branch]);
+      }
+      return;
+    default: return link.abandon_wait(task.wait);
+  }
+}
+
+void Client::came_to(Task& task, Status status, std::size_t branch) {
+  static constexpr const char* kKinds[] = {"send", "recv", "select", "opened", "closed", "flush"};
+  static constexpr const char* kStatuses[] = {"done", "not now", "closed", "too large", "timed out"};
+  const char* const kind = kKinds[static_cast<std::size_t>(task.kind)];
+  const char* const how = kStatuses[static_cast<std::size_t>(status)];
+  world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, kind, how);
+  world_.statistics.count(std::string("operation: ") + kind + ' ' + how);
+  check_time(task, status);
+  switch (task.kind) {
+    case Task::Kind::send: return sent(task, status);
+    case Task::Kind::recv:
+    case Task::Kind::select: return received(task, status, branch);
+    default: return waited(task, status);
+  }
+}
+
+void Client::check_time(const Task& task, Status status) const {
+  if (status == Status::timed_out && now() < task.deadline) {
+    world_.oracle.fail("S11", "timed out before its time: " + describe(task));
+  }
+}
+
+void Client::sent(Task& task, Status status) {
+  Handle& handle = *task.handles[0];
+  switch (status) {
+    case Status::done: confirm(handle); return world_.oracle.send_done(task.ids);
+    case Status::closed:
+      failed(handle, task, task.send.error);
+      if (task.send.error.kind == CloseKind::backend || task.send.error.kind == CloseKind::deleted) {
+        return world_.oracle.send_unknown(task.ids);
+      }
+      return world_.oracle.send_voided(task.ids, "closed");
+    case Status::too_large:
+      if (world_.config.capacity < 0 ||
+          task.ids.size() <= static_cast<std::size_t>(std::max<std::int64_t>(world_.config.capacity, 1))) {
+        world_.oracle.fail("S12", "too large, though it fits: " + describe(task));
+      }
+      return world_.oracle.send_voided(task.ids, "too large");
+    case Status::pending: return world_.oracle.send_voided(task.ids, "not now");
+    case Status::timed_out: return world_.oracle.send_voided(task.ids, "timed out");
+  }
+}
+
+void Client::received(Task& task, Status status, std::size_t branch) {
+  Handle& handle = *task.handles[branch];
+  RecvOperation& recv = task.recv[branch];
+  if (status == Status::closed) return failed(handle, task, recv.error);
+  if (status == Status::too_large) world_.oracle.fail("S12", "a receive is never too large");
+  if (status != Status::done) return;
+  const auto take = [&](const Message& message) {
+    const MessageId id = world_.oracle.handed_out(handle.id, handle.channel, message, recv.acknowledges);
+    world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "got message", id, "attempt",
+                      message.attempt, "redeliveries", message.redeliveries);
+    world_.statistics.count(message.redeliveries > 0 ? "message: received again" : "message: received");
+    if (recv.acknowledges) held_.push_back(Held{&handle, message.attempt, id});
+  };
+  if (recv.many == nullptr) {
+    if (!recv.value) world_.oracle.fail("S12", "received nothing: " + describe(task));
+    return take(*recv.value);
+  }
+  if (task.many.empty() || task.many.size() > recv.max_items) {
+    world_.oracle.fail("S12", "received " + std::to_string(task.many.size()) + " messages: " + describe(task));
+  }
+  for (const Message& message : task.many) take(message);
+}
+
+void Client::waited(Task& task, Status status) {
+  Handle& handle = *task.handles[0];
+  if (status == Status::closed) return failed(handle, task, task.wait.error);
+  if (status != Status::done) world_.oracle.fail("S12", "waited for " + describe(task) + " in vain");
+  if (task.kind == Task::Kind::opened) confirm(handle);
+  if (task.kind == Task::Kind::flush) handle.is_flushed = true;
+}
+
+// Why it may fail.
+void Client::failed(Handle& handle, const Task& task, const ChannelClosed& error) {
+  world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, to_string(error.kind),
+                    message(error));
+  world_.statistics.count("closed: " + std::string(to_string(error.kind)));
+  const ChannelRecord& channel = world_.oracle.channel(handle.channel);
+  handle.has_ended |= error.kind != CloseKind::backend || world_.channels[handle.channel]->is_gone();
+  switch (error.kind) {
+    case CloseKind::backend:
+      ++handle.errors;
+      handle.counts_in = 0;
+      if (!world_.may_fail() && !channel.is_deleted)
+        world_.oracle.fail("S12", "a backend error in a peaceful world: " + describe(task));
+      return;
+    case CloseKind::handle_closed:
+      if (handle.is_open) world_.oracle.fail("S12", "handle_closed, but nobody closed it: " + describe(task));
+      return;
+    case CloseKind::deleted:
+      if (!channel.is_deleted) world_.oracle.fail("S12", "deleted, but nobody deleted it: " + describe(task));
+      return;
+    case CloseKind::shutdown: world_.oracle.fail("S12", "nobody shut it down: " + describe(task));
+    default: return;
+  }
+}
+
+void Client::settle(std::size_t index, bool requeue, Duration delay) {
+  const Held held = held_[index];
+  held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
+  world_.trace.note(world_.scheduler.now(), "client", index_, requeue ? "requeues" : "settles", "message", held.id,
+                    "attempt", held.attempt);
+  world_.oracle.settled(held.id, requeue);
+  Port& port = *ports_[held.handle->channel];
+  port.link().settle(now(), held.handle->registration, {held.attempt}, requeue, delay);
+  port.after_event();
+}
+
+// --- faults ---
+
+void Client::die(bool silently) {
+  if (!is_alive_) return;
+  is_alive_ = false;
+  world_.trace.note(world_.scheduler.now(), "client", index_, "dies");
+  for (auto& [number, task] : tasks_) {
+    (void)task->cancel();
+    abandon(*task, Task::kBranches);
+    if (task->kind == Task::Kind::send) world_.oracle.send_unknown(task->ids);
+  }
+  for (auto& port : ports_) {
+    const ClientId id = port->link().client_id();
+    world_.statistics.count("fault: client killed");
+    if (!world_.random.chance(300)) {  // the control plane notices, at once or late
+      Channel& channel = *world_.channels[port->channel()];
+      world_.scheduler.in(world_.random.skewed(3 * kSecond), [&channel, id] {
+        for (auto& server : channel.incarnations()) server->client_died(id, "its process ended");
+      });
+    }
+    port->die(silently);
+  }
+  tasks_.clear();
+  held_.clear();
+}
+
+void Client::die_after(std::uint64_t actions, bool silently) {
+  actions_left_ = actions;
+  dies_silently_ = silently;
+}
+
+bool Client::is_dying_now() {
+  if (!actions_left_ || (*actions_left_)-- > 0) return false;
+  actions_left_.reset();
+  // Not in the middle of a link's call: the rest of what it wanted is lost.
+  die(dies_silently_);
+  return true;
+}
+
+void Client::stop(Micros until) {
+  stopped_until_ = until;
+  world_.trace.note(world_.scheduler.now(), "client", index_, "is stopped until", until);
+}
+
+void Client::jump(Micros forward) {
+  if (!is_alive_) return;
+  clock_.jump(forward);
+  for (auto& port : ports_) port->set_alarm();
+}
+
+void Client::broker_died(std::uint8_t channel, const std::string& why, bool is_final) {
+  if (!is_alive_) return;
+  if (!is_running()) {
+    return world_.scheduler.at(stopped_until_, [this, channel, why, is_final] { broker_died(channel, why, is_final); });
+  }
+  ports_[channel]->broker_died(why, is_final);
+}
+
+std::string Client::describe(const Task& task) const {
+  static constexpr const char* kKinds[] = {"send", "recv", "select", "opened", "closed", "flush"};
+  std::string text = "client " + std::to_string(index_) + " task " + std::to_string(task.number) + ' ' +
+                     kKinds[static_cast<std::size_t>(task.kind)] + " on handle " + std::to_string(task.handles[0]->id) +
+                     " since " + std::to_string(task.started_at) + " us";
+  if (!task.ids.empty()) text += ", " + world_.oracle.describe(task.ids.front());
+  return text;
+}
+
+}  // namespace klaw::dataplane::simulation

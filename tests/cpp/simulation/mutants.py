@@ -1,0 +1,332 @@
+"""Deliberate faults in the broker and the link: the simulator must catch each of them.
+
+    python tests/cpp/simulation/mutants.py BUILD_DIR [--seeds 2000] [--only NAME]
+
+BUILD_DIR is a configured CMake build with klaw_simulate built. For each mutant one source file is changed in a copy and
+compiled with the build's own command, klaw_simulate is linked with it instead of the original, and seeds are run until
+one fails. Prints how many seeds each took; the exit status is 1 if one survived.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ROOT / "src" / "dataplane"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    file: str
+    before: str  # occurs once in the file
+    after: str
+
+
+MUTANTS = [
+    Mutant(
+        "a lost wake-up: a message that comes back is not handed on",
+        "broker/broker_messages.cpp",
+        """    erase_receiver(receiver);
+  } else {
+    join_line(receiver);
+  }
+  match();
+}""",
+        """    erase_receiver(receiver);
+  } else {
+    join_line(receiver);
+  }
+}""",
+    ),
+    Mutant(
+        "a lost wake-up: a withdrawn batch leaves those behind it waiting",
+        "broker/broker_messages.cpp",
+        "  match();  // a large batch at the head of the line may have held others up",
+        "",
+    ),
+    Mutant(
+        "a leaked slot: what a receiver consumed keeps it",
+        "broker/broker_messages.cpp",
+        "  item.has_slot = false;\n  --unread_slots_;\n",
+        "  item.has_slot = false;\n",
+    ),
+    Mutant(
+        "a doubled slot: an unread message holds none",
+        "broker/broker_messages.cpp",
+        "  if (item.has_slot) ++unread_slots_;\n",
+        "",
+    ),
+    Mutant(
+        "room is not looked at: capacity is one more than it is",
+        "broker/broker_messages.cpp",
+        "return taken <= settings_.capacity && count <= settings_.capacity - taken;",
+        "return taken <= settings_.capacity && count <= settings_.capacity + 1 - taken;",
+    ),
+    Mutant(
+        "a skipped de-duplication: a resumed connection sends everything again",
+        "broker/broker_clients.cpp",
+        "                                   .received = client.stream.report(),",
+        "                                   .received = 0,",
+    ),
+    Mutant(
+        "a resumed connection sends nothing again",
+        "broker/broker_clients.cpp",
+        "  for (const FramePtr& kept : client.stream.unacknowledged()) send(client, kept);\n",
+        "",
+    ),
+    Mutant(
+        "an acknowledgement by item: a stale attempt settles what was delivered anew",
+        "broker/broker_messages.cpp",
+        "return it != receiver.outstanding.end() && it->attempt == attempt ? &*it : nullptr;",
+        "return it != receiver.outstanding.end() ? &*it : nullptr;",
+    ),
+    Mutant(
+        "a CLOSE that overtakes: a sender stops counting before its offers are stored",
+        "broker/broker_sides.cpp",
+        "if (!sender.is_closing || !sender.undecided.empty() || sender.client == nullptr) return;",
+        "if (!sender.is_closing || sender.client == nullptr) return;",
+    ),
+    Mutant(
+        "a missed fence: the older connection of a client takes over",
+        "broker/broker_clients.cpp",
+        'if (frame.connection <= client.connection_number) return disconnect(connection, "a newer connection fenced it");',
+        "",
+    ),
+    Mutant(
+        "an END too early: attempts outstanding at others don't matter",
+        "broker/broker_messages.cpp",
+        "if (receiver.live != outstanding_) {",
+        "if (false) {",
+    ),
+    Mutant(
+        "an END too early: offers in the line don't matter and nor do closing senders",
+        "broker/broker_messages.cpp",
+        "if (!senders.is_closed || !ready_.empty() || !lane_.empty() || !delayed_.empty() || !offers_.empty()) return;",
+        "if (senders.count > 1 || !ready_.empty() || !lane_.empty() || !delayed_.empty()) return;",
+    ),
+    Mutant(
+        "an END during the rejoin grace",
+        "broker/broker_sides.cpp",
+        "  s.orphan_deadline = std::max(orphaned_until, rejoin_until_);",
+        "  s.orphan_deadline = orphaned_until;",
+    ),
+    Mutant(
+        "released messages go to the end of the queue",
+        "broker/broker_messages.cpp",
+        "  queue.insert(place, std::move(item));",
+        "  (void)place;\n  queue.push_back(std::move(item));",
+    ),
+    Mutant(
+        "what a dead receiver held is not marked",
+        "broker/broker_messages.cpp|broker/broker_clients.cpp",
+        "    ++item.redeliveries;\n    put_back(std::move(item));",
+        "    put_back(std::move(item));",
+    ),
+    Mutant(
+        "what a dead receiver held is lost",
+        "broker/broker_clients.cpp",
+        "    ++item.redeliveries;\n    put_back(std::move(item));",
+        "    ++item.redeliveries;",
+    ),
+    Mutant(
+        "a lost connection is taken for a death",
+        "broker/broker_clients.cpp",
+        "    const Time dead_at = after(client->detached_at, settings_.reconnect_grace);",
+        "    const Time dead_at = client->detached_at;",
+    ),
+    Mutant(
+        "a batch is stored in part",
+        "broker/broker_messages.cpp",
+        "  while (!offers_.empty() && has_room(offers_.begin()->second.count())) {",
+        "  while (!offers_.empty() && has_room(1)) {",
+    ),
+    Mutant(
+        "a nowait passes those who wait",
+        "broker/broker_messages.cpp",
+        "if (!is_rendezvous && offers_.empty() && has_room(count)) {",
+        "if (!is_rendezvous && has_room(count)) {",
+    ),
+    Mutant(
+        "a withdrawn offer is stored all the same",
+        "broker/broker_messages.cpp",
+        "  offers_.erase(offer->order);\n  answer(*sender, frame.seq, Answer::Outcome::withdrawn);\n  decide(*sender, frame.seq);",
+        "  answer(*sender, frame.seq, Answer::Outcome::withdrawn);",
+    ),
+    Mutant(
+        "a rendezvous completes when the message is on its way",
+        "broker/broker_messages.cpp",
+        "  find_undecided(*offer.sender, offer.seq)->is_out = true;",
+        "  find_undecided(*offer.sender, offer.seq)->is_out = true;\n"
+        "  answer(*offer.sender, offer.seq, Answer::Outcome::taken);",
+    ),
+    Mutant(
+        "an unclaimed handle holds its side open for ever",
+        "broker/broker_sides.cpp",
+        '      log("a pickled handle was not unpickled in time: it has expired");\n      release(which, std::nullopt);',
+        '      log("a pickled handle was not unpickled in time: it has expired");',
+    ),
+    Mutant(
+        "a claim counts twice",
+        "broker/broker_sides.cpp",
+        "    holds_.erase(held);  // its count becomes the session's",
+        "    holds_.erase(held);\n    ++s.count;",
+    ),
+    Mutant(
+        "no lease: a process that stood still goes on",
+        "link/link.hpp",
+        "{ return now < lease_until_; }",
+        "{ return now < lease_until_ || true; }",
+    ),
+    Mutant(
+        "a cancelled receive swallows the message it was granted",
+        "link/link_receiving.cpp",
+        "    if (s == nullptr || s->granted == 0) return;\n    --s->granted;\n    give_up_grant(*s);",
+        "    if (s == nullptr || s->granted == 0) return;\n    --s->granted;\n    s->unread.pop_front();\n"
+        "    give_up_grant(*s);",
+    ),
+    Mutant(
+        "a wake-up lost in the link: a grant that is given up wakes nobody",
+        "link/link_receiving.cpp",
+        "  touch(s);\n  grant(s);\n  if (!s.is_closed) return;",
+        "  touch(s);\n  if (!s.is_closed) return;",
+    ),
+    Mutant(
+        "CONSUMED at the wake-up",
+        "link/link_receiving.cpp",
+        "    if (signal(w, Waiter::Signal::granted)) ++s.granted;",
+        "    if (!signal(w, Waiter::Signal::granted)) continue;\n"
+        "    s.taken.push_back(s.unread[s.granted].attempt);\n    ++s.granted;",
+    ),
+    Mutant(
+        "Empty without having asked",
+        "link/link_receiving.cpp",
+        "    if (w->question > s->answers) continue;",
+        "",
+    ),
+    Mutant(
+        "messages of a former life are kept after the expiry",
+        "link/link_connection.cpp",
+        "    session->unread.clear();\n    session->next = 1;",
+        "    session->next = 1;",
+    ),
+    Mutant(
+        "operations that were pending at the broker's death hear nothing",
+        "link/link_connection.cpp",
+        '    fail_handles("the channel\'s actor was restarted, and what it held is lost");\n',
+        "",
+    ),
+    Mutant(
+        "a send that timed out is reported before the broker has answered",
+        "link/link_sending.cpp",
+        "    if (offered.operation == &w) withdraw(s, offered);",
+        "    if (offered.operation != &w) continue;\n    offered.operation = nullptr;\n"
+        "    signal(w, Waiter::Signal::timed_out);",
+    ),
+    Mutant(
+        "an unreachable broker is waited for, for ever",
+        "link/link_connection.cpp",
+        "  if (state_ == State::attached || now_ < unreachable_at_) return;",
+        "  return;",
+    ),
+]
+
+
+class Build:
+    """The compile and link commands of klaw_simulate in a CMake build with Ninja."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        commands = json.loads((folder / "compile_commands.json").read_text())
+        self.commands = {str(Path(c["file"]).resolve()): c for c in commands}
+        listing = self.ninja("-t", "commands", "klaw_simulate")
+        self.link = [line for line in listing.splitlines() if " -o " in line and "klaw_simulate" in line][-1]
+
+    def ninja(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["ninja", "-C", str(self.folder), *arguments], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            sys.exit(done.stdout + done.stderr)
+        return done.stdout
+
+    def compile(self, source: Path, changed: Path, output: Path, include: Path) -> None:
+        command = self.commands[str(source.resolve())]
+        words = shlex.split(command["command"])
+        words[words.index("-o") + 1] = str(output)
+        words[words.index("-c") + 1] = str(changed)
+        words[1:1] = [f"-I{include}", "-w"]
+        subprocess.run(words, cwd=command["directory"], check=True)
+
+    def link_with(self, objects: list[Path], output: Path) -> None:
+        # Before the libraries: the linker takes the first definition, and the archive's members are then not needed.
+        command = self.link.removeprefix(": && ").removesuffix(" && :")
+        command = re.sub(r"-o \S*klaw_simulate\b", f"-o {output}", command)
+        front = " ".join(str(o) for o in objects)
+        command = re.sub(r"(\S*klaw_simulate\.dir\S*\.o)", rf"{front} \1", command, count=1)
+        subprocess.run(["bash", "-c", command], cwd=self.folder, check=True)
+
+
+def units_of(path: Path) -> list[Path]:
+    """What has to be compiled again: the file, or all of its room's sources if it is a header."""
+    return [path] if path.suffix == ".cpp" else sorted(path.parent.glob("*.cpp"))
+
+
+def run(mutant: Mutant, build: Build, seeds: int) -> int | None:
+    """The number of seeds that it took to catch it; None: it survived."""
+    file = next(f for f in mutant.file.split("|") if mutant.before in (SOURCES / f).read_text())
+    text = (SOURCES / file).read_text()
+    if text.count(mutant.before) != 1:
+        sys.exit(f"{mutant.name}: its place in {file} is there {text.count(mutant.before)} times")
+    with tempfile.TemporaryDirectory() as scratch:
+        include = Path(scratch)
+        changed = include / "dataplane" / file
+        changed.parent.mkdir(parents=True)
+        changed.write_text(text.replace(mutant.before, mutant.after))
+        objects = []
+        for unit in units_of(SOURCES / file):
+            source = changed if unit == SOURCES / file else unit
+            objects.append(include / f"{unit.stem}.o")
+            build.compile(unit, source, objects[-1], include)
+        program = include / "mutant"
+        build.link_with(objects, program)
+        done = subprocess.run(
+            [str(program), "--seeds", "1", str(seeds), "--stop-at-first"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+    if done.returncode == 0:
+        return None
+    found = re.search(r"seed[ =]+(\d+)", done.stdout + done.stderr)
+    return int(found.group(1)) if found else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("--seeds", type=int, default=2000)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    build = Build(options.build.resolve())
+    survivors = []
+    for mutant in MUTANTS:
+        if options.only not in mutant.name:
+            continue
+        seeds = run(mutant, build, options.seeds)
+        print(f"{'survived' if seeds is None else seeds!s:>8}  {mutant.name}", flush=True)
+        if seeds is None:
+            survivors.append(mutant.name)
+    print(f"{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} mutants caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+// Knows every message: who sent it, what was promised, who got it. It believes nothing that a state machine says.
+//
+// A message carries its identity in its first bytes, and the rest of them follow from it, so that any message that comes
+// out of anywhere can be told, and told from a damaged one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <dataplane/broker/broker.hpp>
+#include <dataplane/link/operations.hpp>
+
+#include "simulation/config.hpp"
+#include "simulation/random.hpp"
+#include "simulation/scheduler.hpp"
+#include "simulation/trace.hpp"
+
+namespace klaw::dataplane::simulation {
+
+using MessageId = std::uint32_t;  // index into the oracle's records
+using HandleId = std::uint32_t;
+inline constexpr MessageId kAnonymous = 0xffff'ffff;  // too small to say who it is
+inline constexpr MessageId kHostile = 0xffff'fffe;    // a hostile client made it: nobody cares
+
+struct MessageRecord {
+  enum class Fate : std::uint8_t {
+    pending,
+    stored,   // its send is done
+    voided,   // its send was told that nothing has happened
+    unknown,  // cancelled, or its sender died, or the backend failed
+  };
+
+  HandleId sender = 0;
+  std::uint32_t index = 0;  // 1, 2, 3, ... of its sender, in the order in which the sends began
+  std::uint32_t size = 0;
+  std::uint8_t channel = 0;
+  Fate fate = Fate::pending;
+  bool was_offered = false;
+  bool was_released = false;        // some receiver gave it back unread: from then on its order is not kept
+  bool is_stolen = false;           // delivered to a hostile client, once
+  bool is_satisfied = false;        // was handed out, and settled if that was asked for
+  bool is_waiting = false;          // counted among the stored ones that nobody has received yet
+  bool reached_a_dead_one = false;  // was delivered to a client that was then declared dead
+  std::uint64_t home_epoch = 0;     // the newest broker that has, or had, it
+  MessageId batch_first = 0;
+  std::uint32_t batch_count = 1;
+  std::vector<std::pair<std::uint64_t, Attempt>> handouts = {};  // (epoch of the attempt, attempt)
+  Attempt newest_handout = 0;                                    // of newest_epoch
+  std::uint64_t newest_epoch = 0;
+  Micros newest_at = 0;
+};
+
+// What the oracle knows of a channel as a whole.
+struct ChannelRecord {
+  std::uint64_t epoch = 1;
+  bool was_restored = false;  // some epoch began with messages
+  bool is_deleted = false;
+  std::uint64_t dropping_epoch = 0;  // the newest epoch in which receivers were all gone, and messages dropped
+  std::uint64_t stored_waiting = 0;  // sends done, message not received by anybody
+  std::uint64_t anonymous_sent = 0;
+  std::uint64_t anonymous_received = 0;
+};
+
+class Witness;
+
+class Oracle {
+ public:
+  Oracle(const Config& config, Scheduler& scheduler, Trace& trace);
+
+  // --- messages ---
+
+  // A batch of messages that are about to be sent.
+  [[nodiscard]] std::vector<Message> compose(HandleId sender, std::uint8_t channel,
+                                             const std::vector<std::uint32_t>& sizes, std::vector<MessageId>& ids);
+  // Whose bytes these are. Throws if they are not what was sent (S6).
+  [[nodiscard]] MessageId identify(const Bytes& bytes) const;
+  [[nodiscard]] static Bytes hostile_message(Random& random);
+
+  // --- what the clients' code sees ---
+
+  void send_done(const std::vector<MessageId>& ids);
+  void send_voided(const std::vector<MessageId>& ids, const char* how);
+  void send_unknown(const std::vector<MessageId>& ids);
+  // Gives the message's id.
+  MessageId handed_out(HandleId receiver, std::uint8_t channel, const Message& message, bool acknowledges);
+  void settled(MessageId id, bool requeue);
+
+  // --- what the brokers see and do ---
+
+  void add_witness(std::uint8_t channel, const Witness* witness) { witnesses_[channel].push_back(witness); }
+  void epoch_began(std::uint8_t channel, std::uint64_t epoch, const Checkpoint* restored);
+  void receivers_gone(std::uint8_t channel, std::uint64_t epoch);
+  [[nodiscard]] MessageRecord& record(MessageId id) { return records_[id]; }
+  [[nodiscard]] ChannelRecord& channel(std::uint8_t index) { return channels_[index]; }
+
+  // --- at the end, when everything that can be received has been ---
+
+  void check_all_received();
+  // Of a sender that lives: did it lose stored messages?
+  [[nodiscard]] bool has_losses(HandleId sender) const;
+
+  [[noreturn]] void fail(const char* invariant, const std::string& what) const;
+  [[nodiscard]] std::string describe(MessageId id) const;
+  [[nodiscard]] std::size_t message_count() const noexcept { return records_.size(); }
+
+ private:
+  [[nodiscard]] std::uint64_t epoch_of(const MessageRecord& record, MessageId id, Attempt attempt) const;
+  void check_order(HandleId receiver, const MessageRecord& record, MessageId id, const Message& message);
+  void check_fencing(MessageRecord& record, MessageId id, std::uint64_t epoch, Attempt attempt);
+  [[nodiscard]] bool is_owed(const MessageRecord& record) const;
+
+  const Config& config_;
+  Scheduler& scheduler_;
+  Trace& trace_;
+  std::vector<MessageRecord> records_;
+  std::vector<ChannelRecord> channels_;
+  std::vector<std::vector<const Witness*>> witnesses_;                 // by channel, oldest first
+  std::unordered_map<HandleId, std::uint32_t> last_index_;             // by sender
+  std::unordered_map<std::uint64_t, std::uint32_t> first_seen_up_to_;  // by (receiver, sender): index of the last
+};
+
+}  // namespace klaw::dataplane::simulation

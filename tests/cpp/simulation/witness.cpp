@@ -1,0 +1,264 @@
+#include "simulation/witness.hpp"
+
+#include <algorithm>
+
+namespace klaw::dataplane::simulation {
+
+void Witness::received(Time now, ConnectionId connection, const Frame& frame) {
+  if (const auto found = attached_.find(connection); found != attached_.end()) {
+    hear(now, found->second, frame);
+  } else if (const auto* const attach = std::get_if<Attach>(&frame)) {
+    asked_[connection] = attach->client;
+  }
+}
+
+void Witness::hear(Time now, const ClientId& client, const Frame& frame) {
+  if (const auto* const open = std::get_if<Open>(&frame)) {
+    hear_open(client, *open);
+  } else if (const auto* const close = std::get_if<Close>(&frame)) {
+    sessions_[{client, close->session}].is_closed = true;
+  } else if (const auto* const hold = std::get_if<Hold>(&frame)) {
+    holds_[hold->token] = {hold->side, now + settings_.hold_limit};
+  } else if (const auto* const offer = std::get_if<Offer>(&frame)) {
+    hear_offer(*offer);
+  } else if (const auto* const release = std::get_if<Release>(&frame)) {
+    hear_settlements({client, release->session}, release->attempts, [this](Delivered& d) {
+      d.is_released = true;
+      if (d.id < oracle_.message_count()) oracle_.record(d.id).was_released = true;
+    });
+  } else if (const auto* const consumed = std::get_if<Consumed>(&frame)) {
+    hear_settlements({client, consumed->session}, consumed->attempts, [&](Delivered& d) {
+      d.is_consumed = true;
+      d.is_settled |= consumed->settled;
+    });
+  } else if (const auto* const settle = std::get_if<Settle>(&frame)) {
+    hear_settlements({client, settle->session}, settle->attempts, [&](Delivered& d) {
+      if (!d.is_consumed || d.is_settled || d.is_requeued) return;
+      (settle->requeue ? d.is_requeued : d.is_settled) = true;
+      d.not_before = now + std::chrono::milliseconds(settle->delay_ms);
+    });
+  }
+}
+
+void Witness::hear_open(const ClientId& client, const Open& frame) {
+  sessions_.try_emplace({client, frame.session}, Session{.side = frame.side});
+  claims_[{client, frame.session}] = frame.claim;
+}
+
+void Witness::hear_offer(const Offer& frame) {
+  const auto offered = [this](const Bytes& message) {
+    const MessageId id = oracle_.identify(message);
+    if (id >= oracle_.message_count()) return;
+    MessageRecord& record = oracle_.record(id);
+    record.was_offered = true;
+    record.home_epoch = std::max(record.home_epoch, epoch());
+  };
+  offered(frame.message);
+  for (const Bytes& message : frame.more) offered(message);
+}
+
+// Only those that were really made to this session: a hostile client names others.
+void Witness::hear_settlements(const SessionName& session, const std::vector<Attempt>& attempts, auto apply) {
+  for (const Attempt attempt : attempts) {
+    const auto found = delivered_.find(attempt);
+    if (found != delivered_.end() && found->second.to == session) apply(found->second);
+  }
+}
+
+void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const Broker& broker) {
+  if (std::holds_alternative<Attached>(frame)) return attached(connection);
+  const auto found = attached_.find(connection);
+  if (found == attached_.end()) {
+    if (const auto asked = asked_.find(connection); asked != asked_.end()) {
+      if (std::holds_alternative<Expired>(frame)) died(asked->second);
+      asked_.erase(asked);
+    }
+    return;
+  }
+  const ClientId client = found->second;
+  if (const auto* const deliver = std::get_if<Deliver>(&frame)) {
+    see_deliver(now, client, *deliver);
+  } else if (const auto* const opened = std::get_if<Opened>(&frame)) {
+    const SessionName name{client, opened->session};
+    sessions_[name].is_open = opened->accepted;
+    if (const auto claim = claims_.find(name); claim != claims_.end()) {
+      if (claim->second) holds_.erase(*claim->second);
+      claims_.erase(claim);
+    }
+  } else if (const auto* const end = std::get_if<End>(&frame)) {
+    check_end(now, {client, end->session}, broker);
+    sessions_[{client, end->session}].has_ended = true;
+  } else if (const auto* const closed = std::get_if<Closed>(&frame)) {
+    if (closed->session != kAllSessions) check_closed(now, {client, closed->session});
+  }
+}
+
+void Witness::attached(ConnectionId connection) {
+  const auto asked = asked_.find(connection);
+  if (asked == asked_.end()) return;
+  const ClientId client = asked->second;
+  asked_.erase(asked);
+  Attendance& attendance = attendance_[client];
+  if (attendance.is_dead) oracle_.fail("S10", "a client that was declared dead was attached again");
+  if (attendance.connection) attached_.erase(*attendance.connection);
+  attendance.connection = connection;
+  attached_[connection] = client;
+}
+
+void Witness::disconnected(Time now, ConnectionId connection) {
+  asked_.erase(connection);
+  const auto found = attached_.find(connection);
+  if (found == attached_.end()) return;
+  Attendance& attendance = attendance_[found->second];
+  attendance.connection.reset();
+  attendance.detached_at = now;
+  attached_.erase(found);
+}
+
+void Witness::died(const ClientId& client) {
+  attendance_[client].is_dead = true;
+  for (const auto& [attempt, delivered] : delivered_) {
+    if (delivered.to.first == client && delivered.id < oracle_.message_count()) {
+      oracle_.record(delivered.id).reached_a_dead_one = true;
+    }
+  }
+}
+
+bool Witness::may_be_dead(Time now, const ClientId& client) const {
+  const auto found = attendance_.find(client);
+  if (found == attendance_.end()) return false;
+  const Attendance& attendance = found->second;
+  return attendance.is_dead || (!attendance.connection && now >= attendance.detached_at + settings_.reconnect_grace);
+}
+
+bool Witness::is_closed(const SessionName& session) const {
+  const auto found = sessions_.find(session);
+  return found != sessions_.end() && found->second.is_closed;
+}
+
+bool Witness::has_delivered(MessageId id, Attempt attempt) const {
+  const auto found = delivered_.find(attempt);
+  return found != delivered_.end() && found->second.id == id;
+}
+
+void Witness::see_deliver(Time now, const ClientId& client, const Deliver& frame) {
+  const SessionName to{client, frame.session};
+  see_delivery(now, to, frame.delivery);
+  for (const Delivery& delivery : frame.more) see_delivery(now, to, delivery);
+}
+
+void Witness::see_delivery(Time now, const SessionName& to, const Delivery& delivery) {
+  const MessageId id = oracle_.identify(delivery.message);
+  const auto [found, is_new] =
+      delivered_.try_emplace(delivery.attempt, Delivered{.id = id, .to = to, .redeliveries = delivery.redeliveries});
+  if (!is_new) {  // sent again on a new connection
+    if (found->second.to != to || found->second.id != id) {
+      oracle_.fail("S8", "attempt " + std::to_string(delivery.attempt) + " was used twice");
+    }
+    return;
+  }
+  if (id >= oracle_.message_count()) return;
+  MessageRecord& record = oracle_.record(id);
+  if (record.fate == MessageRecord::Fate::voided && !(settings_.capacity == 0 && record.reached_a_dead_one)) {
+    oracle_.fail("S11", "delivered, though its send was told that nothing has happened: " + oracle_.describe(id));
+  }
+  if (hostile_.contains(to.first)) record.is_stolen = true;
+  const auto [last, is_first] = last_attempt_.try_emplace(id, delivery.attempt);
+  if (is_first) return;
+  check_cause(now, delivered_.at(last->second), delivery);
+  last->second = delivery.attempt;
+}
+
+// A message is delivered again only if its last delivery has ended otherwise than by being settled.
+void Witness::check_cause(Time now, const Delivered& previous, const Delivery& delivery) {
+  const std::string which = oracle_.describe(previous.id);
+  const bool is_dead = may_be_dead(now, previous.to.first);
+  const bool came_back_clean = previous.is_released || (is_closed(previous.to) && !previous.is_consumed);
+  if (previous.is_settled) oracle_.fail("S3", "delivered again after it was settled: " + which);
+  if (is_dead) oracle_.record(previous.id).reached_a_dead_one = true;
+  if (came_back_clean) {
+    oracle_.record(previous.id).was_released = true;
+    return;
+  }
+  if (!previous.is_requeued && !is_dead) oracle_.fail("S8", "delivered again while an attempt is alive: " + which);
+  if (delivery.redeliveries <= previous.redeliveries) oracle_.fail("S9", "delivered again unmarked: " + which);
+  if (previous.is_requeued && !is_dead && now < previous.not_before)
+    oracle_.fail("S3", "delivered before its delay was over: " + which);
+}
+
+std::pair<std::size_t, std::size_t> Witness::count(Time now, Side side) const {
+  std::size_t sure = 0;
+  std::size_t most = 0;
+  for (const auto& [name, session] : sessions_) {
+    if (session.side != side || !session.is_open) continue;
+    const auto attendance = attendance_.find(name.first);
+    if (attendance != attendance_.end() && attendance->second.is_dead) continue;
+    ++most;
+    if (!session.is_closed && !may_be_dead(now, name.first)) ++sure;
+  }
+  for (const auto& [token, hold] : holds_) {
+    if (hold.first != side) continue;
+    ++most;
+    if (now < hold.second) ++sure;
+  }
+  return {sure, most};
+}
+
+// S12: no END while a sender is open, or a message is left for anybody but this receiver itself.
+void Witness::check_end(Time now, const SessionName& to, const Broker& broker) const {
+  const auto session = sessions_.find(to);
+  if (session != sessions_.end() && session->second.has_ended) return;  // sent again on a new connection
+  if (settings_.persistent) oracle_.fail("S12", "END on a persistent channel");
+  if (count(now, Side::sender).first > 0) oracle_.fail("S12", "END while a sender or a hold counts");
+  for (const MessageView& view : broker.messages()) {
+    const bool is_its_own = view.receiver == to.first && view.receiver_session == to.second;
+    if (!is_its_own) {
+      const MessageId id = oracle_.identify(*view.message);
+      oracle_.fail("S12", "END while there is " + (id < oracle_.message_count() ? oracle_.describe(id) : "a message"));
+    }
+  }
+  if (epoch() > 1 && now < began_ + settings_.rejoin_grace && oracle_.channel(channel_).epoch == epoch()) {
+    const bool was_closed_before = broker.stats(now).senders_closed && oracle_.channel(channel_).was_restored;
+    if (!was_closed_before) oracle_.fail("S12", "END before rejoin_grace is over");
+  }
+}
+
+// S12: a side is closed only when nobody of it is left.
+void Witness::check_closed(Time now, const SessionName& to) const {
+  const auto session = sessions_.find(to);
+  if (session == sessions_.end()) return;
+  const Side gone = session->second.side == Side::sender ? Side::receiver : Side::sender;
+  if (count(now, gone).first > 0) {
+    oracle_.fail("S12", gone == Side::sender ? "CLOSED while a sender or a hold counts"
+                                             : "CLOSED while a receiver or a hold counts");
+  }
+}
+
+void Witness::check_messages(const Broker& broker) const {
+  std::size_t slots = 0;
+  std::map<SessionName, std::size_t> offered;
+  std::set<MessageId> seen;
+  for (const MessageView& view : broker.messages()) {
+    const MessageId id = oracle_.identify(*view.message);
+    if (view.has_slot && view.place != MessageView::Place::offered) ++slots;
+    if (view.place == MessageView::Place::offered) ++offered[{view.client, view.session}];
+    if (id >= oracle_.message_count()) continue;
+    if (!seen.insert(id).second) oracle_.fail("S3", "in two places at once: " + oracle_.describe(id));
+    const auto last = last_attempt_.find(id);
+    const bool is_out = view.place == MessageView::Place::unread || view.place == MessageView::Place::unsettled;
+    if (last == last_attempt_.end() || is_out) continue;
+    if (delivered_.at(last->second).is_settled)
+      oracle_.fail("S3", "still there after it was settled: " + oracle_.describe(id));
+  }
+  if (settings_.capacity != kUnbounded &&
+      slots > std::max<std::uint64_t>(settings_.capacity, settings_.capacity == 0 ? 1'000'000 : 0)) {
+    oracle_.fail("S1", std::to_string(slots) + " slots are taken");
+  }
+  for (const auto& [name, count] : offered) {
+    const std::size_t most =
+        std::max<std::size_t>(settings_.offered_max, std::min<std::uint64_t>(settings_.capacity, kBatchMessagesMax));
+    if (count > most) oracle_.fail("S14", std::to_string(count) + " messages of one sender are offered");
+  }
+}
+
+}  // namespace klaw::dataplane::simulation

@@ -1,0 +1,92 @@
+// Stands beside one broker, reads what goes in and out, and checks that the broker keeps its promises to each client:
+// one live attempt per message, redeliveries only for a reason and marked, no end too early.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <dataplane/broker/broker.hpp>
+
+#include "simulation/oracle.hpp"
+
+namespace klaw::dataplane::simulation {
+
+class Witness {
+ public:
+  Witness(Oracle& oracle, std::uint8_t channel, const BrokerSettings& settings, Time now)
+      : oracle_(oracle), channel_(channel), settings_(settings), began_(now) {}
+
+  // In the order of the broker's events and actions.
+  void received(Time now, ConnectionId connection, const Frame& frame);
+  void sent(Time now, ConnectionId connection, const Frame& frame, const Broker& broker);
+  void disconnected(Time now, ConnectionId connection);
+  void died(const ClientId& client);
+  void is_hostile(const ClientId& client) { hostile_.insert(client); }
+
+  [[nodiscard]] std::uint64_t epoch() const noexcept { return settings_.epoch; }
+  [[nodiscard]] bool has_delivered(MessageId id, Attempt attempt) const;
+  // The client was told dead, or has been without a connection for so long that the broker may have declared it dead.
+  [[nodiscard]] bool may_be_dead(Time now, const ClientId& client) const;
+  // Handles that count for sure, and, with those whose closing may not be over, at most.
+  [[nodiscard]] std::pair<std::size_t, std::size_t> count(Time now, Side side) const;
+  // Everything the broker stores, against the oracle. Costs as much as there are messages.
+  void check_messages(const Broker& broker) const;
+
+ private:
+  struct Attendance {
+    std::optional<ConnectionId> connection;
+    Time detached_at;
+    bool is_dead = false;
+  };
+  struct Session {
+    Side side = Side::sender;
+    bool is_open = false;
+    bool is_closed = false;
+    bool has_ended = false;
+  };
+  using SessionName = std::pair<ClientId, SessionId>;
+  struct Delivered {
+    MessageId id;
+    SessionName to;
+    std::uint32_t redeliveries;
+    bool is_released = false;
+    bool is_consumed = false;
+    bool is_settled = false;
+    bool is_requeued = false;
+    Time not_before = {};  // requeued with a delay
+  };
+
+  void hear(Time now, const ClientId& client, const Frame& frame);
+  void hear_open(const ClientId& client, const Open& frame);
+  void hear_offer(const Offer& frame);
+  void hear_settlements(const SessionName& session, const std::vector<Attempt>& attempts, auto apply);
+  void attached(ConnectionId connection);
+  void see_deliver(Time now, const ClientId& client, const Deliver& frame);
+  void see_delivery(Time now, const SessionName& to, const Delivery& delivery);
+  void check_cause(Time now, const Delivered& previous, const Delivery& delivery);
+  void check_end(Time now, const SessionName& to, const Broker& broker) const;
+  void check_closed(Time now, const SessionName& to) const;
+  [[nodiscard]] bool is_closed(const SessionName& session) const;
+
+  Oracle& oracle_;
+  const std::uint8_t channel_;
+  const BrokerSettings settings_;
+  const Time began_;
+  std::map<ConnectionId, ClientId> asked_;  // sent ATTACH, not answered yet
+  std::map<ConnectionId, ClientId> attached_;
+  std::map<ClientId, Attendance> attendance_;
+  std::map<SessionName, Session> sessions_;
+  std::map<SessionName, std::optional<Token>> claims_;  // OPENs that have not been answered
+  std::map<Token, std::pair<Side, Time>> holds_;        // until when at least
+  std::set<ClientId> hostile_;
+  std::unordered_map<Attempt, Delivered> delivered_;
+  std::unordered_map<MessageId, Attempt> last_attempt_;
+};
+
+}  // namespace klaw::dataplane::simulation

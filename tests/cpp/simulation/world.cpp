@@ -1,0 +1,192 @@
+#include "simulation/world.hpp"
+
+#include <algorithm>
+
+#include "simulation/faults.hpp"
+#include "simulation/workload.hpp"
+
+namespace klaw::dataplane::simulation {
+
+World::World(const Config& c, Trace& t, Statistics& s)
+    : config(c),
+      heal_at(c.duration_ms * kMillisecond),
+      trace(t),
+      statistics(s),
+      random(c.seed, 2),
+      network(config, scheduler, trace, heal_at),
+      oracle(config, scheduler, trace),
+      ids_(c.seed, 4) {
+  for (std::uint8_t index = 0; index < config.channels; ++index) {
+    channels.push_back(std::make_unique<Channel>(*this, index));
+  }
+  for (std::int64_t i = 0; i < config.hostile; ++i) {
+    hostiles.push_back(std::make_unique<Hostile>(*this, static_cast<std::size_t>(i)));
+  }
+}
+
+// Links want nobody to wait when they go.
+World::~World() {
+  for (auto& client : clients) client->die(true);
+}
+
+bool World::may_fail() const noexcept {
+  return std::ranges::any_of(Config::knobs(), [this](const Config::Knob& knob) {
+    return knob.kind == Config::Knob::Kind::fault && config.*knob.member != 0;
+  });
+}
+
+Clock World::new_clock() {
+  return {random.between(kSecond, 1000 * kSecond),
+          config.skew_ppm == 0 ? 0 : random.between(-config.skew_ppm, config.skew_ppm)};
+}
+
+Client& World::spawn() {
+  clients.push_back(std::make_unique<Client>(*this, clients.size()));
+  return *clients.back();
+}
+
+void World::run_until(Micros end) {
+  while (scheduler.step(end)) {
+    constexpr std::uint64_t kStepsMax = 1'000'000;
+    if (scheduler.steps() > kStepsMax) oracle.fail("L5", "a million steps, and no end");
+  }
+}
+
+void World::run() {
+  Workload workload(*this);
+  workload.begin();
+  schedule_faults(*this, workload);
+  run_until(heal_at);
+  heal();
+  run_until(heal_at + settling_time());
+  check_settled();
+  workload.drain();
+  const Micros limit = scheduler.now() + settling_time() + config.hold_ms * kMillisecond + 60 * kSecond;
+  while (!workload.is_drained() && scheduler.step(limit)) {
+  }
+  if (!workload.is_drained()) oracle.fail("L1", "not finished:" + workload.unfinished());
+  check_drained();
+  check_quiet();
+  statistics.count("steps", scheduler.steps());
+  statistics.count("virtual milliseconds", static_cast<std::uint64_t>(scheduler.now() / kMillisecond));
+}
+
+// From here on everything works.
+void World::heal() {
+  trace.note(scheduler.now(), "--- healed ---");
+  for (auto& hostile : hostiles) hostile->die();
+  for (auto& channel : channels) {
+    for (auto& incarnation : channel->incarnations()) {
+      if (incarnation.get() != &channel->newest()) incarnation->die(false);
+    }
+    if (config.final_deaths != 0) {
+      channel->end("its last restart failed");
+    } else if (!channel->newest().is_alive()) {
+      channel->restart();
+    }
+  }
+}
+
+// Until the dead are buried and the living are back.
+Micros World::settling_time() const {
+  if (!may_fail()) return kSecond;
+  return kMillisecond * (5 * config.heartbeat_ms + config.reconnect_ms + config.rejoin_ms + config.orphan_ms) +
+         10 * kSecond;
+}
+
+void World::check_settled() {
+  for (auto& channel : channels) {
+    if (channel->is_gone()) continue;
+    channel->newest().check();
+    check_counts(*channel);
+    check_nobody_waits_in_vain(*channel);
+  }
+  for (auto& client : clients) {
+    if (!client->is_alive()) continue;
+    for (auto& channel : channels) client->port(channel->index()).check();
+  }
+}
+
+// S12: what counts is what lives.
+void World::check_counts(Channel& channel) {
+  const Server& server = channel.newest();
+  const channels::ChannelStats stats = server.broker().stats(server.now());
+  for (const Side side : {Side::sender, Side::receiver}) {
+    const std::size_t counted = side == Side::sender ? stats.sender_count : stats.receiver_count;
+    const bool is_closed = side == Side::sender ? stats.senders_closed : stats.receivers_closed;
+    const auto [least, most] = channel.newest().witness().count(server.now(), side);
+    std::size_t living = 0;
+    for (auto& client : clients) {
+      if (!client->is_alive()) continue;
+      for (const auto& handle : client->handles()) {
+        if (handle->channel == channel.index() && handle->side == side && handle->is_open) ++living;
+      }
+    }
+    const char* const name = side == Side::sender ? "senders" : "receivers";
+    const std::string told = std::to_string(counted) + ' ' + name + " are counted, but ";
+    if (counted < least || counted > most) {
+      oracle.fail("S12", told + std::to_string(least) + " to " + std::to_string(most) + " were opened and not closed");
+    }
+    if (!is_closed && counted < living) oracle.fail("S12", told + std::to_string(living) + " live");
+  }
+}
+
+// L2: no message with a waiting receiver.
+void World::check_nobody_waits_in_vain(Channel& channel) {
+  const auto messages = channel.newest().broker().messages();
+  const auto is_free = [&](const MessageView& view) {
+    return view.place == MessageView::Place::ready || view.place == MessageView::Place::lane ||
+           (config.capacity == 0 && view.place == MessageView::Place::offered);
+  };
+  const auto free = std::ranges::find_if(messages, is_free);
+  if (free == messages.end()) return;
+  for (auto& client : clients) {
+    if (!client->is_alive()) continue;
+    for (const auto& [number, task] : client->tasks()) {
+      if (task->kind != Task::Kind::recv || task->is_due || task->handles[0]->channel != channel.index()) continue;
+      oracle.fail("L2", "a message is there, and waits in vain: " + client->describe(*task));
+    }
+  }
+}
+
+void World::check_drained() {
+  oracle.check_all_received();
+  for (auto& client : clients) {
+    if (!client->is_alive()) continue;
+    for (const auto& handle : client->handles()) {
+      if (handle->side == Side::sender && handle->errors == 0 && oracle.has_losses(handle->id) && handle->is_flushed &&
+          !channels[handle->channel]->is_gone()) {
+        oracle.fail("S13", "handle " + std::to_string(handle->id) + " lost stored messages and was told nothing");
+      }
+    }
+  }
+}
+
+// L5: when nothing is left to do, little more than heartbeats is sent; and everybody knows that it is over.
+void World::check_quiet() {
+  run_until(scheduler.now() + 2 * config.heartbeat_ms * kMillisecond);
+  const std::uint64_t before = frames;
+  constexpr std::uint64_t kHeartbeats = 5;
+  run_until(scheduler.now() + static_cast<Micros>(kHeartbeats) * config.heartbeat_ms * kMillisecond);
+  const std::uint64_t most = (kHeartbeats + 2) * 4 * clients.size() * channels.size() + 10;
+  if (frames - before > most) {
+    oracle.fail(
+        "L5", std::to_string(frames - before) + " frames in a quiet world, " + std::to_string(most) + " would be many");
+  }
+  for (auto& channel : channels) {
+    if (channel->is_gone() || config.persistent != 0) continue;
+    Server& server = channel->newest();
+    const channels::ChannelStats stats = server.broker().stats(server.now());
+    if (stats.in_flight > 0 || stats.queue_size > 0) {
+      oracle.fail("S3", std::to_string(stats.queue_size) + " messages are queued and " +
+                            std::to_string(stats.in_flight) + " in flight, and nobody is left");
+    }
+    const auto nobody = std::pair<std::size_t, std::size_t>(0, 0);
+    for (const Side side : {Side::sender, Side::receiver}) {
+      if (server.witness().count(server.now(), side).first != nobody.first)
+        oracle.fail("S12", "a closed handle counts");
+    }
+  }
+}
+
+}  // namespace klaw::dataplane::simulation
