@@ -107,11 +107,10 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
   });
   std::ranges::sort(views, {}, &MessageView::order);
   for (const MessageView& view : views) {
-    const bool is_out = view.place == MessageView::Place::unread || view.place == MessageView::Place::unsettled;
     c.messages.push_back({.client = view.client,
                           .session = view.session,
                           .seq = view.seq,
-                          .redeliveries = view.redeliveries + (is_out ? 1 : 0),
+                          .redeliveries = view.redeliveries,
                           .message = *view.message});
   }
   // Senders that have not come back since the last restart are still to be known after the next.
@@ -143,6 +142,7 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   for (const Checkpoint::Sender& sender : checkpoint.senders) {
     restored_[{sender.client, sender.session}] = sender.stored;
   }
+  // Since it was written, any of its messages may have been handed out: all are marked.
   // The oldest may be more than the capacity: those had given their slots away, and come through the lane again.
   const std::size_t total = checkpoint.messages.size();
   const std::size_t in_lane =
@@ -162,7 +162,7 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
                         .seq = message.seq,
                         .order = next_order_++,
                         .stored_at = now,
-                        .redeliveries = message.redeliveries,
+                        .redeliveries = message.redeliveries + 1,
                         .has_slot = has_slot});
   }
   return true;

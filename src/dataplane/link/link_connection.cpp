@@ -118,7 +118,7 @@ void Link::begin_streams() {
     s.received = s.limit = s.questions = s.answers = 0;
     s.taken.clear();
     s.taken_unsettled.clear();
-    s.reported_spare = 0;
+    s.reported_spare = s.reported_waiting = 0;
     s.peer_gone.reset();
     s.ended.reset();
     if (s.is_closed) {

@@ -209,17 +209,21 @@ void Link::demand(Session& s) {
   };
   const auto spare = static_cast<std::uint32_t>(s.spare());
   // A receive that only tries is asked for like any other, before the question whether there was something for it.
-  const bool has_news = limit_for(s.wanted) > s.limit || (spare > s.reported_spare && prefetch == 0);
+  // What was asked for ahead may be waited for now: that makes a difference to the broker, too.
+  const bool has_news =
+      limit_for(s.wanted) > s.limit || waiting() > s.reported_waiting || (spare > s.reported_spare && prefetch == 0);
   if (has_news && !s.ended) {
     s.limit = std::max(s.limit, limit_for(s.wanted));
-    push(Demand{.session = s.id, .limit = s.limit, .waiting = waiting(), .spare = spare});
+    s.reported_waiting = waiting();
+    push(Demand{.session = s.id, .limit = s.limit, .waiting = s.reported_waiting, .spare = spare});
   }
   s.reported_spare = spare;
   ask(s);
   if (const std::uint64_t limit = limit_for(s.wanted); limit < s.limit && !s.ended) {
     s.limit = limit;
     ++s.questions;
-    push(DemandShrink{.session = s.id, .limit = limit, .waiting = waiting(), .spare = spare});
+    s.reported_waiting = waiting();
+    push(DemandShrink{.session = s.id, .limit = limit, .waiting = s.reported_waiting, .spare = spare});
   }
 }
 
@@ -236,9 +240,10 @@ void Link::ask(Session& s) {
   const std::uint64_t wanted = s.wanted - std::min<std::uint64_t>(s.wanted, s.spare());
   ++s.questions;
   s.limit = s.received + std::min(wanted, kDemandMax);
+  s.reported_waiting = static_cast<std::uint32_t>(std::min(wanted, kDemandMax));
   push(DemandShrink{.session = s.id,
                     .limit = s.limit,
-                    .waiting = static_cast<std::uint32_t>(std::min(wanted, kDemandMax)),
+                    .waiting = s.reported_waiting,
                     .spare = static_cast<std::uint32_t>(s.spare())});
 }
 
@@ -260,6 +265,7 @@ void Link::apply(Deliver&& frame) {
   Session* const s = find(frame.session);
   if (s == nullptr || !s->is_registered) return;  // closed: CLOSE gives it back
   s->received += frame.count();
+  s->reported_waiting -= static_cast<std::uint32_t>(std::min<std::size_t>(s->reported_waiting, frame.count()));
   s->unread.push_back(std::move(frame.delivery));
   for (Delivery& delivery : frame.more) s->unread.push_back(std::move(delivery));
   touch(*s);

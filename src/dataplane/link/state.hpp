@@ -68,7 +68,8 @@ struct Session {
   std::vector<Attempt> taken = {};                    // returned to callers; flush() says so
   std::vector<Attempt> taken_unsettled = {};          // likewise, to be settled by the application
   std::size_t reported_spare = 0;
-  Time received_at = {};  // when the last receive was started
+  std::uint32_t reported_waiting = 0;  // less what has been delivered since
+  Time received_at = {};               // when the last receive was started
   bool is_prefetching = false;
   bool is_dirty = false;  // in the link's list of sessions that flush() looks at
 

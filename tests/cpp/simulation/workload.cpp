@@ -99,7 +99,8 @@ void Workload::send(Client& client) {
   std::size_t count = 1;
   if (random_.chance(world_.config.batches)) {
     const std::int64_t most = world_.config.capacity < 0 ? 8 : std::min<std::int64_t>(world_.config.capacity, 8);
-    count = static_cast<std::size_t>(random_.between(1, most + (random_.chance(50) ? 2 : 0)));
+    count =
+        static_cast<std::size_t>(random_.between(1, std::max<std::int64_t>(most, 1) + (random_.chance(50) ? 2 : 0)));
   }
   std::vector<std::uint32_t> sizes;
   for (std::size_t i = 0; i < std::max<std::size_t>(1, count); ++i) sizes.push_back(size());
