@@ -49,6 +49,7 @@ Handle* Client::open(std::uint8_t channel, Side side, std::optional<Token> claim
 Handle* Client::clone(Handle& handle) {
   Port& port = *ports_[handle.channel];
   Handle* const copy = adopt(handle.channel, handle.side, port.link().clone(now(), handle.side, handle.registration));
+  copy->is_open = handle.is_open;
   copy->counts_in = handle.counts_in;
   copy->counts_as = handle.counts_as;
   if (copy->registration.closed != handle.registration.closed)

@@ -152,6 +152,7 @@ bool Server::perform() {
       perform(*disconnect);
     } else if (const auto* const log = std::get_if<broker_action::Log>(&action)) {
       world_.trace.note(world_.scheduler.now(), "broker says:", log->text);
+      witness_.logged(log->text);
     } else {
       has_ended_ = true;
     }

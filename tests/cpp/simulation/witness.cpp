@@ -70,7 +70,8 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
   const auto found = attached_.find(connection);
   if (found == attached_.end()) {
     if (const auto asked = asked_.find(connection); asked != asked_.end()) {
-      if (std::holds_alternative<Expired>(frame)) died(asked->second);
+      // (One that the broker never knew is told the same, and is not dead.)
+      if (std::holds_alternative<Expired>(frame) && attendance_.contains(asked->second)) died(asked->second);
       asked_.erase(asked);
     }
     return;
@@ -113,6 +114,18 @@ void Witness::disconnected(Time now, ConnectionId connection) {
   attendance.connection.reset();
   attendance.detached_at = now;
   attached_.erase(found);
+}
+
+// The broker logs each death, before anything that follows of it: "client <hex> died: why".
+void Witness::logged(const std::string& text) {
+  constexpr std::string_view kClient = "client ";
+  ClientId id;
+  const std::size_t digits = 2 * id.bytes.size();
+  if (!text.starts_with(kClient) || text.compare(kClient.size() + digits, 6, " died:") != 0) return;
+  for (std::size_t i = 0; i < id.bytes.size(); ++i) {
+    id.bytes[i] = static_cast<std::uint8_t>(std::stoi(text.substr(kClient.size() + 2 * i, 2), nullptr, 16));
+  }
+  died(id);
 }
 
 void Witness::died(const ClientId& client) {
@@ -186,7 +199,7 @@ void Witness::check_cause(Time now, const Delivered& previous, const Delivery& d
     oracle_.fail("S3", "delivered before its delay was over: " + which);
 }
 
-std::pair<std::size_t, std::size_t> Witness::count(Time now, Side side) const {
+std::pair<std::size_t, std::size_t> Witness::count(Time now, Side side, bool with_holds) const {
   std::size_t sure = 0;
   std::size_t most = 0;
   for (const auto& [name, session] : sessions_) {
@@ -197,7 +210,7 @@ std::pair<std::size_t, std::size_t> Witness::count(Time now, Side side) const {
     if (!session.is_closed && !may_be_dead(now, name.first)) ++sure;
   }
   for (const auto& [token, hold] : holds_) {
-    if (hold.first != side) continue;
+    if (hold.first != side || !with_holds) continue;
     ++most;
     if (now < hold.second) ++sure;
   }

@@ -27,6 +27,7 @@ class Witness {
   void sent(Time now, ConnectionId connection, const Frame& frame, const Broker& broker);
   void disconnected(Time now, ConnectionId connection);
   void died(const ClientId& client);
+  void logged(const std::string& text);
   void is_hostile(const ClientId& client) { hostile_.insert(client); }
 
   [[nodiscard]] std::uint64_t epoch() const noexcept { return settings_.epoch; }
@@ -34,7 +35,7 @@ class Witness {
   // The client was told dead, or has been without a connection for so long that the broker may have declared it dead.
   [[nodiscard]] bool may_be_dead(Time now, const ClientId& client) const;
   // Handles that count for sure, and, with those whose closing may not be over, at most.
-  [[nodiscard]] std::pair<std::size_t, std::size_t> count(Time now, Side side) const;
+  [[nodiscard]] std::pair<std::size_t, std::size_t> count(Time now, Side side, bool with_holds = true) const;
   // Everything the broker stores, against the oracle. Costs as much as there are messages.
   void check_messages(const Broker& broker) const;
 
