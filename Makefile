@@ -22,7 +22,7 @@ cpp_files = $$(find include src python/bindings tests bench examples -name '*.[c
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
 
-.PHONY: help demo test test-cpp test-python test-debug test-tsan test-clang fuzz build wheel check check-cpp check-python tidy \
+.PHONY: help demo test test-cpp test-python test-debug test-tsan test-clang simulate mutants fuzz build wheel check check-cpp check-python tidy \
         format bench bench-python clean distclean FORCE
 .DEFAULT_GOAL := help
 
@@ -41,6 +41,14 @@ test-debug test-tsan test-clang: test-%:
 	@[[ -f build/$*/build.ninja ]] || cmake --preset $*
 	@cmake --build --preset $* --parallel $(JOBS)
 	@$(fixed_addresses) ctest --preset $* $(CTEST_ARGS)
+
+SEEDS ?= 10000
+FROM ?= 1
+simulate: build ## run the data plane in a simulated world: make simulate SEEDS=10000 FROM=1
+	@build/release/tests/cpp/klaw_simulate --regressions tests/cpp/simulation/regressions.txt --seeds $(FROM) $(SEEDS) --jobs $(JOBS)
+
+mutants: build ## break the broker and the link on purpose: the simulator must notice
+	@python3 tests/cpp/simulation/mutants.py build/release
 
 fuzz: $(stamps)/debian-clang ## fuzz the decoder and the broker: make fuzz RUNS=1000000
 	@[[ -f build/fuzz/build.ninja ]] || cmake --preset fuzz

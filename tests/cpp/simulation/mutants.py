@@ -297,7 +297,7 @@ def run(mutant: Mutant, build: Build, seeds: int) -> int | None:
         program = include / "mutant"
         build.link_with(objects, program)
         done = subprocess.run(
-            [str(program), "--seeds", "1", str(seeds), "--stop-at-first"],
+            [str(program), "--seeds", "1", str(seeds), "--failures", "1"],
             capture_output=True,
             text=True,
             check=False,

@@ -205,7 +205,8 @@ void Oracle::receivers_gone(std::uint8_t channel, std::uint64_t epoch) {
 bool Oracle::is_owed(const MessageRecord& record) const {
   const ChannelRecord& channel = channels_[record.channel];
   return record.size >= kIdentityBytes && record.fate == MessageRecord::Fate::stored && !record.is_stolen &&
-         !channel.is_deleted && record.home_epoch == channel.epoch && channel.dropping_epoch != channel.epoch;
+         !channel.is_deleted && !channel.is_gone && record.home_epoch == channel.epoch &&
+         channel.dropping_epoch != channel.epoch;
 }
 
 void Oracle::check_all_received() {

@@ -60,6 +60,7 @@ struct ChannelRecord {
   std::uint64_t epoch = 1;
   bool was_restored = false;  // some epoch began with messages
   bool is_deleted = false;
+  bool is_gone = false;              // its last broker died: all that it held is lost, and everybody was told
   std::uint64_t dropping_epoch = 0;  // the newest epoch in which receivers were all gone, and messages dropped
   std::uint64_t stored_waiting = 0;  // sends done, message not received by anybody
   std::uint64_t anonymous_sent = 0;

@@ -305,6 +305,7 @@ void Channel::notice_death(const std::string& why) {
 
 void Channel::end(const std::string& why) {
   if (std::exchange(is_gone_, true)) return;
+  world_.oracle.channel(index_).is_gone = true;
   for (auto& incarnation : incarnations_) incarnation->die(false);
   notice_death(why);
 }
