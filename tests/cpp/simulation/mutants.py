@@ -7,6 +7,7 @@ compiled with the build's own command, klaw_simulate is linked with it instead o
 one fails. Prints how many seeds each took; the exit status is 1 if one survived.
 """
 
+# ruff: noqa: T201
 import argparse
 import json
 import re
@@ -96,8 +97,8 @@ MUTANTS = [
     Mutant(
         "a missed fence: the older connection of a client takes over",
         "broker/broker_clients.cpp",
-        'if (frame.connection <= client.connection_number) return disconnect(connection, "a newer connection fenced it");',
-        "",
+        "if (frame.connection <= client.connection_number) return disconnect",
+        "if (false) return disconnect",
     ),
     Mutant(
         "an END too early: attempts outstanding at others don't matter",
@@ -156,7 +157,8 @@ MUTANTS = [
     Mutant(
         "a withdrawn offer is stored all the same",
         "broker/broker_messages.cpp",
-        "  offers_.erase(offer->order);\n  answer(*sender, frame.seq, Answer::Outcome::withdrawn);\n  decide(*sender, frame.seq);",
+        "  offers_.erase(offer->order);\n  answer(*sender, frame.seq, Answer::Outcome::withdrawn);\n"
+        "  decide(*sender, frame.seq);",
         "  answer(*sender, frame.seq, Answer::Outcome::withdrawn);",
     ),
     Mutant(
@@ -246,11 +248,16 @@ class Build:
         commands = json.loads((folder / "compile_commands.json").read_text())
         self.commands = {str(Path(c["file"]).resolve()): c for c in commands}
         listing = self.ninja("-t", "commands", "klaw_simulate")
-        self.link = [line for line in listing.splitlines() if " -o " in line and "klaw_simulate" in line][-1]
+        self.link = [
+            line for line in listing.splitlines() if " -o " in line and "klaw_simulate" in line
+        ][-1]
 
     def ninja(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["ninja", "-C", str(self.folder), *arguments], capture_output=True, text=True, check=False
+            ["ninja", "-C", str(self.folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             sys.exit(done.stdout + done.stderr)
