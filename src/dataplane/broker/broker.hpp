@@ -212,6 +212,7 @@ class Broker {
   void wait_in_line(const std::shared_ptr<Sender>& sender, Offer&& frame, std::uint64_t bytes);
   void decide(Sender& sender, Seq seq);
   void answer(Sender& sender, Seq seq, Answer::Outcome outcome);
+  void tell_stored(Sender& sender);
   void owe_stored(const std::shared_ptr<Sender>& sender);
   void match();
   void store_offers();

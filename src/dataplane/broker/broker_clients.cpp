@@ -95,11 +95,8 @@ void Broker::flush(Time now) {
     if (client->stream.is_overrun()) fail(*client, "it does not acknowledge what it is sent");
   }
   for (std::size_t i = 0; i < owing_stored_.size(); ++i) {
-    Sender& sender = *owing_stored_[i];
-    sender.owes_stored = false;
-    if (sender.client == nullptr) continue;
-    const Seq decided = sender.undecided.empty() ? sender.received : sender.undecided.front().seq - 1;
-    push(*sender.client, make_frame(Stored{.session = sender.id, .seq = decided}));
+    if (owing_stored_[i]->client != nullptr) tell_stored(*owing_stored_[i]);
+    owing_stored_[i]->owes_stored = false;
   }
   owing_stored_.clear();
   for (std::size_t i = 0; i < delivering_.size(); ++i) send_deliveries(*delivering_[i]);
@@ -109,6 +106,11 @@ void Broker::flush(Time now) {
     if (client->stream.is_ack_due()) send(*client, make_frame(Ack{.received = client->stream.report()}));
   }
   touched_.clear();
+}
+
+void Broker::tell_stored(Sender& sender) {
+  const Seq decided = sender.undecided.empty() ? sender.received : sender.undecided.front().seq - 1;
+  push(*sender.client, make_frame(Stored{.session = sender.id, .seq = decided}));
 }
 
 void Broker::attach(ConnectionId connection, const Attach& frame) {

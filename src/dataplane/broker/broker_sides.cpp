@@ -238,6 +238,10 @@ void Broker::refuse_passers_by(Side which) {
 }
 
 void Broker::tell_closed(Client& client, SessionId session, Side gone) {
+  // What was stored in this very batch of events is not void: its sender hears of that first.
+  if (const auto found = client.senders.find(session); found != client.senders.end() && found->second->owes_stored) {
+    tell_stored(*found->second);
+  }
   const SideState& s = side(gone);
   push(client, make_frame(Closed{.session = session, .kind = s.kind, .reason = s.reason}));
 }

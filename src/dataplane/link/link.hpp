@@ -114,7 +114,8 @@ class Link {
   // The connection is lost, or could not be made.
   void disconnected(Time now, const std::string& why);
   // The control plane says that the broker died. `final`: it will not come back; else a new epoch is to be expected.
-  void broker_died(Time now, const std::string& why, bool final);
+  // `epoch`: whose broker; one that we have left already is no news.
+  void broker_died(Time now, std::uint64_t epoch, const std::string& why, bool final);
   void tick(Time now);
   void flush(Time now);
 

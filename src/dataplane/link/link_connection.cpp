@@ -89,9 +89,9 @@ void Link::pause() {
   retry_after_ = std::min(2 * retry_after_, settings_.retry_max);
 }
 
-void Link::broker_died(Time now, const std::string& why, bool final) {
+void Link::broker_died(Time now, std::uint64_t epoch, const std::string& why, bool final) {
   now_ = now;
-  if (gone_) return;
+  if (gone_ || epoch < epoch_) return;
   if (final) {
     if (state_ != State::idle) actions_.emplace_back(link_action::Disconnect{why});
     state_ = State::gone;

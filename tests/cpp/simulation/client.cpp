@@ -396,12 +396,13 @@ void Client::jump(Micros forward) {
   for (auto& port : ports_) port->set_alarm();
 }
 
-void Client::broker_died(std::uint8_t channel, const std::string& why, bool is_final) {
+void Client::broker_died(std::uint8_t channel, std::uint64_t epoch, const std::string& why, bool is_final) {
   if (!is_alive_) return;
   if (!is_running()) {
-    return world_.scheduler.at(stopped_until_, [this, channel, why, is_final] { broker_died(channel, why, is_final); });
+    return world_.scheduler.at(stopped_until_,
+                               [this, channel, epoch, why, is_final] { broker_died(channel, epoch, why, is_final); });
   }
-  ports_[channel]->broker_died(why, is_final);
+  ports_[channel]->broker_died(epoch, why, is_final);
 }
 
 std::string Client::describe(const Task& task) const {

@@ -34,7 +34,7 @@ class Port final : public Endpoint {
 
   // To be called after each call of the link that is an event. Wakes whom it woke; what it wants is done now or soon.
   void after_event();
-  void broker_died(const std::string& why, bool is_final);
+  void broker_died(std::uint64_t epoch, const std::string& why, bool is_final);
   // The connection breaks, for this end to notice at once.
   void drop_connection();
   // The process ends, after so many more actions, or at once.
@@ -150,7 +150,7 @@ class Client {
   [[nodiscard]] bool is_dying_now();
   void stop(Micros until);
   void jump(Micros forward);
-  void broker_died(std::uint8_t channel, const std::string& why, bool is_final);
+  void broker_died(std::uint8_t channel, std::uint64_t epoch, const std::string& why, bool is_final);
 
   [[nodiscard]] std::size_t index() const noexcept { return index_; }
   [[nodiscard]] bool is_alive() const noexcept { return is_alive_; }

@@ -55,8 +55,8 @@ void Port::drop_connection() {
   if (connection_) connection_ended(*connection_, "dropped");
 }
 
-void Port::broker_died(const std::string& why, bool is_final) {
-  link_->broker_died(client_.now(), why, is_final);
+void Port::broker_died(std::uint64_t epoch, const std::string& why, bool is_final) {
+  link_->broker_died(client_.now(), epoch, why, is_final);
   after_event();
 }
 
@@ -150,7 +150,8 @@ void Port::look_up() {
 }
 
 void Port::looked_up(std::uint64_t attempt, Server* server) {
-  if (world_.channels[channel_]->is_gone()) return broker_died("the channel is gone", true);
+  if (world_.channels[channel_]->is_gone())
+    return broker_died(world_.channels[channel_]->newest().epoch(), "the channel is gone", true);
   if (server == nullptr) return could_not_connect(attempt, "the actor is being restarted");
   const Micros blocked = std::max(world_.network.blocked_until(client_.index(), Network::End::client),
                                   world_.network.blocked_until(client_.index(), Network::End::server));

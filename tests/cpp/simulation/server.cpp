@@ -282,7 +282,7 @@ void Channel::kill(bool between_actions) {
     if (&victim == &newest()) restart();
   });
   if (!between_actions) victim.die(silently);
-  notice_death("its process ended");
+  notice_death(newest().epoch(), "its process ended");
 }
 
 // The old one goes on being served for a while.
@@ -291,15 +291,15 @@ void Channel::move() {
   Server& old = newest();
   restart();
   world_.scheduler.in(world_.random.skewed(8 * kSecond), [&old] { old.die(false); });
-  notice_death("its node is not reachable");
+  notice_death(newest().epoch() - 1, "its node is not reachable");
 }
 
 // Each client hears of it at another time, or never.
-void Channel::notice_death(const std::string& why) {
+void Channel::notice_death(std::uint64_t epoch, const std::string& why) {
   for (auto& client : world_.clients) {
     if (world_.random.chance(300)) continue;
     world_.scheduler.in(world_.random.skewed(5 * kSecond),
-                        [this, &client = *client, why] { client.broker_died(index_, why, is_gone_); });
+                        [this, &client = *client, epoch, why] { client.broker_died(index_, epoch, why, is_gone_); });
   }
 }
 
@@ -307,7 +307,7 @@ void Channel::end(const std::string& why) {
   if (std::exchange(is_gone_, true)) return;
   world_.oracle.channel(index_).is_gone = true;
   for (auto& incarnation : incarnations_) incarnation->die(false);
-  notice_death(why);
+  notice_death(newest().epoch(), why);
 }
 
 }  // namespace klaw::dataplane::simulation

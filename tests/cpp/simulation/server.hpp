@@ -108,7 +108,7 @@ class Channel {
   void take_checkpoint();
   // It will never come back.
   void end(const std::string& why);
-  void notice_death(const std::string& why);
+  void notice_death(std::uint64_t epoch, const std::string& why);
 
  private:
   World& world_;
