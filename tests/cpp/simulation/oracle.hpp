@@ -101,7 +101,7 @@ class Oracle {
 
   // --- at the end, when everything that can be received has been ---
 
-  void check_all_received();
+  void check_all_received(std::uint8_t index);
   // Of a sender that lives: did it lose stored messages?
   [[nodiscard]] bool has_losses(HandleId sender) const;
 

@@ -195,7 +195,7 @@ void Workload::delete_what_is_empty() {
     });
     const channels::ChannelStats stats = channel->newest().broker().stats(channel->newest().now());
     if (has_senders || stats.queue_size > 0 || stats.in_flight > 0) continue;
-    if (!world_.oracle.channel(channel->index()).is_deleted) world_.oracle.check_all_received();
+    if (!world_.oracle.channel(channel->index()).is_deleted) world_.oracle.check_all_received(channel->index());
     channel->newest().remove();
   }
 }

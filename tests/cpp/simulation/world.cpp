@@ -151,7 +151,7 @@ void World::check_nobody_waits_in_vain(Channel& channel) {
 }
 
 void World::check_drained() {
-  oracle.check_all_received();
+  for (auto& channel : channels) oracle.check_all_received(channel->index());
   for (auto& client : clients) {
     if (!client->is_alive()) continue;
     for (const auto& handle : client->handles()) {
