@@ -44,11 +44,11 @@ class SampleFields {
     } else if constexpr (std::is_unsigned_v<T>) {
       ++numbers_;
       value = static_cast<T>(numbers_ % 2 == 0 ? 299 + (numbers_ / 2) : 1 + (numbers_ / 2));
-    } else if constexpr (wire::detail::IsId<T>) {
-      for (auto& byte : wire::detail::bytes_of(value)) byte = ++byte_;
+    } else if constexpr (wire::wire_detail::IsId<T>) {
+      for (auto& byte : wire::wire_detail::bytes_of(value)) byte = ++byte_;
     } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, wire::Bytes>) {
       value = T("text" + std::to_string(++texts_));
-    } else if constexpr (wire::detail::kIsA<std::optional, T>) {
+    } else if constexpr (wire::wire_detail::kIsA<std::optional, T>) {
       set(value.emplace());
     } else {
       for (int i = 0; i < 2; ++i) set(value.emplace_back());
@@ -104,11 +104,11 @@ class RandomFields {
       value = static_cast<T>(below(4) == 0 ? largest : below(4) == 0 ? largest / 2 + 1 : random_() & largest);
     } else if constexpr (std::is_same_v<T, double>) {
       value = std::uniform_real_distribution<double>(-1e9, 1e9)(random_);
-    } else if constexpr (wire::detail::IsId<T>) {
-      for (auto& byte : wire::detail::bytes_of(value)) byte = static_cast<std::uint8_t>(random_());
+    } else if constexpr (wire::wire_detail::IsId<T>) {
+      for (auto& byte : wire::wire_detail::bytes_of(value)) byte = static_cast<std::uint8_t>(random_());
     } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, wire::Bytes>) {
       value = T(text());
-    } else if constexpr (wire::detail::kIsA<std::optional, T>) {
+    } else if constexpr (wire::wire_detail::kIsA<std::optional, T>) {
       value.reset();
       if (below(2) == 1) set(value.emplace());
     } else {
