@@ -166,6 +166,7 @@ Broker::Fault Broker::apply(Client& client, DemandShrink&& frame) {
 // `waiting` was right when it was sent; what has been delivered since serves some of those receives.
 void Broker::update_demand(Receiver& receiver, std::uint64_t limit, std::uint32_t waiting, std::uint32_t spare) {
   receiver.limit = limit;
+  receiver.has_none_to_spare = false;
   receiver.waiting = static_cast<std::uint32_t>(std::min<std::uint64_t>(waiting, limit - receiver.delivered));
   const bool keeps_its_place = receiver.line == Receiver::Line::waiting && receiver.waiting > 0;
   if (!keeps_its_place) {
@@ -240,12 +241,15 @@ void Broker::serve_prefetch() {
   for (std::size_t left = prefetching_.size(); left > 0; --left) {
     Receiver& receiver = prefetching_.front();
     leave_line(receiver);
+    const std::size_t unread_before = receiver.unread;
     while (receiver.demands() && receiver.unread < share && receiver.live < kOutstandingMax) {
       std::optional<Item> item = next_item();
       if (!item) break;
       deliver(receiver, *std::move(item));
     }
-    set_spare(receiver, static_cast<std::uint32_t>(receiver.unread));
+    if (receiver.unread > unread_before) receiver.has_none_to_spare = false;
+    // Else a woken receive of its is about to take what is there: it reports if that comes to nothing.
+    if (!receiver.has_none_to_spare) set_spare(receiver, static_cast<std::uint32_t>(receiver.unread));
     join_line(receiver);
   }
 }
@@ -405,8 +409,9 @@ Broker::Fault Broker::apply(Client& client, Release&& frame) {
   }
   if (frame.answer) receiver.is_recalled = false;
   // If there was nothing to release, there is nothing to recall until we hear otherwise.
+  receiver.has_none_to_spare = frame.answer && released == 0;
   const std::uint32_t spare = receiver.spare - std::min(receiver.spare, released);
-  set_spare(receiver, frame.answer && released == 0 ? 0 : spare);
+  set_spare(receiver, receiver.has_none_to_spare ? 0 : spare);
   after_attempts_ended(receiver);
   return nullptr;
 }

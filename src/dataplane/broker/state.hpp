@@ -85,12 +85,13 @@ struct Receiver : channels::detail::ListHook {
   std::string node;
   Time registered_at = {};
   bool counts = true;
-  bool is_closed = false;       // CLOSE was applied; it is kept for what may still be settled
-  std::uint64_t delivered = 0;  // so many, since OPEN
-  std::uint64_t limit = 0;      // and so many may be
-  std::uint32_t waiting = 0;    // of those not yet delivered, how many receives wait for
-  std::uint32_t spare = 0;      // unread ones that no receive waited for, as far as we know
-  bool is_recalled = false;     // a RECALL has not been answered
+  bool is_closed = false;          // CLOSE was applied; it is kept for what may still be settled
+  std::uint64_t delivered = 0;     // so many, since OPEN
+  std::uint64_t limit = 0;         // and so many may be
+  std::uint32_t waiting = 0;       // of those not yet delivered, how many receives wait for
+  std::uint32_t spare = 0;         // unread ones that no receive waited for, as far as we know
+  bool is_recalled = false;        // a RECALL has not been answered
+  bool has_none_to_spare = false;  // it answered a RECALL so, and has not reported since
   enum class Line : std::uint8_t { none, waiting, prefetching } line = Line::none;
   std::deque<Outstanding> outstanding = {};       // by attempt; those that are gone are swept out now and then
   std::size_t live = 0;                           // of outstanding, how many are not gone

@@ -119,6 +119,7 @@ void Link::begin_streams() {
     s.taken.clear();
     s.taken_unsettled.clear();
     s.reported_spare = s.reported_waiting = 0;
+    s.is_short_of_spare = false;
     s.peer_gone.reset();
     s.ended.reset();
     if (s.is_closed) {

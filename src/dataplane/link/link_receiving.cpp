@@ -207,23 +207,25 @@ void Link::demand(Session& s) {
     return static_cast<std::uint32_t>(
         std::min<std::uint64_t>(s.wanted - std::min<std::uint64_t>(s.wanted, s.spare()), kDemandMax));
   };
-  const auto spare = static_cast<std::uint32_t>(s.spare());
+  const auto idle = static_cast<std::uint32_t>(s.idle());
   // A receive that only tries is asked for like any other, before the question whether there was something for it.
   // What was asked for ahead may be waited for now: that makes a difference to the broker, too.
-  const bool has_news =
-      limit_for(s.wanted) > s.limit || waiting() > s.reported_waiting || (spare > s.reported_spare && prefetch == 0);
-  if (has_news && !s.ended) {
-    s.limit = std::max(s.limit, limit_for(s.wanted));
-    s.reported_waiting = waiting();
-    push(Demand{.session = s.id, .limit = s.limit, .waiting = s.reported_waiting, .spare = spare});
+  const bool has_spare_news = s.is_short_of_spare ? idle > 0 : idle > s.reported_spare && prefetch == 0;
+  const bool wants_more = !s.ended && (limit_for(s.wanted) > s.limit || waiting() > s.reported_waiting);
+  if (has_spare_news || wants_more) {
+    if (!s.ended) s.limit = std::max(s.limit, limit_for(s.wanted));
+    s.reported_waiting = s.ended ? 0 : waiting();
+    s.is_short_of_spare = false;
+    const std::uint64_t demanded = s.ended ? s.received : s.limit;  // the END took the rest of it back
+    push(Demand{.session = s.id, .limit = demanded, .waiting = s.reported_waiting, .spare = idle});
   }
-  s.reported_spare = spare;
+  s.reported_spare = idle;
   ask(s);
   if (const std::uint64_t limit = limit_for(s.wanted); limit < s.limit && !s.ended) {
     s.limit = limit;
     ++s.questions;
     s.reported_waiting = waiting();
-    push(DemandShrink{.session = s.id, .limit = limit, .waiting = s.reported_waiting, .spare = spare});
+    push(DemandShrink{.session = s.id, .limit = limit, .waiting = s.reported_waiting, .spare = idle});
   }
 }
 
@@ -241,10 +243,8 @@ void Link::ask(Session& s) {
   ++s.questions;
   s.limit = s.received + std::min(wanted, kDemandMax);
   s.reported_waiting = static_cast<std::uint32_t>(std::min(wanted, kDemandMax));
-  push(DemandShrink{.session = s.id,
-                    .limit = s.limit,
-                    .waiting = s.reported_waiting,
-                    .spare = static_cast<std::uint32_t>(s.spare())});
+  push(DemandShrink{
+      .session = s.id, .limit = s.limit, .waiting = s.reported_waiting, .spare = static_cast<std::uint32_t>(s.idle())});
 }
 
 // The newest first: so that order is kept among what stays. What came from an earlier broker can't go back.
@@ -256,7 +256,7 @@ void Link::release_spare(Session& s, std::size_t count, bool is_answer) {
     s.unread.pop_back();
   }
   if (is_answer || !frame.attempts.empty()) push(std::move(frame));
-  s.reported_spare = std::min(s.reported_spare, s.spare());
+  s.reported_spare = std::min(s.reported_spare, s.idle());
 }
 
 // --- what the broker tells of it ---
@@ -276,8 +276,9 @@ void Link::apply(const Recall& frame) {
   Session* const s = find(frame.session);
   if (s == nullptr || !s->is_registered) return;
   // What receives wait for is not spare, though they may have to wait for the lease.
-  const std::size_t waiting = std::min<std::size_t>(s->waiting.size(), s->spare());
-  release_spare(*s, std::min<std::size_t>(frame.count, s->spare() - waiting), true);
+  const std::size_t idle = s->idle();
+  release_spare(*s, std::min<std::size_t>(frame.count, idle), true);
+  s->is_short_of_spare = frame.count > idle && s->idle() == 0;
   touch(*s);
 }
 

@@ -68,12 +68,15 @@ struct Session {
   std::vector<Attempt> taken = {};                    // returned to callers; flush() says so
   std::vector<Attempt> taken_unsettled = {};          // likewise, to be settled by the application
   std::size_t reported_spare = 0;
+  bool is_short_of_spare = false;      // a RECALL wanted more than there was: the broker hears of it once there is more
   std::uint32_t reported_waiting = 0;  // less what has been delivered since
   Time received_at = {};               // when the last receive was started
   bool is_prefetching = false;
   bool is_dirty = false;  // in the link's list of sessions that flush() looks at
 
   [[nodiscard]] std::size_t spare() const noexcept { return unread.size() - std::min(granted, unread.size()); }
+  // Of those, what no receive waits for: one may have to wait for the lease.
+  [[nodiscard]] std::size_t idle() const noexcept { return spare() - std::min(waiting.size(), spare()); }
 };
 
 }  // namespace klaw::dataplane::link_state
