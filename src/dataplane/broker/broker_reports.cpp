@@ -89,6 +89,14 @@ std::vector<MessageView> Broker::messages() const {
   return views;
 }
 
+namespace {
+
+Checkpoint::Side written_down(const broker_state::SideState& s) {
+  return {.is_closed = s.is_closed, .kind = s.kind, .reason = s.reason};
+}
+
+}  // namespace
+
 Checkpoint Broker::checkpoint(bool with_messages) const {
   Checkpoint c{.epoch = settings_.epoch,
                .created_at = created_at_,
@@ -96,8 +104,8 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
                .total_received = total_received_,
                .redelivered = redelivered_,
                .high_watermark = high_watermark_,
-               .senders_closed = side(Side::sender).is_closed,
-               .receivers_closed = side(Side::receiver).is_closed,
+               .sending = written_down(side(Side::sender)),
+               .receiving = written_down(side(Side::receiver)),
                .has_messages = with_messages};
   if (!with_messages) return c;
   std::vector<MessageView> views = messages();
@@ -132,12 +140,14 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   total_received_ = checkpoint.total_received;
   redelivered_ = checkpoint.redelivered;
   high_watermark_ = checkpoint.high_watermark;
-  side(Side::sender).is_closed = checkpoint.senders_closed;
-  side(Side::receiver).is_closed = checkpoint.receivers_closed;
-  for (SideState& s : sides_) {
+  for (const auto& [which, written] :
+       {std::pair(Side::sender, &checkpoint.sending), {Side::receiver, &checkpoint.receiving}}) {
+    SideState& s = side(which);
+    s.is_closed = written->is_closed;
+    s.kind = written->kind;
+    s.reason = written->reason;
     if (s.is_closed) s.orphan_deadline = kNever;
   }
-  side(Side::receiver).kind = CloseKind::peer_gone;
   was_restored_ = checkpoint.has_messages;
   for (const Checkpoint::Sender& sender : checkpoint.senders) {
     restored_[{sender.client, sender.session}] = sender.stored;

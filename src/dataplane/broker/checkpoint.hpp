@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -19,6 +20,13 @@ struct Checkpoint {
     Bytes message = {};
     static auto fields(auto& f) { return std::tie(f.client, f.session, f.seq, f.redeliveries, f.message); }
   };
+  // How a side closed, if it has; and the first reason that one of its handles closed with.
+  struct Side {
+    bool is_closed = false;
+    CloseKind kind = CloseKind::ended;
+    std::optional<std::string> reason = std::nullopt;
+    static auto fields(auto& f) { return std::tie(f.is_closed, f.kind, f.reason); }
+  };
   struct Sender {
     ClientId client = {};
     SessionId session = 0;
@@ -32,16 +40,16 @@ struct Checkpoint {
   std::uint64_t total_received = 0;
   std::uint64_t redelivered = 0;
   std::uint64_t high_watermark = 0;
-  bool senders_closed = false;
-  bool receivers_closed = false;
+  Side sending = {};
+  Side receiving = {};
   bool has_messages = false;  // else: the counters only
   // In the order in which they would be received. Those that were handed out and not settled are among them.
   std::vector<Message> messages = {};
   std::vector<Sender> senders = {};
 
   static auto fields(auto& f) {
-    return std::tie(f.epoch, f.created_at, f.total_sent, f.total_received, f.redelivered, f.high_watermark,
-                    f.senders_closed, f.receivers_closed, f.has_messages, f.messages, f.senders);
+    return std::tie(f.epoch, f.created_at, f.total_sent, f.total_received, f.redelivered, f.high_watermark, f.sending,
+                    f.receiving, f.has_messages, f.messages, f.senders);
   }
 };
 
