@@ -651,6 +651,87 @@ inline Status Wait::finish() { return process_.link.finish_wait(op_); }
 inline void Wait::abandon() { process_.link.abandon_wait(op_); }
 inline std::string Wait::ended(Status status) const { return status == Status::closed ? text(op_.error) : "done"; }
 
+// A process whose broker is played by its test.
+class LinkByHand {
+ public:
+  explicit LinkByHand(std::uint32_t prefetch = 0) : process(now, 1, prefetch) {}
+
+  [[nodiscard]] static Attached attached(std::uint64_t epoch = 1) {
+    return {.epoch = epoch,
+            .capacity = 10,
+            .heartbeat_ms = 1000,
+            .reconnect_grace_ms = 3000,
+            .offered_max = 1024,
+            .offered_bytes_max = 1024,
+            .message_bytes_max = 512};
+  }
+  // A handle, attached and opened, and nothing left of what was said meanwhile.
+  [[nodiscard]] Registration ready(Side side, const Attached& broker = attached()) {
+    const Registration handle = process.open(side);
+    process.connected();
+    process.hear(broker);
+    process.hear(Opened{.session = static_cast<SessionId>(handle.id)});
+    (void)process.said();
+    return handle;
+  }
+  // Over the next connection; its streams go on.
+  void resume(std::uint64_t received, std::uint64_t epoch = 1) {
+    process.connected();
+    Attached answer = attached(epoch);
+    answer.resumed = true;
+    answer.received = received;
+    process.hear(answer);
+  }
+  void deliver(std::initializer_list<const char*> messages, SessionId session = 1) {
+    Deliver frame{.session = session, .delivery = next(*messages.begin())};
+    for (const char* const* more = messages.begin() + 1; more != messages.end(); ++more)
+      frame.more.push_back(next(*more));
+    process.hear(std::move(frame));
+  }
+  void stored(Seq seq) { process.hear(Stored{.session = 1, .seq = seq}); }
+  void answer(Seq seq, Answer::Outcome outcome) { process.hear(Answer{.session = 1, .seq = seq, .outcome = outcome}); }
+
+  // Time passes, with a tick at each deadline; the broker says nothing.
+  void pass(Duration d) {
+    for (const Time until = now + d; now < until;) {
+      now = std::clamp(process.link.next_deadline(), now + microseconds(1), until);
+      process.tick();
+    }
+  }
+  // Likewise, while the broker answers each PING. What is said meanwhile is kept, but for these.
+  void pass_in_touch(Duration d) {
+    for (const Time until = now + d; now < until;) {
+      pass(std::min<Duration>(until - now, milliseconds(500)));
+      answer_pings();
+    }
+  }
+  void answer_pings() {
+    for (auto it = process.outbox.begin(); it != process.outbox.end();) {
+      const auto* const send = std::get_if<link_action::Send>(&*it);
+      const auto* const ping = send == nullptr ? nullptr : std::get_if<Ping>(send->frame.get());
+      if (ping == nullptr) {
+        ++it;
+        continue;
+      }
+      const std::uint64_t sent_us = ping->sent_us;
+      const auto position = it - process.outbox.begin();
+      process.outbox.erase(it);
+      process.hear(Ping{.sent_us = 1, .echo_us = sent_us});
+      it = process.outbox.begin() + position;
+    }
+  }
+  // The process stands still: no tick, no frame.
+  void stand_still(Duration d) { now += d; }
+
+  Time now{seconds(100)};
+  Process process;
+
+ private:
+  Delivery next(const char* message) { return {.attempt = attempt(++last_attempt_), .message = Bytes(message)}; }
+
+  std::uint64_t last_attempt_ = 0;
+};
+
 // --- a broker and several processes ---
 
 class World {
