@@ -815,7 +815,7 @@ class World {
   [[nodiscard]] Broker& broker() { return *broker_; }
 
   Time now{seconds(100)};
-  Texts log;
+  bool has_ended = false;
 
  private:
   struct Member {
@@ -868,8 +868,8 @@ class World {
         for (const auto& m : members_) {
           if (m->connection == end->connection) m->inbox.push_back(nullptr);
         }
-      } else if (auto* const line = std::get_if<broker_action::Log>(&action)) {
-        log.push_back(std::move(line->text));
+      } else if (std::holds_alternative<broker_action::Ended>(action)) {
+        has_ended = true;
       }
     }
     broker_->check_invariants();
