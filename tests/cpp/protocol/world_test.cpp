@@ -105,7 +105,7 @@ TEST(Scenario, MessagesArriveInOrderAndOnceOverAnyNumberOfLostConnections) {
 }
 
 TEST(Scenario, ACancelledReceivesMessageReachesSomebodyOnARendezvousToo) {
-  for (const std::uint64_t capacity : {0, 1}) {
+  for (const std::uint64_t capacity : {std::uint64_t{0}, std::uint64_t{1}}) {
     Trio w({.capacity = capacity});
     Recv& cancelled = w.one.recv(w.rx);
     w.run();
