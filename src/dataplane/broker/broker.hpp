@@ -173,13 +173,14 @@ class Broker {
   void bury_sender(Sender& sender);
   void bury_receiver(Receiver& receiver);
   void push(Client& client, FramePtr frame);
+  void touch(Client& client);
   void send(Client& client, FramePtr frame);
   void disconnect(ConnectionId connection, std::string why);
   void check_clients(Time now);
   void log(std::string text) { actions_.emplace_back(broker_action::Log{std::move(text)}); }
 
-  // --- numbered frames; they give what is wrong with the frame, or null ---
-  using Fault = const char*;
+  // --- numbered frames; they give what is wrong with the frame, if anything ---
+  using Fault = std::optional<std::string>;
   [[nodiscard]] Fault apply(Client& client, Open&& frame);
   [[nodiscard]] Fault apply(Client& client, Close&& frame);
   [[nodiscard]] Fault apply(Client& client, Hold&& frame);
@@ -192,13 +193,14 @@ class Broker {
   [[nodiscard]] Fault apply(Client& client, Release&& frame);
 
   // --- sides (broker_sides.cpp) ---
-  [[nodiscard]] SideState& side(Side s) noexcept { return sides_[static_cast<std::size_t>(s)]; }
-  [[nodiscard]] const SideState& side(Side s) const noexcept { return sides_[static_cast<std::size_t>(s)]; }
+  [[nodiscard]] SideState& side(Side s) noexcept { return sides_[index(s)]; }
+  [[nodiscard]] const SideState& side(Side s) const noexcept { return sides_[index(s)]; }
   void open_sender(Client& client, const Open& frame);
   void open_receiver(Client& client, Open&& frame);
   void tell_closed(Client& client, SessionId session, Side gone);
   void release(Side s, std::optional<std::string> death);
   void close_side(Side s);
+  void refuse_session(Client& client, SessionId session, Side its);
   void refuse_passers_by(Side s);
   void finish_closing(Sender& sender);
   void close_receiver(Receiver& receiver);
@@ -227,6 +229,7 @@ class Broker {
   void join_line(Receiver& receiver);
   void leave_line(Receiver& receiver);
   void set_spare(Receiver& receiver, std::uint32_t spare);
+  [[nodiscard]] static Receiver* find_receiver(Client& client, SessionId session);
   [[nodiscard]] static Outstanding* find(Receiver& receiver, Attempt attempt);
   void consume(Receiver& receiver, Outstanding& out);
   Item take_back(Receiver& receiver, Outstanding& out);

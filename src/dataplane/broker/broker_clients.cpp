@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <dataplane/broker/broker.hpp>
+#include <dataplane/wire/codec.hpp>
 
 namespace klaw::dataplane {
 
@@ -15,14 +16,6 @@ std::string hex(const ClientId& id) {
   std::string text;
   for (const std::uint8_t byte : id.bytes) text += {kDigits[byte >> 4], kDigits[byte & 15]};
   return text;
-}
-
-std::size_t payload_bytes(const Frame& frame) {
-  const auto* const offer = std::get_if<Offer>(&frame);
-  if (offer == nullptr) return 0;
-  std::size_t bytes = offer->message.size();
-  for (const Bytes& message : offer->more) bytes += message.size();
-  return bytes;
 }
 
 }  // namespace
@@ -45,21 +38,25 @@ void Broker::received(Time now, ConnectionId connection, Frame&& frame) {
           if (!client.stream.acknowledged(f.received)) return "PING acknowledges frames that were never sent";
           const auto now_us = static_cast<std::uint64_t>(now.time_since_epoch().count());
           send(client, make_frame(Ping{.sent_us = now_us, .echo_us = f.sent_us, .received = client.stream.report()}));
-          return nullptr;
+          return std::nullopt;
         } else if constexpr (std::is_same_v<Kind, Ack>) {
-          return client.stream.acknowledged(f.received) ? nullptr : "ACK acknowledges frames that were never sent";
+          return client.stream.acknowledged(f.received) ? Fault() : "ACK acknowledges frames that were never sent";
         } else if constexpr (requires { apply(client, std::forward<F>(f)); }) {
           client.stream.count_received(bytes);
-          if (!client.is_touched) touched_.push_back(&client);
-          client.is_touched = true;
-          if (is_removed_) return nullptr;
+          touch(client);
+          if (is_removed_) return std::nullopt;
+          if constexpr (!std::is_same_v<Kind, Open> && requires { f.session; }) {
+            // One that is over, or was refused before its client knew, is no error.
+            if (f.session > client.last_session)
+              return std::string(name(Kind::kType)) + " of a session that was never opened";
+          }
           return apply(client, std::forward<F>(f));
         } else {
           return "a frame that clients don't send";
         }
       },
       std::move(frame));
-  if (fault != nullptr) fail(client, fault);
+  if (fault) fail(client, *fault);
   finish_removal(now);
 }
 
@@ -258,6 +255,10 @@ void Broker::bury_receiver(Receiver& receiver) {
 void Broker::push(Client& client, FramePtr frame) {
   client.stream.push(frame);
   send(client, std::move(frame));
+  touch(client);
+}
+
+void Broker::touch(Client& client) {
   if (!client.is_touched) touched_.push_back(&client);
   client.is_touched = true;
 }

@@ -11,17 +11,14 @@ namespace klaw::dataplane {
 
 Broker::Fault Broker::apply(Client& client, Offer&& frame) {
   const auto found = client.senders.find(frame.session);
-  if (found == client.senders.end()) {
-    // Of a session that was refused: its client has sent on before it knew.
-    return frame.session <= client.last_session ? nullptr : "OFFER of a session that was never opened";
-  }
+  if (found == client.senders.end()) return std::nullopt;
   const std::shared_ptr<Sender>& sender = found->second;
   if (sender->is_closing) return "OFFER after CLOSE";
   const std::size_t count = frame.count();
   const Seq last = frame.seq + (count - 1);
   if (last <= sender->received) {  // the checkpoint had it
     owe_stored(sender);
-    return nullptr;
+    return std::nullopt;
   }
   if (frame.seq != sender->received + 1) return "OFFER with a gap in its sequence numbers";
   if (count > std::max<std::uint64_t>(settings_.capacity, 1)) return "OFFER of more messages than the channel can hold";
@@ -37,7 +34,7 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
     return "OFFER beyond what may be unanswered";
   }
   sender->received = last;
-  if (side(Side::receiver).is_closed) return nullptr;  // it was told, or is being told
+  if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
 
   const bool is_rendezvous = settings_.capacity == 0;
   if (!is_rendezvous && offers_.empty() && has_room(count)) {
@@ -48,7 +45,7 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
     answer(*sender, frame.seq, Answer::Outcome::full);
   }
   match();
-  return nullptr;
+  return std::nullopt;
 }
 
 bool Broker::has_room(std::size_t count) const noexcept {
@@ -116,51 +113,50 @@ void Broker::answer(Sender& sender, Seq seq, Answer::Outcome outcome) {
 
 Broker::Fault Broker::apply(Client& client, Withdraw&& frame) {
   const auto found = client.senders.find(frame.session);
-  if (found == client.senders.end()) {
-    return frame.session <= client.last_session ? nullptr : "WITHDRAW of a session that was never opened";
-  }
+  if (found == client.senders.end()) return std::nullopt;
   const std::shared_ptr<Sender> sender = found->second;
   const auto offer = find_undecided(*sender, frame.seq);
   if (offer == sender->undecided.end()) {
-    return frame.seq <= sender->received ? nullptr : "WITHDRAW of what was never offered";
+    return frame.seq <= sender->received ? Fault() : "WITHDRAW of what was never offered";
   }
   if (offer->is_out) {
     offer->is_withdrawn = true;  // its receiver decides
-    return nullptr;
+    return std::nullopt;
   }
   offers_.erase(offer->order);
   answer(*sender, frame.seq, Answer::Outcome::withdrawn);
   decide(*sender, frame.seq);
   match();  // a large batch at the head of the line may have held others up
-  return nullptr;
+  return std::nullopt;
 }
 
 // --- receiving ---
 
+broker_state::Receiver* Broker::find_receiver(Client& client, SessionId session) {
+  const auto found = client.receivers.find(session);
+  return found == client.receivers.end() ? nullptr : found->second.get();
+}
+
 Broker::Fault Broker::apply(Client& client, Demand&& frame) {
-  const auto found = client.receivers.find(frame.session);
-  if (found == client.receivers.end()) {
-    return frame.session <= client.last_session ? nullptr : "DEMAND of a session that was never opened";
-  }
-  Receiver& receiver = *found->second;
+  Receiver* const found = find_receiver(client, frame.session);
+  if (found == nullptr) return std::nullopt;
+  Receiver& receiver = *found;
   if (receiver.is_closed) return "DEMAND after CLOSE";
   if (frame.limit > receiver.delivered + kDemandMax) return "DEMAND of too much";
   update_demand(receiver, std::max(frame.limit, receiver.limit), frame.waiting, frame.spare);
-  return nullptr;
+  return std::nullopt;
 }
 
 Broker::Fault Broker::apply(Client& client, DemandShrink&& frame) {
-  const auto found = client.receivers.find(frame.session);
-  if (found == client.receivers.end()) {
-    return frame.session <= client.last_session ? nullptr : "DEMAND_SHRINK of a session that was never opened";
-  }
-  Receiver& receiver = *found->second;
+  Receiver* const found = find_receiver(client, frame.session);
+  if (found == nullptr) return std::nullopt;
+  Receiver& receiver = *found;
   if (receiver.is_closed) return "DEMAND_SHRINK after CLOSE";
   if (frame.limit > receiver.delivered + kDemandMax) return "DEMAND_SHRINK of too much";
   update_demand(receiver, std::max(frame.limit, receiver.delivered), frame.waiting, frame.spare);
   send_deliveries(receiver);  // they come before the answer
   push(client, make_frame(DemandIs{.session = receiver.id, .limit = receiver.limit}));
-  return nullptr;
+  return std::nullopt;
 }
 
 // `waiting` was right when it was sent; what has been delivered since serves some of those receives.
@@ -342,11 +338,9 @@ void Broker::tell_end() {
 // --- how a delivery ends ---
 
 Broker::Fault Broker::apply(Client& client, Consumed&& frame) {
-  const auto found = client.receivers.find(frame.session);
-  if (found == client.receivers.end()) {
-    return frame.session <= client.last_session ? nullptr : "CONSUMED of a session that was never opened";
-  }
-  Receiver& receiver = *found->second;
+  Receiver* const found = find_receiver(client, frame.session);
+  if (found == nullptr) return std::nullopt;
+  Receiver& receiver = *found;
   for (const Attempt attempt : frame.attempts) {
     Outstanding* const out = find(receiver, attempt);
     if (out == nullptr || out->state != Outstanding::State::unread) continue;  // stale
@@ -355,7 +349,7 @@ Broker::Fault Broker::apply(Client& client, Consumed&& frame) {
   }
   set_spare(receiver, std::min(receiver.spare, static_cast<std::uint32_t>(receiver.unread)));
   after_attempts_ended(receiver);
-  return nullptr;
+  return std::nullopt;
 }
 
 // It was returned to the application: it gives its slot away.
@@ -378,11 +372,9 @@ void Broker::consume(Receiver& receiver, Outstanding& out) {
 }
 
 Broker::Fault Broker::apply(Client& client, Settle&& frame) {
-  const auto found = client.receivers.find(frame.session);
-  if (found == client.receivers.end()) {
-    return frame.session <= client.last_session ? nullptr : "SETTLE of a session that was never opened";
-  }
-  Receiver& receiver = *found->second;
+  Receiver* const found = find_receiver(client, frame.session);
+  if (found == nullptr) return std::nullopt;
+  Receiver& receiver = *found;
   for (const Attempt attempt : frame.attempts) {
     Outstanding* const out = find(receiver, attempt);
     if (out == nullptr || out->state != Outstanding::State::unsettled) continue;  // stale
@@ -390,15 +382,13 @@ Broker::Fault Broker::apply(Client& client, Settle&& frame) {
     if (frame.requeue) requeue(std::move(item), std::chrono::milliseconds(frame.delay_ms));
   }
   after_attempts_ended(receiver);
-  return nullptr;
+  return std::nullopt;
 }
 
 Broker::Fault Broker::apply(Client& client, Release&& frame) {
-  const auto found = client.receivers.find(frame.session);
-  if (found == client.receivers.end()) {
-    return frame.session <= client.last_session ? nullptr : "RELEASE of a session that was never opened";
-  }
-  Receiver& receiver = *found->second;
+  Receiver* const found = find_receiver(client, frame.session);
+  if (found == nullptr) return std::nullopt;
+  Receiver& receiver = *found;
   if (receiver.is_closed) return "RELEASE after CLOSE";
   std::uint32_t released = 0;
   for (const Attempt attempt : frame.attempts) {
@@ -413,7 +403,7 @@ Broker::Fault Broker::apply(Client& client, Release&& frame) {
   const std::uint32_t spare = receiver.spare - std::min(receiver.spare, released);
   set_spare(receiver, receiver.has_none_to_spare ? 0 : spare);
   after_attempts_ended(receiver);
-  return nullptr;
+  return std::nullopt;
 }
 
 broker_state::Outstanding* Broker::find(Receiver& receiver, Attempt attempt) {

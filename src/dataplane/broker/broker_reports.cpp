@@ -1,11 +1,11 @@
 // What a broker can tell of itself: statistics, checkpoints, and whether its invariants hold.
 #include <algorithm>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include <dataplane/broker/broker.hpp>
+#include <dataplane/wire/check.hpp>
 
 namespace klaw::dataplane {
 
@@ -177,14 +177,6 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   }
   return true;
 }
-
-namespace {
-
-void check(bool holds, const char* what) {
-  if (!holds) throw std::logic_error(what);
-}
-
-}  // namespace
 
 void Broker::check_invariants() const {
   std::size_t unread_slots = 0;

@@ -7,12 +7,6 @@
 
 namespace klaw::dataplane {
 
-namespace {
-
-constexpr Side other(Side side) noexcept { return side == Side::sender ? Side::receiver : Side::sender; }
-
-}  // namespace
-
 Broker::Broker(BrokerSettings settings, Time now)
     : settings_(settings),
       now_(now),
@@ -45,8 +39,8 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
   const bool is_claimed = held != holds_.end() && held->second.side == frame.side;
   SideState& s = side(frame.side);
   if (s.is_closed) {
-    push(client, make_frame(Opened{.session = frame.session, .accepted = false, .kind = s.kind, .reason = s.reason}));
-    return nullptr;
+    refuse_session(client, frame.session, frame.side);
+    return std::nullopt;
   }
   if (is_claimed) {
     holds_.erase(held);  // its count becomes the session's
@@ -61,7 +55,7 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
   } else {
     open_receiver(client, std::move(frame));
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 void Broker::open_sender(Client& client, const Open& frame) {
@@ -96,29 +90,26 @@ void Broker::open_receiver(Client& client, Open&& frame) {
 }
 
 Broker::Fault Broker::apply(Client& client, Close&& frame) {
-  if (frame.session > client.last_session) return "CLOSE of a session that was never opened";
   if (const auto found = client.senders.find(frame.session); found != client.senders.end()) {
     Sender& sender = *found->second;
     if (sender.is_closing) return "CLOSE of a session that was closed before";
     sender.is_closing = true;
     if (auto& reason = side(Side::sender).reason; frame.reason && !reason) reason = std::move(frame.reason);
     finish_closing(sender);
-  } else if (const auto it = client.receivers.find(frame.session); it != client.receivers.end()) {
-    if (it->second->is_closed) return "CLOSE of a session that was closed before";
+  } else if (Receiver* const receiver = find_receiver(client, frame.session)) {
+    if (receiver->is_closed) return "CLOSE of a session that was closed before";
     if (auto& reason = side(Side::receiver).reason; frame.reason && !reason) reason = std::move(frame.reason);
-    close_receiver(*it->second);
+    close_receiver(*receiver);
   }
   match();
-  return nullptr;
+  return std::nullopt;
 }
 
 // A sender counts until what it offered is stored or void: else receivers could be told of the end before its last message.
 void Broker::finish_closing(Sender& sender) {
   if (!sender.is_closing || !sender.undecided.empty() || sender.client == nullptr) return;
+  if (sender.owes_stored) tell_stored(sender);
   Client& client = *std::exchange(sender.client, nullptr);
-  if (sender.owes_stored) {
-    push(client, make_frame(Stored{.session = sender.id, .seq = sender.received}));
-  }
   const bool counts = sender.counts;
   client.senders.erase(sender.id);  // may destroy it
   if (counts) release(Side::sender, std::nullopt);
@@ -144,16 +135,16 @@ void Broker::erase_receiver(Receiver& receiver) {
 
 Broker::Fault Broker::apply(Client& /*client*/, Hold&& frame) {
   // A client that had to begin anew announces again what it can't know to have arrived.
-  if (holds_.contains(frame.token)) return nullptr;
+  if (holds_.contains(frame.token)) return std::nullopt;
   if (holds_.size() >= kHoldsMax) return "too many handles that were pickled and not yet unpickled";
   SideState& s = side(frame.side);
-  if (s.is_closed) return nullptr;  // who claims it will be told
+  if (s.is_closed) return std::nullopt;  // who claims it will be told
   const Time deadline = after(now_, settings_.hold_limit);
   holds_.emplace(frame.token, broker_state::HeldHandle{.side = frame.side, .deadline = deadline});
   holds_deadline_ = std::min(holds_deadline_, deadline);
   ++s.count;
   s.orphan_deadline = kNever;
-  return nullptr;
+  return std::nullopt;
 }
 
 // One handle less. `death`: how it died; else it was closed in an orderly way.
@@ -210,18 +201,20 @@ void Broker::close_side(Side which) {
   refuse_passers_by(which);
 }
 
+// Its own side has closed: there is no such handle.
+void Broker::refuse_session(Client& client, SessionId session, Side its) {
+  const SideState& s = side(its);
+  push(client, make_frame(Opened{.session = session, .accepted = false, .kind = s.kind, .reason = s.reason}));
+}
+
 // Sessions of that side that never counted: what they wait for can't be.
 void Broker::refuse_passers_by(Side which) {
-  const SideState& s = side(which);
-  const auto refuse = [&](Client& client, SessionId session) {
-    push(client, make_frame(Opened{.session = session, .accepted = false, .kind = s.kind, .reason = s.reason}));
-  };
   for (const auto& [id, client] : clients_) {
     if (which == Side::sender) {
       std::erase_if(client->senders, [&](const auto& entry) {
         if (entry.second->counts) return false;
         bury_sender(*entry.second);
-        refuse(*client, entry.first);
+        refuse_session(*client, entry.first, which);
         return true;
       });
     } else {
@@ -230,7 +223,7 @@ void Broker::refuse_passers_by(Side which) {
         leave_line(*entry.second);
         spare_.erase(entry.second->serial);
         bury_receiver(*entry.second);
-        refuse(*client, entry.first);
+        refuse_session(*client, entry.first, which);
         return true;
       });
     }

@@ -22,6 +22,7 @@
 // The driver serialises the calls (one lock).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -154,13 +155,19 @@ class Link {
   void push_open(Session& s);
   void push_close(Session& s);
   void erase_if_done(Session& s);
-  [[nodiscard]] std::optional<ChannelClosed> closed_for(Session& s);
-  [[nodiscard]] Status start_wait(Time now, Session& s, detail::IntrusiveList<HandleOperation>& line,
-                                  HandleOperation& w, Operation* op);
+  template <class F>
+  void for_each_session(F f);
+  [[nodiscard]] std::optional<ChannelClosed> closed_for(Session* s);
+  template <class Op>
+  void begin_wait(Session& s, Op& w, Operation& op);
+  [[nodiscard]] Status start_wait(Session& s, detail::IntrusiveList<HandleOperation>& line, HandleOperation& w,
+                                  Operation* op);
   bool signal(detail::Waiter& w, detail::Waiter::Signal what);
   template <class Op>
   void signal_closed(Op& op, const ChannelClosed& error);
   void end_waits(detail::IntrusiveList<HandleOperation>& line, const ChannelClosed* error);
+  bool end_backlog(Session& s, const ChannelClosed& error);
+  bool end_waiting(Session& s, const ChannelClosed& error);
   bool fail_pending(Session& s, const ChannelClosed& error);
   void fail_handles(const std::string& why);
   void end_all(const ChannelClosed& error);
@@ -177,6 +184,7 @@ class Link {
 
   // --- receiving (link_receiving.cpp) ---
   [[nodiscard]] static std::uint64_t wants(const RecvOperation& w) noexcept;
+  [[nodiscard]] static std::uint32_t unserved(const Session& s) noexcept;
   [[nodiscard]] bool has_lease(Time now) const noexcept { return now < lease_until_; }
   void take(Session& s, RecvOperation& w);
   void grant(Session& s);
@@ -208,6 +216,7 @@ class Link {
   void begin_streams();
   void push(Frame&& frame);
   void send(FramePtr frame) { actions_.emplace_back(link_action::Send{std::move(frame)}); }
+  [[nodiscard]] Time silent_until() const;
   void send_ping();
   void run_timers();
   void set_timer(std::uint64_t& timer, Time deadline, std::uint64_t session, SendOperation* send, RecvOperation* recv);
@@ -252,5 +261,28 @@ class Link {
   std::map<std::pair<Time, std::uint64_t>, Timer> timers_;  // by deadline, then by age
   std::uint64_t next_timer_ = 1;
 };
+
+// `f` may end and erase the session that it is given.
+template <class F>
+void Link::for_each_session(F f) {
+  for (auto it = sessions_.begin(); it != sessions_.end();) f(*(it++)->second);
+}
+
+// What all operations have in common that are about to wait.
+template <class Op>
+void Link::begin_wait(Session& s, Op& w, Operation& op) {
+  w.operation = &op;
+  w.handle = s.id;
+  w.signal = detail::Waiter::Signal::none;
+  w.started_at = now_;
+  unreachable_at_ = std::min(unreachable_at_, after(now_, settings_.unreachable_limit));
+}
+
+template <class Op>
+void Link::signal_closed(Op& w, const ChannelClosed& error) {
+  w.error = error;
+  w.why = error.kind;
+  signal(w, detail::Waiter::Signal::closed);
+}
 
 }  // namespace klaw::dataplane

@@ -1,10 +1,10 @@
 // The connection: attaching, resuming, epochs, expiry, heartbeats, and the clock.
 #include <algorithm>
 #include <cstdint>
-#include <stdexcept>
 #include <utility>
 
 #include <dataplane/link/link.hpp>
+#include <dataplane/wire/check.hpp>
 
 namespace klaw::dataplane {
 
@@ -14,14 +14,6 @@ namespace {
 
 // A broker is believed to be gone after this many heartbeats without a word of it.
 constexpr int kHeartbeatMisses = 4;
-
-std::size_t payload_bytes(const Frame& frame) {
-  const auto* const deliver = std::get_if<Deliver>(&frame);
-  if (deliver == nullptr) return 0;
-  std::size_t bytes = deliver->delivery.message.size();
-  for (const Delivery& delivery : deliver->more) bytes += delivery.message.size();
-  return bytes;
-}
 
 Duration heartbeat_of(const Attached& broker) { return std::chrono::milliseconds(broker.heartbeat_ms); }
 
@@ -112,8 +104,7 @@ void Link::begin_streams() {
   stream_ = ResumableStream();
   has_streams_ = false;
   lease_until_ = Time();
-  for (auto it = sessions_.begin(); it != sessions_.end();) {
-    Session& s = *(it++)->second;
+  for_each_session([&](Session& s) {
     s.is_registered = s.is_opened = false;
     s.received = s.limit = s.questions = s.answers = 0;
     s.taken.clear();
@@ -128,7 +119,7 @@ void Link::begin_streams() {
       push_open(s);
       touch(s);
     }
-  }
+  });
   for (const FramePtr& frame : holds) push(Frame(*frame));
 }
 
@@ -205,16 +196,15 @@ void Link::apply_expired(const Expired& frame) {
   for (const Expired::Sender& sender : frame.senders) {
     Session* const s = find(sender.session);
     if (s == nullptr) continue;
-    for (auto it = s->offered.begin(); it != s->offered.end();) {
+    for (std::size_t i = 0; i < s->offered.size();) {
+      const Offered& offered = s->offered[i];
       // Of one that we wanted back, or only tried, we can't tell whether it was stored before a later one was.
-      const bool is_known = !it->nowait && !it->is_withdrawn && it->seq <= sender.stored;
-      if (!is_known) {
-        ++it;
-        continue;
+      const bool is_known = !offered.nowait && !offered.is_withdrawn && offered.seq <= sender.stored;
+      if (is_known) {
+        finish_offer(*s, s->offered.begin() + static_cast<std::ptrdiff_t>(i), Waiter::Signal::granted);
+      } else {
+        ++i;
       }
-      const auto position = it - s->offered.begin();
-      finish_offer(*s, it, Waiter::Signal::granted);
-      it = s->offered.begin() + position;
     }
     check_flushed(*s);
   }
@@ -295,6 +285,12 @@ void Link::apply(const DataLoss& frame) {
 
 // --- the clock ---
 
+// Connected: when to believe that nobody is there, if nothing is heard.
+Time Link::silent_until() const {
+  const Duration heartbeat = broker_ ? heartbeat_of(*broker_) : Duration(std::chrono::seconds(1));
+  return after(heard_at_, kHeartbeatMisses * heartbeat);
+}
+
 void Link::send_ping() {
   ping_at_ = after(now_, heartbeat_of(*broker_));
   const auto now_us = static_cast<std::uint64_t>(now_.time_since_epoch().count());
@@ -304,8 +300,7 @@ void Link::send_ping() {
 void Link::tick(Time now) {
   now_ = now;
   if (state_ == State::attached || state_ == State::attaching) {
-    const Duration heartbeat = broker_ ? heartbeat_of(*broker_) : Duration(std::chrono::seconds(1));
-    if (now >= after(heard_at_, kHeartbeatMisses * heartbeat)) {
+    if (now >= silent_until()) {
       drop_connection("the broker was silent for " + std::to_string(kHeartbeatMisses) + " heartbeats");
     }
   }
@@ -376,8 +371,7 @@ void Link::fail_unreachable() {
     if (limit > now_) unreachable_at_ = std::min(unreachable_at_, limit);
     return limit <= now_;
   };
-  for (auto it = sessions_.begin(); it != sessions_.end();) {
-    Session& s = *(it++)->second;
+  for_each_session([&](Session& s) {
     for (auto* const line : {&s.opening, &s.watching, &s.flushing}) {
       line->for_each([&](HandleOperation& w) {
         if (!is_over(w.started_at)) return;
@@ -403,7 +397,7 @@ void Link::fail_unreachable() {
       signal_closed(w, error);
     });
     erase_if_done(s);
-  }
+  });
 }
 
 Time Link::next_deadline() const {
@@ -411,20 +405,11 @@ Time Link::next_deadline() const {
   if (state_ == State::pausing) next = std::min(next, retry_at_);
   if (state_ != State::attached) next = std::min(next, unreachable_at_);
   if (state_ == State::attached || state_ == State::attaching) {
-    const Duration heartbeat = broker_ ? heartbeat_of(*broker_) : Duration(std::chrono::seconds(1));
-    next = std::min(next, after(heard_at_, kHeartbeatMisses * heartbeat));
+    next = std::min(next, silent_until());
   }
   if (state_ == State::attached) next = std::min(next, ping_at_);
   return next;
 }
-
-namespace {
-
-void check(bool holds, const char* what) {
-  if (!holds) throw std::logic_error(what);
-}
-
-}  // namespace
 
 void Link::check_invariants(Time now) const {
   for (const auto& [id, session] : sessions_) {

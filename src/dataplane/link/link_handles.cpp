@@ -62,20 +62,12 @@ void Link::close(Time now, Side side, Registration& handle, std::optional<std::s
   end_waits(s->watching, &error);
   end_waits(s->opening, &error);
   if (side == Side::sender) {
-    while (!s->backlog.empty()) {
-      SendOperation& w = s->backlog.front();
-      leave_backlog(*s, w);
-      signal_closed(w, error);
-    }
+    end_backlog(*s, error);
     // What has been offered may be stored this very moment: the broker's answer decides.
     for (Offered& offered : s->offered) withdraw(*s, offered);
     check_flushed(*s);
   } else {
-    while (!s->waiting.empty()) {
-      RecvOperation& w = s->waiting.front();
-      leave_waiting(*s, w);
-      signal_closed(w, error);
-    }
+    end_waiting(*s, error);
   }
   push_close(*s);
   erase_if_done(*s);
@@ -115,11 +107,11 @@ Link::Session* Link::find(std::uint64_t id) const {
 Link::Session* Link::find(const Registration& handle) const { return handle.closed ? nullptr : find(handle.id); }
 
 // Why an operation on this handle can't begin, if so. Tells a failure that nobody has heard of, once.
-std::optional<ChannelClosed> Link::closed_for(Session& s) {
-  if (s.is_closed) return ChannelClosed{.kind = CloseKind::handle_closed};
+std::optional<ChannelClosed> Link::closed_for(Session* s) {
+  if (s == nullptr || s->is_closed) return ChannelClosed{.kind = CloseKind::handle_closed};
   if (gone_) return gone_;
-  if (s.refused) return s.refused;
-  return std::exchange(s.failure, std::nullopt);
+  if (s->refused) return s->refused;
+  return std::exchange(s->failure, std::nullopt);
 }
 
 bool Link::is_closed(Side side, const Registration& handle) const {
@@ -134,21 +126,21 @@ Status Link::start_opened(Time now, Side /*side*/, const Registration& handle, H
   now_ = now;
   Session* const s = find(handle);
   if (s == nullptr || gone_ || s->refused) {
-    w.error = s == nullptr ? ChannelClosed{.kind = CloseKind::handle_closed} : *closed_for(*s);
+    w.error = *closed_for(s);
     return Status::closed;
   }
-  return s->is_opened ? Status::done : start_wait(now, *s, s->opening, w, op);
+  return s->is_opened ? Status::done : start_wait(*s, s->opening, w, op);
 }
 
 Status Link::start_closed(Time now, Side /*side*/, const Registration& handle, HandleOperation& w, Operation* op) {
   now_ = now;
   Session* const s = find(handle);
   if (s != nullptr && s->peer_gone && !gone_) return Status::done;
-  if (auto error = s == nullptr ? ChannelClosed{.kind = CloseKind::handle_closed} : closed_for(*s)) {
+  if (auto error = closed_for(s)) {
     w.error = *std::move(error);
     return Status::closed;
   }
-  return start_wait(now, *s, s->watching, w, op);
+  return start_wait(*s, s->watching, w, op);
 }
 
 Status Link::start_flush(Time now, const Registration& handle, HandleOperation& w, Operation* op) {
@@ -161,19 +153,14 @@ Status Link::start_flush(Time now, const Registration& handle, HandleOperation& 
   }
   if (s->offered.empty() && s->backlog.empty()) return Status::done;
   w.through = s->next - 1 + s->backlog_count;
-  return start_wait(now, *s, s->flushing, w, op);
+  return start_wait(*s, s->flushing, w, op);
 }
 
-Status Link::start_wait(Time now, Session& s, detail::IntrusiveList<HandleOperation>& line, HandleOperation& w,
-                        Operation* op) {
+Status Link::start_wait(Session& s, detail::IntrusiveList<HandleOperation>& line, HandleOperation& w, Operation* op) {
   if (op == nullptr) return Status::pending;
-  w.operation = op;
-  w.handle = s.id;
-  w.signal = Waiter::Signal::none;
+  begin_wait(s, w, *op);
   w.line = &line;
-  w.started_at = now;
   line.push_back(w);
-  unreachable_at_ = std::min(unreachable_at_, after(now, settings_.unreachable_limit));
   return Status::pending;
 }
 
@@ -197,16 +184,6 @@ bool Link::signal(Waiter& w, Waiter::Signal what) {
   return true;
 }
 
-template <class Op>
-void Link::signal_closed(Op& op, const ChannelClosed& error) {
-  op.error = error;
-  op.why = error.kind;
-  signal(op, Waiter::Signal::closed);
-}
-template void Link::signal_closed(SendOperation&, const ChannelClosed&);
-template void Link::signal_closed(RecvOperation&, const ChannelClosed&);
-template void Link::signal_closed(HandleOperation&, const ChannelClosed&);
-
 // Done, or with an error: closed.
 void Link::end_waits(detail::IntrusiveList<HandleOperation>& line, const ChannelClosed* error) {
   while (!line.empty()) {
@@ -219,15 +196,32 @@ void Link::end_waits(detail::IntrusiveList<HandleOperation>& line, const Channel
   }
 }
 
-// Ends all that waits on the session, but the wait for its being opened. False: nothing did.
-bool Link::fail_pending(Session& s, const ChannelClosed& error) {
-  bool any = !s.watching.empty() || !s.flushing.empty();
-  end_waits(s.watching, &error);
-  for (; !s.backlog.empty(); any = true) {
+// Of the two that follow, false: nothing was there to end.
+bool Link::end_backlog(Session& s, const ChannelClosed& error) {
+  const bool any = !s.backlog.empty();
+  while (!s.backlog.empty()) {
     SendOperation& w = s.backlog.front();
     leave_backlog(s, w);
     signal_closed(w, error);
   }
+  return any;
+}
+
+bool Link::end_waiting(Session& s, const ChannelClosed& error) {
+  const bool any = !s.waiting.empty();
+  while (!s.waiting.empty()) {
+    RecvOperation& w = s.waiting.front();
+    leave_waiting(s, w);
+    signal_closed(w, error);
+  }
+  return any;
+}
+
+// Ends all that waits on the session, but the wait for its being opened. False: nothing did.
+bool Link::fail_pending(Session& s, const ChannelClosed& error) {
+  bool any = !s.watching.empty() || !s.flushing.empty();
+  end_waits(s.watching, &error);
+  any |= end_backlog(s, error);
   for (Offered& offered : std::exchange(s.offered, {})) {
     if (offered.operation == nullptr) continue;
     any = true;
@@ -236,36 +230,29 @@ bool Link::fail_pending(Session& s, const ChannelClosed& error) {
   }
   s.offered_count = s.offered_bytes = 0;
   end_waits(s.flushing, &error);
-  for (; !s.waiting.empty(); any = true) {
-    RecvOperation& w = s.waiting.front();
-    leave_waiting(s, w);
-    signal_closed(w, error);
-  }
-  return any;
+  return end_waiting(s, error) || any;
 }
 
 // Something was lost that handles rely on. Each hears of it once: by what it waits for, or by its next operation.
 void Link::fail_handles(const std::string& why) {
   const ChannelClosed error = backend_error(why);
-  for (auto it = sessions_.begin(); it != sessions_.end();) {
-    Session& s = *(it++)->second;
+  for_each_session([&](Session& s) {
     if (!fail_pending(s, error) && !s.is_closed && !s.refused) s.failure = error;
     erase_if_done(s);
-  }
+  });
 }
 
 // The channel is no more.
 void Link::end_all(const ChannelClosed& error) {
   if (gone_) return;
   gone_ = error;
-  for (auto it = sessions_.begin(); it != sessions_.end();) {
-    Session& s = *(it++)->second;
+  for_each_session([&](Session& s) {
     s.is_registered = false;
     fail_pending(s, error);
     end_waits(s.opening, &error);
     s.unread.clear();
     erase_if_done(s);
-  }
+  });
 }
 
 ChannelClosed Link::backend_error(std::string message) const {

@@ -14,12 +14,17 @@ std::uint64_t Link::wants(const RecvOperation& w) noexcept {
   return w.many == nullptr ? 1 : std::min<std::uint64_t>(w.max_items, kBatchMessagesMax);
 }
 
+// What receives want beyond what is there for them.
+std::uint32_t Link::unserved(const Session& s) noexcept {
+  return static_cast<std::uint32_t>(std::min(s.wanted - std::min<std::uint64_t>(s.wanted, s.spare()), kDemandMax));
+}
+
 Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, Operation* op) {
   now_ = now;
   // A select that was claimed by another channel while it was on its way here waits for that one.
   if (op != nullptr && !op->lock()) return Status::pending;
   Session* const s = find(handle);
-  auto error = s == nullptr ? ChannelClosed{.kind = CloseKind::handle_closed} : closed_for(*s);
+  auto error = closed_for(s);
   const bool is_ready = !error && s->spare() > 0 && has_lease(now);
   if (!error && s->spare() == 0) error = s->ended;
   if (error) {
@@ -39,10 +44,7 @@ Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, 
     return Status::done;
   }
   if (op == nullptr) return Status::pending;
-  w.operation = op;
-  w.handle = s->id;
-  w.signal = Waiter::Signal::none;
-  w.started_at = now;
+  begin_wait(*s, w, *op);
   w.question = 0;
   s->waiting.push_back(w);
   s->wanted += wants(w);
@@ -52,7 +54,6 @@ Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, 
   } else {
     set_timer(w.timer, w.deadline, s->id, nullptr, &w);
   }
-  unreachable_at_ = std::min(unreachable_at_, after(now, settings_.unreachable_limit));
   touch(*s);
   op->unlock();
   return Status::pending;
@@ -155,11 +156,7 @@ void Link::grant(Session& s) {
     if (signal(w, Waiter::Signal::granted)) ++s.granted;
   }
   if (!s.ended || s.spare() > 0) return;
-  while (!s.waiting.empty()) {
-    RecvOperation& w = s.waiting.front();
-    leave_waiting(s, w);
-    signal_closed(w, *s.ended);
-  }
+  end_waiting(s, *s.ended);
 }
 
 void Link::leave_waiting(Session& s, RecvOperation& w) {
@@ -203,18 +200,14 @@ void Link::demand(Session& s) {
     const std::uint64_t enough = std::max<std::uint64_t>(wanted, prefetch);
     return s.received + std::min(enough - std::min<std::uint64_t>(enough, s.spare()), kDemandMax);
   };
-  const auto waiting = [&] {
-    return static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(s.wanted - std::min<std::uint64_t>(s.wanted, s.spare()), kDemandMax));
-  };
   const auto idle = static_cast<std::uint32_t>(s.idle());
   // A receive that only tries is asked for like any other, before the question whether there was something for it.
   // What was asked for ahead may be waited for now: that makes a difference to the broker, too.
   const bool has_spare_news = s.is_short_of_spare ? idle > 0 : idle > s.reported_spare && prefetch == 0;
-  const bool wants_more = !s.ended && (limit_for(s.wanted) > s.limit || waiting() > s.reported_waiting);
+  const bool wants_more = !s.ended && (limit_for(s.wanted) > s.limit || unserved(s) > s.reported_waiting);
   if (has_spare_news || wants_more) {
     if (!s.ended) s.limit = std::max(s.limit, limit_for(s.wanted));
-    s.reported_waiting = s.ended ? 0 : waiting();
+    s.reported_waiting = s.ended ? 0 : unserved(s);
     s.is_short_of_spare = false;
     const std::uint64_t demanded = s.ended ? s.received : s.limit;  // the END took the rest of it back
     push(Demand{.session = s.id, .limit = demanded, .waiting = s.reported_waiting, .spare = idle});
@@ -224,7 +217,7 @@ void Link::demand(Session& s) {
   if (const std::uint64_t limit = limit_for(s.wanted); limit < s.limit && !s.ended) {
     s.limit = limit;
     ++s.questions;
-    s.reported_waiting = waiting();
+    s.reported_waiting = unserved(s);
     push(DemandShrink{.session = s.id, .limit = limit, .waiting = s.reported_waiting, .spare = idle});
   }
 }
@@ -239,10 +232,9 @@ void Link::ask(Session& s) {
     w->question = s.questions + 1;
     s.asked.push_back(w);
   }
-  const std::uint64_t wanted = s.wanted - std::min<std::uint64_t>(s.wanted, s.spare());
   ++s.questions;
-  s.limit = s.received + std::min(wanted, kDemandMax);
-  s.reported_waiting = static_cast<std::uint32_t>(std::min(wanted, kDemandMax));
+  s.reported_waiting = unserved(s);
+  s.limit = s.received + s.reported_waiting;
   push(DemandShrink{
       .session = s.id, .limit = s.limit, .waiting = s.reported_waiting, .spare = static_cast<std::uint32_t>(s.idle())});
 }

@@ -12,7 +12,7 @@ using detail::Waiter;
 Status Link::start_send(Time now, const Registration& handle, SendOperation& w, Operation* op) {
   now_ = now;
   Session* const s = find(handle);
-  auto error = s == nullptr ? ChannelClosed{.kind = CloseKind::handle_closed} : closed_for(*s);
+  auto error = closed_for(s);
   if (!error && s->peer_gone) error = s->peer_gone;
   if (error) {
     w.error = *std::move(error);
@@ -25,15 +25,11 @@ Status Link::start_send(Time now, const Registration& handle, SendOperation& w, 
   // An earlier send of this handle waits: there is no room for this one either.
   if (is_try && broker_ && !s->backlog.empty()) return Status::timed_out;
   if (op == nullptr) return Status::pending;
-  w.operation = op;
-  w.handle = s->id;
-  w.signal = Waiter::Signal::none;
-  w.started_at = now;
+  begin_wait(*s, w, *op);
   w.seq = 0;
   s->backlog.push_back(w);
   s->backlog_count += w.count;
   if (!is_try) set_timer(w.timer, w.deadline, s->id, &w, nullptr);
-  unreachable_at_ = std::min(unreachable_at_, after(now, settings_.unreachable_limit));
   offer_backlog(*s);
   return Status::pending;
 }

@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::size_t kCallersMax = 10'000;  // whose newest reply is kept
 
-constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
-
 }  // namespace
 
 // A call that has not been replied to: the operation that waits, and what it waits with.

@@ -27,6 +27,8 @@
 
 namespace klaw::dataplane {
 
+using channels::detail::index;
+using channels::detail::other;
 using channels::detail::Side;
 
 // Sixteen bytes that nobody guesses. `Of` keeps clients, channels and tokens apart.
@@ -264,6 +266,11 @@ struct Offer {
   Bytes message = {};
   std::vector<Bytes> more = {};  // the rest of a batch
   [[nodiscard]] std::size_t count() const noexcept { return 1 + more.size(); }
+  [[nodiscard]] std::size_t payload_bytes() const noexcept {
+    std::size_t bytes = message.size();
+    for (const Bytes& one : more) bytes += one.size();
+    return bytes;
+  }
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq, f.nowait, f.message, f.more); }
 };
 
@@ -380,6 +387,11 @@ struct Deliver {
   Delivery delivery = {};
   std::vector<Delivery> more = {};
   [[nodiscard]] std::size_t count() const noexcept { return 1 + more.size(); }
+  [[nodiscard]] std::size_t payload_bytes() const noexcept {
+    std::size_t bytes = delivery.message.size();
+    for (const Delivery& one : more) bytes += one.message.size();
+    return bytes;
+  }
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.delivery, f.more); }
 };
 
@@ -455,6 +467,15 @@ template <class F>
 
 [[nodiscard]] inline FrameType type_of(const Frame& frame) noexcept {
   return std::visit([](const auto& f) { return std::remove_cvref_t<decltype(f)>::kType; }, frame);
+}
+// What of it is messages; the rest is small.
+[[nodiscard]] inline std::size_t payload_bytes(const Frame& frame) noexcept {
+  return std::visit(
+      [](const auto& f) -> std::size_t {
+        if constexpr (requires { f.payload_bytes(); }) return f.payload_bytes();
+        return 0;
+      },
+      frame);
 }
 [[nodiscard]] constexpr bool is_numbered(FrameType type) noexcept { return type >= FrameType::open; }
 [[nodiscard]] constexpr bool is_from_client(FrameType type) noexcept {

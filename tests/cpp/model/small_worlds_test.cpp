@@ -29,6 +29,7 @@
 
 #include <dataplane/broker/broker.hpp>
 #include <dataplane/link/link.hpp>
+#include <dataplane/wire/check.hpp>
 #include <gtest/gtest.h>
 
 namespace klaw::dataplane {
@@ -37,10 +38,6 @@ namespace {
 constexpr std::size_t kActors = 4;  // 0 and 1 send, 2 and 3 receive
 constexpr Duration kLimit = std::chrono::milliseconds(1);
 using Scripts = std::array<std::string_view, kActors>;
-
-void require(bool holds, const char* what) {
-  if (!holds) throw std::logic_error(what);
-}
 
 // One operation of one actor.
 struct Op : Operation {
@@ -103,7 +100,7 @@ class World {
     for (const std::uint8_t who : order) {
       Actor& a = actors_[who];
       event(a, a.script[a.position++]);
-      check();
+      check_invariants();
     }
     settle();
     check_nobody_waits_in_vain();
@@ -182,8 +179,8 @@ class World {
     if (op.recv.value) a.received.emplace_back(op.recv.value->payload.view());
     for (const Message& message : op.many) a.received.emplace_back(message.payload.view());
     const auto is_marked = [](const Message& message) { return message.redeliveries > 0; };
-    require(!(op.recv.value && is_marked(*op.recv.value)) && std::ranges::none_of(op.many, is_marked),
-            "S9 nobody died: nothing is marked as redelivered");
+    check(!(op.recv.value && is_marked(*op.recv.value)) && std::ranges::none_of(op.many, is_marked),
+          "S9 nobody died: nothing is marked as redelivered");
   }
 
   void finish_woken(Actor& a) {
@@ -215,10 +212,10 @@ class World {
     for (BrokerAction& action : broker_.take_actions()) {
       if (auto* const send = std::get_if<broker_action::Send>(&action)) {
         const auto to = std::ranges::find(actors_, send->connection, &Actor::connection);
-        require(to != actors_.end(), "S10 it sends to connections that are there");
+        check(to != actors_.end(), "S10 it sends to connections that are there");
         to->inbox.push_back(std::move(send->frame));
       } else {
-        require(std::holds_alternative<broker_action::Log>(action), "nobody is disconnected by the broker");
+        check(std::holds_alternative<broker_action::Log>(action), "nobody is disconnected by the broker");
       }
     }
     for (const FramePtr& frame : std::exchange(a.inbox, {})) {
@@ -231,15 +228,15 @@ class World {
 
   void settle() {
     int turns = 0;
-    for (bool any = true; any; require(++turns < 100, "L5 no steps without progress")) {
+    for (bool any = true; any; check(++turns < 100, "L5 no steps without progress")) {
       any = false;
       for (Actor& a : actors_) any |= exchange(a);
-      check();
+      check_invariants();
     }
     for (Actor& a : actors_) finish_woken(a);
   }
 
-  void check() {
+  void check_invariants() {
     broker_.check_invariants();
     for (Actor& a : actors_) a.link->check_invariants(now_);
   }
@@ -257,26 +254,26 @@ class World {
 
   void check_nobody_waits_in_vain() {
     const channels::ChannelStats stats = broker_.stats(now_);
-    require(!receives_wait() || (stats.queue_size == 0 && stats.in_flight == 0 && stats.waiting_senders == 0),
-            "L2 no receive waits beside a message");
-    require(!sends_wait() || !stats.receivers_closed, "no send waits without a receiver");
-    require(!sends_wait() || stats.waiting_senders > 0, "L2 a send that waits is in the broker's line");
+    check(!receives_wait() || (stats.queue_size == 0 && stats.in_flight == 0 && stats.waiting_senders == 0),
+          "L2 no receive waits beside a message");
+    check(!sends_wait() || !stats.receivers_closed, "no send waits without a receiver");
+    check(!sends_wait() || stats.waiting_senders > 0, "L2 a send that waits is in the broker's line");
   }
 
   // The senders close; whoever still can receives all there is, up to the end.
   void drain() {
     for (int round = 0; round < 30 && sends_wait(); ++round) receive_once();
-    require(!sends_wait(), "L1 all sends finish once there are receivers");
+    check(!sends_wait(), "L1 all sends finish once there are receivers");
     for (Actor& a : actors_) {
       if (a.sends) a.link->close(now_, Side::sender, a.handle, std::nullopt);
     }
     settle();
     for (int round = 0; round < 30; ++round) receive_once();
-    require(!receives_wait(), "L1 all receives finish once there are no senders");
+    check(!receives_wait(), "L1 all receives finish once there are no senders");
     for (Actor& a : actors_) {
       if (a.sends || a.handle.closed) continue;
-      require(a.ops.back()->status == Status::closed && a.ops.back()->recv.error.kind == CloseKind::ended,
-              "S12 each receiver sees the end");
+      check(a.ops.back()->status == Status::closed && a.ops.back()->recv.error.kind == CloseKind::ended,
+            "S12 each receiver sees the end");
     }
   }
 
@@ -301,7 +298,7 @@ class World {
         ++times[text];
         const int number = std::stoi(text.substr(1));
         // What a receiver hands back may reach one that has seen later messages.
-        require(number > last[text[0]] || may_hand_back(), "S7 a sender's messages ascend at each receiver");
+        check(number > last[text[0]] || may_hand_back(), "S7 a sender's messages ascend at each receiver");
         last[text[0]] = number;
       }
     }
@@ -309,12 +306,12 @@ class World {
       if (!a.sends) continue;
       for (const auto& op : a.ops) {
         const int received = times[std::string(op->message.payload.view())];
-        require(received <= 1, "S5 nothing is received twice");
+        check(received <= 1, "S5 nothing is received twice");
         if (op->is_cancelled) continue;
         if (op->status == Status::done) {
-          require(received == 1 || all_receivers_closed_early, "S4 what was sent is received");
+          check(received == 1 || all_receivers_closed_early, "S4 what was sent is received");
         } else {
-          require(received == 0, "S11 what timed out or failed was not sent");
+          check(received == 0, "S11 what timed out or failed was not sent");
         }
       }
     }

@@ -240,7 +240,7 @@ void Witness::check_end(Time now, const SessionName& to, const Broker& broker) c
 void Witness::check_closed(Time now, const SessionName& to) const {
   const auto session = sessions_.find(to);
   if (session == sessions_.end()) return;
-  const Side gone = session->second.side == Side::sender ? Side::receiver : Side::sender;
+  const Side gone = other(session->second.side);
   if (count(now, gone).first > 0) {
     oracle_.fail("S12", gone == Side::sender ? "CLOSED while a sender or a hold counts"
                                              : "CLOSED while a receiver or a hold counts");

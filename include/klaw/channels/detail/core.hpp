@@ -26,6 +26,8 @@ namespace klaw::channels::detail {
 inline constexpr std::size_t kUnbounded = std::numeric_limits<std::size_t>::max();
 
 enum class Side : std::uint8_t { sender, receiver };
+[[nodiscard]] constexpr Side other(Side side) noexcept { return side == Side::sender ? Side::receiver : Side::sender; }
+[[nodiscard]] constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
 
 // One handle's registration. The core's lock protects `closed`; the rest never changes while the handle lives.
 struct Registration {

@@ -216,8 +216,6 @@ class Mpmc final : public MpmcCore<T> {
   }
 
  private:
-  static constexpr std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
-  static constexpr Side other(Side side) noexcept { return side == Side::sender ? Side::receiver : Side::sender; }
   std::size_t& count(Side side) noexcept { return open_handles_[index(side)]; }
   std::size_t count(Side side) const noexcept { return open_handles_[index(side)]; }
 
