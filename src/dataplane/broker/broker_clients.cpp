@@ -92,8 +92,9 @@ void Broker::flush(Time now) {
     if (client->stream.is_overrun()) fail(*client, "it does not acknowledge what it is sent");
   }
   for (std::size_t i = 0; i < owing_stored_.size(); ++i) {
-    if (owing_stored_[i]->client != nullptr) tell_stored(*owing_stored_[i]);
-    owing_stored_[i]->owes_stored = false;
+    Sender& sender = *owing_stored_[i];
+    if (sender.owes_stored && sender.client != nullptr) tell_stored(sender);
+    sender.owes_stored = false;
   }
   owing_stored_.clear();
   for (std::size_t i = 0; i < delivering_.size(); ++i) send_deliveries(*delivering_[i]);
@@ -106,6 +107,7 @@ void Broker::flush(Time now) {
 }
 
 void Broker::tell_stored(Sender& sender) {
+  sender.owes_stored = false;
   const Seq decided = sender.undecided.empty() ? sender.received : sender.undecided.front().seq - 1;
   push(*sender.client, make_frame(Stored{.session = sender.id, .seq = decided}));
 }
