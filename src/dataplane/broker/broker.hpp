@@ -170,6 +170,7 @@ class Broker {
   void detach(Client& client);
   void fail(Client& client, const std::string& why);
   void bury(const ClientId& id, const std::string& why);
+  void remember_dead(const ClientId& id, Expired&& what);
   void bury_sender(Sender& sender);
   void bury_receiver(Receiver& receiver);
   void push(Client& client, FramePtr frame);

@@ -202,7 +202,7 @@ void Broker::fail(Client& client, const std::string& why) { bury(ClientId(client
 // The client is dead: only now its counts fall, its slots are free and its messages go to others.
 void Broker::bury(const ClientId& id, const std::string& why) {
   const auto found = clients_.find(id);
-  if (found == clients_.end()) return;
+  if (found == clients_.end()) return remember_dead(id, {});  // its ATTACH may still be on its way
   const std::string who = "client " + hex(id) + " died: " + why;
   log(who);
   if (found->second->connection) disconnect(*found->second->connection, why);
@@ -215,12 +215,7 @@ void Broker::bury(const ClientId& id, const std::string& why) {
   for (const auto& [session, sender] : client->senders) {
     remembered.senders.push_back({.session = session, .stored = sender->stored});
   }
-  expired_.emplace(id, std::move(remembered));
-  expired_order_.push_back(id);
-  if (expired_order_.size() > kExpiredClientsMax) {
-    expired_.erase(expired_order_.front());
-    expired_order_.pop_front();
-  }
+  remember_dead(id, std::move(remembered));
 
   for (const auto& [session, sender] : client->senders) bury_sender(*sender);
   for (const auto& [session, receiver] : client->receivers) bury_receiver(*receiver);
@@ -232,6 +227,14 @@ void Broker::bury(const ClientId& id, const std::string& why) {
   for (const auto& [session, sender] : client->senders) {
     if (sender->counts) release(Side::sender, who);
   }
+}
+
+void Broker::remember_dead(const ClientId& id, Expired&& what) {
+  if (!expired_.emplace(id, std::move(what)).second) return;
+  expired_order_.push_back(id);
+  if (expired_order_.size() <= kExpiredClientsMax) return;
+  expired_.erase(expired_order_.front());
+  expired_order_.pop_front();
 }
 
 // What it offered and was not stored goes with it.

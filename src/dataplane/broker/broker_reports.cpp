@@ -175,6 +175,8 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
                         .redeliveries = message.redeliveries + 1,
                         .has_slot = has_slot});
   }
+  // Some were still to be settled when the last receiver closed: now nobody can.
+  if (side(Side::receiver).is_closed) drop_messages();
   return true;
 }
 

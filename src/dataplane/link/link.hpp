@@ -13,7 +13,8 @@
 // abandon, so threads, coroutines, Python's awaitable and select() wait on it as on any channel.
 //
 // Invariants, between any two events:
-//   L1  a session's unread messages are, in this order, granted to woken receives, and spare
+//   L1  a session's unread messages are, in this order, granted to woken receives, and spare (after a death, there may be
+//       fewer than were granted: the first to be resumed have what there is)
 //   L2  if a receive waits unclaimed, there is no spare message that it may have (the lease allowing)
 //   L3  offers are sent in the order in which they were started, and answered or withdrawn; none is forgotten
 //   L4  the broker was asked for as many deliveries as receives wait (plus prefetch), once flush() has run
@@ -82,7 +83,9 @@ class Link {
   // Of a closed handle comes a closed one.
   [[nodiscard]] Registration clone(Time now, Side side, const Registration& from, std::string name = {});
   // Idempotent. Its own operations end with handle_closed (a send: unless it turns out to have happened).
-  void close(Time now, Side side, Registration& handle, std::optional<std::string> reason);
+  // Gives a failure that the handle has not been told of.
+  [[nodiscard]] std::optional<ChannelClosed> close(Time now, Side side, Registration& handle,
+                                                   std::optional<std::string> reason);
   // The handle is about to be pickled under this token: until that is claimed, it counts.
   void hold(Time now, Side side, const Registration& handle, const Token& token);
 
@@ -158,6 +161,7 @@ class Link {
   template <class F>
   void for_each_session(F f);
   [[nodiscard]] std::optional<ChannelClosed> closed_for(Session* s);
+  void told(std::uint64_t handle, const ChannelClosed& error);
   template <class Op>
   void begin_wait(Session& s, Op& w, Operation& op);
   [[nodiscard]] Status start_wait(Session& s, detail::IntrusiveList<HandleOperation>& line, HandleOperation& w,
@@ -166,9 +170,9 @@ class Link {
   template <class Op>
   void signal_closed(Op& op, const ChannelClosed& error);
   void end_waits(detail::IntrusiveList<HandleOperation>& line, const ChannelClosed* error);
-  bool end_backlog(Session& s, const ChannelClosed& error);
-  bool end_waiting(Session& s, const ChannelClosed& error);
-  bool fail_pending(Session& s, const ChannelClosed& error);
+  void end_backlog(Session& s, const ChannelClosed& error);
+  void end_waiting(Session& s, const ChannelClosed& error);
+  void fail_pending(Session& s, const ChannelClosed& error);
   void fail_handles(const std::string& why);
   void end_all(const ChannelClosed& error);
   [[nodiscard]] ChannelClosed backend_error(std::string message) const;
@@ -177,7 +181,7 @@ class Link {
   void offer_backlog(Session& s);
   void offer(Session& s, SendOperation& w, std::uint64_t bytes);
   void withdraw(Session& s, Offered& offered);
-  void finish_offer(Session& s, std::deque<Offered>::iterator offered, detail::Waiter::Signal outcome);
+  void finish_offer(Session& s, std::size_t at, detail::Waiter::Signal outcome);
   void leave_backlog(Session& s, SendOperation& w);
   void check_flushed(Session& s);
   void send_timed_out(Session& s, SendOperation& w);

@@ -50,13 +50,14 @@ void Link::hold(Time now, Side side, const Registration& handle, const Token& to
   if (s != nullptr && !s->refused) push(Hold{.token = token, .side = side});
 }
 
-void Link::close(Time now, Side side, Registration& handle, std::optional<std::string> reason) {
+std::optional<ChannelClosed> Link::close(Time now, Side side, Registration& handle, std::optional<std::string> reason) {
   now_ = now;
-  if (handle.closed) return;
+  if (handle.closed) return std::nullopt;
   handle.closed = true;
   Session* const s = find(handle.id);
-  if (s == nullptr) return;
+  if (s == nullptr) return std::nullopt;
   s->is_closed = true;
+  auto untold = std::exchange(s->failure, std::nullopt);
   s->reason = std::move(reason);
   const ChannelClosed error{.kind = CloseKind::handle_closed};
   end_waits(s->watching, &error);
@@ -71,6 +72,7 @@ void Link::close(Time now, Side side, Registration& handle, std::optional<std::s
   }
   push_close(*s);
   erase_if_done(*s);
+  return untold;
 }
 
 void Link::push_open(Session& s) {
@@ -109,9 +111,13 @@ Link::Session* Link::find(const Registration& handle) const { return handle.clos
 // Why an operation on this handle can't begin, if so. Tells a failure that nobody has heard of, once.
 std::optional<ChannelClosed> Link::closed_for(Session* s) {
   if (s == nullptr || s->is_closed) return ChannelClosed{.kind = CloseKind::handle_closed};
-  if (gone_) return gone_;
-  if (s->refused) return s->refused;
-  return std::exchange(s->failure, std::nullopt);
+  if (s->failure) return std::exchange(s->failure, std::nullopt);
+  return gone_ ? gone_ : s->refused;
+}
+
+// An operation of this handle ends with `error`: if that is its failure, it is told.
+void Link::told(std::uint64_t handle, const ChannelClosed& error) {
+  if (Session* const s = find(handle); s != nullptr && s->failure == error) s->failure.reset();
 }
 
 bool Link::is_closed(Side side, const Registration& handle) const {
@@ -165,7 +171,9 @@ Status Link::start_wait(Session& s, detail::IntrusiveList<HandleOperation>& line
 }
 
 Status Link::finish_wait(HandleOperation& w) {
-  return w.signal == Waiter::Signal::granted ? Status::done : Status::closed;
+  if (w.signal == Waiter::Signal::granted) return Status::done;
+  told(w.handle, w.error);
+  return Status::closed;
 }
 
 void Link::abandon_wait(HandleOperation& w) noexcept {
@@ -196,48 +204,43 @@ void Link::end_waits(detail::IntrusiveList<HandleOperation>& line, const Channel
   }
 }
 
-// Of the two that follow, false: nothing was there to end.
-bool Link::end_backlog(Session& s, const ChannelClosed& error) {
-  const bool any = !s.backlog.empty();
+void Link::end_backlog(Session& s, const ChannelClosed& error) {
   while (!s.backlog.empty()) {
     SendOperation& w = s.backlog.front();
     leave_backlog(s, w);
     signal_closed(w, error);
   }
-  return any;
 }
 
-bool Link::end_waiting(Session& s, const ChannelClosed& error) {
-  const bool any = !s.waiting.empty();
+void Link::end_waiting(Session& s, const ChannelClosed& error) {
   while (!s.waiting.empty()) {
     RecvOperation& w = s.waiting.front();
     leave_waiting(s, w);
     signal_closed(w, error);
   }
-  return any;
 }
 
-// Ends all that waits on the session, but the wait for its being opened. False: nothing did.
-bool Link::fail_pending(Session& s, const ChannelClosed& error) {
-  bool any = !s.watching.empty() || !s.flushing.empty();
+// Ends all that waits on the session, but the wait for its being opened.
+void Link::fail_pending(Session& s, const ChannelClosed& error) {
   end_waits(s.watching, &error);
-  any |= end_backlog(s, error);
+  end_backlog(s, error);
   for (Offered& offered : std::exchange(s.offered, {})) {
     if (offered.operation == nullptr) continue;
-    any = true;
     stop_timer(offered.operation->timer, offered.operation->deadline);
     signal_closed(*offered.operation, error);
   }
   s.offered_count = s.offered_bytes = 0;
   end_waits(s.flushing, &error);
-  return end_waiting(s, error) || any;
+  end_waiting(s, error);
 }
 
-// Something was lost that handles rely on. Each hears of it once: by what it waits for, or by its next operation.
+// Something was lost that handles rely on. Each hears of it: by what it waits for; or, if nothing did, or all that did is
+// cancelled before it is told, by its next operation.
 void Link::fail_handles(const std::string& why) {
   const ChannelClosed error = backend_error(why);
   for_each_session([&](Session& s) {
-    if (!fail_pending(s, error) && !s.is_closed && !s.refused) s.failure = error;
+    fail_pending(s, error);
+    if (!s.is_closed && !s.refused) s.failure = error;
     erase_if_done(s);
   });
 }

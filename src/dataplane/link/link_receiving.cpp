@@ -61,14 +61,17 @@ Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, 
 
 Status Link::finish_recv(Time now, RecvOperation& w) {
   now_ = now;
-  if (w.signal == Waiter::Signal::closed) return Status::closed;
+  if (w.signal == Waiter::Signal::closed) {
+    told(w.handle, w.error);
+    return Status::closed;
+  }
   if (w.signal == Waiter::Signal::timed_out) return Status::timed_out;
   w.signal = Waiter::Signal::none;
   Session* const s = find(w.handle);
   if (s == nullptr || s->unread.empty()) {
     // What it was woken for went to others: this process was declared dead, or the channel is gone.
-    w.error =
-        gone_ ? *gone_ : backend_error("the message was given to another receiver: this process was out of reach");
+    w.error = closed_for(s).value_or(
+        backend_error("the message was given to another receiver: this process was out of reach"));
   } else if (!has_lease(now)) {
     // Between its wake-up and now this process stood still for so long that the message may have been given to another.
     w.error =
@@ -113,7 +116,10 @@ void Link::settle(Time now, const Registration& handle, const std::vector<Attemp
                   Duration delay) {
   now_ = now;
   if (gone_) return;
-  if (Session* const s = find(handle.id)) report_taken(*s);  // the broker hears of the taking first
+  if (Session* const s = find(handle.id)) {
+    report_taken(*s);               // the broker hears of the taking first
+    if (requeue) s->ended.reset();  // one more comes, perhaps to this very receiver
+  }
   const auto delay_ms = std::chrono::ceil<std::chrono::milliseconds>(delay).count();
   const auto limit = static_cast<std::int64_t>(std::numeric_limits<std::uint32_t>::max());
   push(Settle{.session = static_cast<SessionId>(handle.id),
@@ -124,7 +130,7 @@ void Link::settle(Time now, const Registration& handle, const std::vector<Attemp
 
 // One message, or those there are up to the limit, but none that is granted to others.
 void Link::take(Session& s, RecvOperation& w) {
-  const std::size_t count = w.many == nullptr ? 1 : std::min<std::size_t>(w.max_items, s.spare());
+  const std::size_t count = w.many == nullptr ? 1 : std::clamp<std::size_t>(s.spare(), 1, w.max_items);
   if (w.many != nullptr) w.many->reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
     Delivery& delivery = s.unread.front();
@@ -209,8 +215,7 @@ void Link::demand(Session& s) {
     if (!s.ended) s.limit = std::max(s.limit, limit_for(s.wanted));
     s.reported_waiting = s.ended ? 0 : unserved(s);
     s.is_short_of_spare = false;
-    const std::uint64_t demanded = s.ended ? s.received : s.limit;  // the END took the rest of it back
-    push(Demand{.session = s.id, .limit = demanded, .waiting = s.reported_waiting, .spare = idle});
+    push(Demand{.session = s.id, .limit = s.limit, .waiting = s.reported_waiting, .spare = idle});
   }
   s.reported_spare = idle;
   ask(s);
@@ -247,6 +252,7 @@ void Link::release_spare(Session& s, std::size_t count, bool is_answer) {
     frame.attempts.push_back(s.unread.back().attempt);
     s.unread.pop_back();
   }
+  if (!frame.attempts.empty()) s.ended.reset();  // they may have to come back to this very receiver
   if (is_answer || !frame.attempts.empty()) push(std::move(frame));
   s.reported_spare = std::min(s.reported_spare, s.idle());
 }
@@ -291,6 +297,7 @@ void Link::apply(const End& frame) {
   Session* const s = find(frame.session);
   if (s == nullptr) return;
   s->ended = ChannelClosed{.kind = frame.kind, .reason = frame.reason};
+  s->limit = s->received;  // the END took the rest of the demand back
   grant(*s);
 }
 

@@ -39,7 +39,7 @@ Status Link::finish_send(Time now, SendOperation& w) {
   switch (w.signal) {
     case Waiter::Signal::granted: return Status::done;
     case Waiter::Signal::timed_out: return w.is_too_large ? Status::too_large : Status::timed_out;
-    default: return Status::closed;
+    default: told(w.handle, w.error); return Status::closed;
   }
 }
 
@@ -137,7 +137,7 @@ void Link::apply(const Stored& frame) {
   if (s == nullptr) return;
   while (!s->offered.empty() && s->offered.front().seq <= frame.seq) {
     s->stored = s->offered.front().seq + s->offered.front().count - 1;
-    finish_offer(*s, s->offered.begin(), Waiter::Signal::granted);
+    finish_offer(*s, 0, Waiter::Signal::granted);
   }
   offer_backlog(*s);
   check_flushed(*s);
@@ -150,14 +150,16 @@ void Link::apply(const Answer& frame) {
   const auto offered = std::ranges::find(s->offered, frame.seq, &Offered::seq);
   if (offered == s->offered.end()) return;
   const bool is_taken = frame.outcome == Answer::Outcome::taken;
-  finish_offer(*s, offered, is_taken ? Waiter::Signal::granted : Waiter::Signal::timed_out);
+  finish_offer(*s, static_cast<std::size_t>(offered - s->offered.begin()),
+               is_taken ? Waiter::Signal::granted : Waiter::Signal::timed_out);
   offer_backlog(*s);
   check_flushed(*s);
   erase_if_done(*s);
 }
 
 // The broker has answered. Not stored and not timed out by its own limit: its handle was closed.
-void Link::finish_offer(Session& s, std::deque<Offered>::iterator offered, Waiter::Signal outcome) {
+void Link::finish_offer(Session& s, std::size_t at, Waiter::Signal outcome) {
+  const auto offered = s.offered.begin() + static_cast<std::ptrdiff_t>(at);
   SendOperation* const w = offered->operation;
   s.offered_count -= offered->count;
   s.offered_bytes -= offered->bytes;

@@ -39,8 +39,9 @@ struct Session {
   bool is_opened = false;                               // the broker has confirmed it
   std::optional<ChannelClosed> refused = std::nullopt;  // its own side had closed before it came
   std::optional<ChannelClosed> peer_gone = std::nullopt;
-  std::optional<ChannelClosed> ended = std::nullopt;    // receivers: nothing more will come
-  std::optional<ChannelClosed> failure = std::nullopt;  // the next operation raises it, once
+  std::optional<ChannelClosed> ended =
+      std::nullopt;  // receivers: nothing more will come, unless it gives something back
+  std::optional<ChannelClosed> failure = std::nullopt;  // not told yet: the next operation raises it
   detail::IntrusiveList<HandleOperation> opening = {};
   detail::IntrusiveList<HandleOperation> watching = {};  // for the other side's end
   detail::IntrusiveList<HandleOperation> flushing = {};

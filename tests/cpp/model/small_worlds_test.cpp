@@ -111,16 +111,21 @@ class World {
  private:
   void event(Actor& a, char what) {
     switch (what) {
-      case 'S': return start(a, kNever);
+      case 'S':
       case 'R': return start(a, kNever);
       case 'B': return start(a, kNever, 3);
       case 'T': return start(a, now_);
       case 'L': return start(a, after(now_, kLimit));
       case 'P': return pass_limit(a);
-      case 'K': return a.link->close(now_, a.sends ? Side::sender : Side::receiver, a.handle, std::nullopt);
+      case 'K': return close(a);
       case 'C': return cancel_newest(a);
       default: exchange(a);
     }
+  }
+
+  void close(Actor& a) {
+    const auto untold = a.link->close(now_, a.sends ? Side::sender : Side::receiver, a.handle, std::nullopt);
+    check(!untold, "S13 nothing is lost here");
   }
 
   void start(Actor& a, Time deadline, std::size_t max_items = 0) {
@@ -265,7 +270,7 @@ class World {
     for (int round = 0; round < 30 && sends_wait(); ++round) receive_once();
     check(!sends_wait(), "L1 all sends finish once there are receivers");
     for (Actor& a : actors_) {
-      if (a.sends) a.link->close(now_, Side::sender, a.handle, std::nullopt);
+      if (a.sends) close(a);
     }
     settle();
     for (int round = 0; round < 30; ++round) receive_once();

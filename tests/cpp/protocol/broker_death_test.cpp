@@ -76,6 +76,15 @@ TEST(Dying, AReportedDeathTakesEffectAtOnce) {
   EXPECT_EQ(broker.stats().receiver_count, 0);
 }
 
+TEST(Dying, WhoseDeathIsReportedBeforeItsAttachIsNotAttached) {
+  BrokerByHand broker;
+  Peer& late = broker.unattached(1);
+  broker.died(late);
+  broker.died(late);
+  late.attach();
+  EXPECT_THAT(late.heard(), ElementsAre("EXPIRED"));
+}
+
 TEST(Dying, AllThatWasOutstandingAtTheDeadIsRedeliveredMarkedInItsOldOrder) {
   BrokerByHand broker;
   Peer& tx = broker.sender(1);

@@ -135,6 +135,21 @@ TEST(Checkpoints, OfARestoredBrokerStillKnowSendersThatHaveNotComeBack) {
   EXPECT_EQ(third.stats().queue_size, 1);
 }
 
+// It was written while somebody still had to settle a message; after a restart nobody can, nor receive it again.
+TEST(Checkpoints, OfAChannelWithoutReceiversHaveNoMessagesWhenTheyComeBack) {
+  BrokerByHand first;
+  Peer& rx = first.receiver(1);
+  first.sender(2).offer(1, 1, {"a"});
+  rx.demand(1, 1, 1);
+  rx.consume(1, {attempt(1)}, false);
+  rx.close(1);
+  ASSERT_THAT(first.places(), ElementsAre(testing::StartsWith("a ")));
+  BrokerByHand second({.epoch = 2});
+  ASSERT_TRUE(second.restore(first.state().checkpoint(true)));
+  EXPECT_TRUE(second.stats().receivers_closed);
+  EXPECT_THAT(second.places(), testing::IsEmpty());
+}
+
 TEST(Checkpoints, AreTakenOverByABrokerThatHasNotBegunOnly) {
   BrokerByHand broker;
   (void)broker.client(1);

@@ -40,6 +40,44 @@ TEST(LinkDeath, EveryPendingOperationRaisesAndSoDoesTheNextOfAHandleThatHadNoneO
   EXPECT_EQ(l.process.send(idle, {"d"}).result(), "pending");
 }
 
+TEST(LinkDeath, CloseTellsWhatNoOperationHasTold) {
+  LinkByHand l;
+  Registration told = l.ready(Side::sender);
+  Registration untold = l.process.open(Side::sender);
+  Send& sent = l.process.send(told, {"a"});
+  l.process.broker_died(1, false);
+  EXPECT_EQ(sent.result(), kDied);
+  EXPECT_FALSE(l.process.close(Side::sender, told));
+  EXPECT_EQ(text(l.process.close(Side::sender, untold).value()), kDied);
+  EXPECT_FALSE(l.process.close(Side::sender, untold));
+}
+
+TEST(LinkDeath, AnOperationThatIsCancelledBeforeItTellsLeavesItToTheNext) {
+  LinkByHand l;
+  const Registration tx = l.ready(Side::sender);
+  const Registration rx = l.process.open(Side::receiver);
+  Send& sent = l.process.send(tx, {"a"});
+  Recv& received = l.process.recv(rx);
+  Wait& watched = l.process.wait(Wait::For::closed, Side::receiver, rx);
+  l.process.broker_died(1, false);
+  for (Pending* const op : {static_cast<Pending*>(&sent), static_cast<Pending*>(&received)}) op->cancel();
+  EXPECT_EQ(l.process.send(tx, {"b"}).result(), kDied);
+  EXPECT_EQ(l.process.send(tx, {"c"}).result(), "pending");
+  EXPECT_EQ(watched.result(), kDied);  // this one was not cancelled
+  EXPECT_EQ(l.process.recv(rx).result(), "pending");
+}
+
+TEST(LinkDeath, WhatWasLostIsToldBeforeThatTheSideHasClosedSince) {
+  LinkByHand l;
+  const Registration tx = l.ready(Side::sender);
+  l.process.disconnected();
+  l.process.connected();
+  l.process.hear(LinkByHand::attached(2));
+  l.process.hear(Opened{.session = 1, .accepted = false, .kind = CloseKind::peer_died, .reason = "nobody came back"});
+  EXPECT_EQ(l.process.send(tx, {"a"}).result(), kRestarted);
+  EXPECT_EQ(l.process.send(tx, {"a"}).result(), "closed peer_died: nobody came back");
+}
+
 TEST(LinkDeath, TheNewEpochItselfTellsOfTheDeathAndNotOnceMore) {
   LinkByHand l;
   const Registration tx = l.ready(Side::sender);
@@ -79,7 +117,8 @@ TEST(LinkDeath, AHoldThatMayNotHaveArrivedIsAnnouncedAgain) {
   EXPECT_THAT(l.process.said(), ElementsAre("OPEN 1 sender", "HOLD sender"));
 }
 
-TEST(LinkDeath, UnreadMessagesAreHandedOutIfThereIsNoCheckpointAndElseDropped) {
+// Marked: the broker may have lived on for long enough to give them to others.
+TEST(LinkDeath, UnreadMessagesAreHandedOutMarkedIfThereIsNoCheckpointAndElseDropped) {
   for (const bool is_restored : {false, true}) {
     LinkByHand l;
     const Registration rx = l.ready(Side::receiver);
@@ -91,7 +130,7 @@ TEST(LinkDeath, UnreadMessagesAreHandedOutIfThereIsNoCheckpointAndElseDropped) {
     broker.restored = is_restored;
     l.process.hear(broker);
     EXPECT_EQ(l.process.recv(rx).result(), kRestarted);
-    EXPECT_EQ(l.process.recv(rx).result(), is_restored ? "pending" : "a");
+    EXPECT_EQ(l.process.recv(rx).result(), is_restored ? "pending" : "a+1");
   }
 }
 
@@ -175,8 +214,7 @@ TEST(LinkDeath, AnExpiredClientHandsNothingOutThatItHad) {
   l.process.disconnected();
   l.process.connected();
   l.process.hear(Expired{});
-  EXPECT_EQ(woken.result(), "closed backend: the message was given to another receiver: this process was out of reach");
-  EXPECT_THAT(l.process.recv(rx).result(), StartsWith("closed backend: this process was out of reach for so long"));
+  EXPECT_EQ(woken.result(), kExpired);
   EXPECT_EQ(l.process.recv(rx).result(), "pending");
 }
 

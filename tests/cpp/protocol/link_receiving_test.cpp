@@ -305,6 +305,34 @@ TEST(LinkReceiving, TheEndComesAfterWhatIsUnread) {
   EXPECT_TRUE(l.process.link.is_closed(Side::receiver, rx));
 }
 
+// Else what it gave back could stay at the broker for ever, if nobody else receives.
+TEST(LinkReceiving, TheEndIsVoidOnceSomethingIsGivenBack) {
+  for (const bool requeues : {false, true}) {
+    LinkByHand l(5);
+    const Registration rx = l.ready(Side::receiver);
+    Recv& first = l.process.recv(rx, {.acknowledges = true});
+    Recv& second = l.process.recv(rx);
+    l.deliver({"a", "b"});
+    EXPECT_EQ(first.result(), "a");
+    l.process.hear(End{.session = 1, .kind = CloseKind::ended});
+    if (requeues) {
+      EXPECT_EQ(second.result(), "b");
+      EXPECT_EQ(l.process.recv(rx).result(), "closed ended");
+      l.process.settle(rx, {first.attempt()}, true);
+    } else {
+      second.cancel();
+      l.process.hear(Recall{.session = 1, .count = 1});
+    }
+    (void)l.process.said();
+    EXPECT_FALSE(l.process.link.is_closed(Side::receiver, rx));
+    Recv& again = l.process.recv(rx);
+    EXPECT_EQ(again.result(), "pending");
+    EXPECT_THAT(l.process.said(), ElementsAre("DEMAND 1 to=7 waiting=1"));
+    l.process.hear(End{.session = 1, .kind = CloseKind::ended});
+    EXPECT_EQ(again.result(), "closed ended");
+  }
+}
+
 TEST(LinkReceiving, AHandleIsNotClosedWhileThereIsSomethingToDrain) {
   LinkByHand l(5);
   const Registration rx = l.ready(Side::receiver);

@@ -17,8 +17,8 @@ Task::Task(Client& owner, std::uint32_t number_, Kind kind_) noexcept
       kind(kind_) {}
 
 Client::Client(World& world, std::size_t index) : world_(world), index_(index), clock_(world.new_clock()) {
-  for (std::uint8_t channel = 0; channel < world.config.channels; ++channel) {
-    ports_.push_back(std::make_unique<Port>(world, *this, channel));
+  for (std::int64_t channel = 0; channel < world.config.channels; ++channel) {
+    ports_.push_back(std::make_unique<Port>(world, *this, static_cast<std::uint8_t>(channel)));
   }
 }
 
@@ -61,8 +61,8 @@ Handle* Client::clone(Handle& handle) {
 void Client::close(Handle& handle, std::optional<std::string> reason) {
   world_.trace.note(world_.scheduler.now(), "client", index_, "closes handle", handle.id);
   Port& port = *ports_[handle.channel];
-  handle.is_open = false;
-  port.link().close(now(), handle.side, handle.registration, std::move(reason));
+  if (std::exchange(handle.is_open, false)) handle.closed_in = port.link().epoch();
+  if (port.link().close(now(), handle.side, handle.registration, std::move(reason))) ++handle.errors;
   if (!handle.registration.closed) world_.oracle.fail("S12", "a closed handle is closed");
   port.after_event();
 }
@@ -80,6 +80,16 @@ bool Client::counts(const Handle& handle) const {
   const Link& link = ports_[handle.channel]->link();
   return handle.is_open && handle.counts_in == link.epoch() && handle.counts_in != 0 &&
          handle.counts_as == link.client_id();
+}
+
+bool Client::is_refused(Handle& handle) {
+  Link& link = ports_[handle.channel]->link();
+  for (;;) {
+    HandleOperation opened;
+    const Status status = link.start_opened(now(), handle.side, handle.registration, opened, nullptr);
+    if (status != Status::closed || opened.error.kind != CloseKind::backend) return status == Status::closed;
+    ++handle.errors;  // it was told so
+  }
 }
 
 void Client::confirm(Handle& handle) {
@@ -340,7 +350,7 @@ void Client::settle(std::size_t index, bool requeue, Duration delay) {
   held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
   world_.trace.note(world_.scheduler.now(), "client", index_, requeue ? "requeues" : "settles", "message", held.id,
                     "attempt", held.attempt);
-  world_.oracle.settled(held.id, requeue);
+  world_.oracle.settled(held.id, held.attempt, requeue);
   Port& port = *ports_[held.handle->channel];
   port.link().settle(now(), held.handle->registration, {held.attempt}, requeue, delay);
   port.after_event();

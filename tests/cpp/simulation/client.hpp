@@ -85,6 +85,7 @@ struct Handle {
   bool has_ended = false;        // nothing can be done with it any more
   std::uint64_t errors = 0;      // of the backend, that were raised
   std::uint64_t epoch_made = 0;  // the channel's, when it was made
+  std::uint64_t closed_in = 0;   // the newest epoch that its process had seen when it closed it
   // It counted at the broker of this epoch under this client id, or comes of one that did.
   std::uint64_t counts_in = 0;
   ClientId counts_as = {};
@@ -163,6 +164,8 @@ class Client {
   [[nodiscard]] auto& tasks() noexcept { return tasks_; }
   [[nodiscard]] auto& held() noexcept { return held_; }
   [[nodiscard]] bool counts(const Handle& handle) const;
+  // Its side of the channel had closed before the broker, or a restarted one, knew of it.
+  [[nodiscard]] bool is_refused(Handle& handle);
   [[nodiscard]] ClientId new_id();
   [[nodiscard]] std::string describe(const Task& task) const;
 

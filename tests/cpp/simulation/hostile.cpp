@@ -117,7 +117,8 @@ Frame Hostile::anything() {
     case 12: return Attach{.client = id_, .connection = number(), .epoch = number()};
     case 13: return Stored{.session = session(), .seq = number()};
     case 14: return ReturnCredit{.session = session(), .limit = number()};
-    default: return Settle{.session = session(), .requeue = true, .delay_ms = word(), .attempts = attempts()};
+    default:  // (Of a message that comes back in a month, a receiver waits a month for the end.)
+      return Settle{.session = session(), .requeue = true, .delay_ms = word() % 5000, .attempts = attempts()};
   }
 }
 

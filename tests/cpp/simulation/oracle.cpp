@@ -127,20 +127,22 @@ MessageId Oracle::handed_out(HandleId receiver, std::uint8_t channel, const Mess
   if (record.fate == MessageRecord::Fate::voided && !(config_.capacity == 0 && record.reached_a_dead_one)) {
     fail("S11", "received, though its send was told that nothing has happened: " + describe(id));
   }
-  if (message.redeliveries == 0 && !record.handouts.empty()) {
+  const auto is_earlier = [&](const auto& handout) { return handout.second < message.attempt; };
+  if (message.redeliveries == 0 && std::ranges::any_of(record.handouts, is_earlier)) {
     fail("S9", "handed out before, but not marked as redelivered: " + describe(id));
   }
   check_order(receiver, record, id, message);
   const std::uint64_t epoch = epoch_of(record, id, message.attempt);
-  check_fencing(record, id, epoch, message.attempt);
+  check_fencing(record, id, epoch, message);
   record.handouts.emplace_back(epoch, message.attempt);
-  record.is_satisfied = !acknowledges;
+  if (record.newest_handout == message.attempt) record.is_satisfied = !acknowledges;
   if (std::exchange(record.is_waiting, false)) --its_channel.stored_waiting;
   return id;
 }
 
-void Oracle::settled(MessageId id, bool requeue) {
-  if (id < records_.size()) records_[id].is_satisfied = !requeue;
+// What became of an earlier attempt does not matter: it was declared over when the next was made.
+void Oracle::settled(MessageId id, Attempt attempt, bool requeue) {
+  if (id < records_.size() && records_[id].newest_handout == attempt) records_[id].is_satisfied = !requeue;
 }
 
 // In which epoch this message was delivered under this attempt.
@@ -163,12 +165,15 @@ void Oracle::check_order(HandleId receiver, const MessageRecord& record, Message
   last = record.index;
 }
 
-// S10: who was declared dead hands out nothing that others got meanwhile; and nothing is handed out twice as one.
-void Oracle::check_fencing(MessageRecord& record, MessageId id, std::uint64_t epoch, Attempt attempt) {
+// S10: who was declared dead hands out nothing that others got meanwhile (but if the broker, too, has died since, it may have
+// been the only one that had it: then it is marked); and nothing is handed out twice as one.
+void Oracle::check_fencing(MessageRecord& record, MessageId id, std::uint64_t epoch, const Message& message) {
+  const Attempt attempt = message.attempt;
+  const bool is_marked = epoch < channels_[record.channel].epoch && message.redeliveries > 0;
   if (std::ranges::find(record.handouts, std::pair(epoch, attempt)) != record.handouts.end()) {
     fail("S5", "attempt " + std::to_string(attempt) + " handed out twice: " + describe(id));
   }
-  if (record.newest_epoch == epoch && record.newest_handout > attempt &&
+  if (record.newest_epoch == epoch && record.newest_handout > attempt && !is_marked &&
       scheduler_.now() - record.newest_at > kFencingSlack) {
     fail("S10", "attempt " + std::to_string(attempt) + " handed out after the later attempt " +
                     std::to_string(record.newest_handout) + ": " + describe(id));
@@ -218,17 +223,17 @@ void Oracle::check_all_received(std::uint8_t index) {
     const MessageRecord& first = records_[record.batch_first];
     const bool is_torn = record.handouts.empty() != first.handouts.empty();
     const ChannelRecord& channel = channels_[record.channel];
-    if (is_torn && channel.epoch == 1 && channel.dropping_epoch == 0 && !channel.is_deleted && !record.is_stolen &&
-        !first.is_stolen && record.size >= kIdentityBytes && first.size >= kIdentityBytes) {
+    if (is_torn && channel.epoch == 1 && channel.dropping_epoch == 0 && !channel.is_deleted && !channel.is_gone &&
+        !record.is_stolen && !first.is_stolen && record.size >= kIdentityBytes && first.size >= kIdentityBytes) {
       fail("S5", "torn batch: of " + describe(record.batch_first) + " and " + describe(id) + " only one was received");
     }
   }
 }
 
-bool Oracle::has_losses(HandleId sender) const {
+bool Oracle::has_losses(HandleId sender, std::uint64_t epoch) const {
   return std::ranges::any_of(records_, [&](const MessageRecord& record) {
     return record.sender == sender && record.fate == MessageRecord::Fate::stored && record.handouts.empty() &&
-           record.home_epoch < channels_[record.channel].epoch && record.size >= kIdentityBytes;
+           record.home_epoch < epoch && record.size >= kIdentityBytes;
   });
 }
 

@@ -89,7 +89,7 @@ class Oracle {
   void send_unknown(const std::vector<MessageId>& ids);
   // Gives the message's id.
   MessageId handed_out(HandleId receiver, std::uint8_t channel, const Message& message, bool acknowledges);
-  void settled(MessageId id, bool requeue);
+  void settled(MessageId id, Attempt attempt, bool requeue);
 
   // --- what the brokers see and do ---
 
@@ -102,8 +102,8 @@ class Oracle {
   // --- at the end, when everything that can be received has been ---
 
   void check_all_received(std::uint8_t index);
-  // Of a sender that lives: did it lose stored messages?
-  [[nodiscard]] bool has_losses(HandleId sender) const;
+  // Did messages that were stored by way of this sender get lost with brokers that were followed by this epoch's?
+  [[nodiscard]] bool has_losses(HandleId sender, std::uint64_t epoch) const;
 
   [[noreturn]] void fail(const char* invariant, const std::string& what) const;
   [[nodiscard]] std::string describe(MessageId id) const;
@@ -112,7 +112,7 @@ class Oracle {
  private:
   [[nodiscard]] std::uint64_t epoch_of(const MessageRecord& record, MessageId id, Attempt attempt) const;
   void check_order(HandleId receiver, const MessageRecord& record, MessageId id, const Message& message);
-  void check_fencing(MessageRecord& record, MessageId id, std::uint64_t epoch, Attempt attempt);
+  void check_fencing(MessageRecord& record, MessageId id, std::uint64_t epoch, const Message& message);
   [[nodiscard]] bool is_owed(const MessageRecord& record) const;
 
   const Config& config_;

@@ -37,6 +37,7 @@ Server::Server(World& world, Channel& channel, std::uint64_t epoch, const Checkp
   world_.oracle.add_witness(channel.index(), &witness_);
   if (checkpoint != nullptr && !broker_->restore(now(), *checkpoint))
     world_.oracle.fail("S4", "the checkpoint was refused");
+  if (broker_->stats(now()).senders_closed) witness_.began_without_senders();
   were_receivers_gone_ = broker_->stats(now()).receivers_closed;
   world_.oracle.epoch_began(channel.index(), epoch, checkpoint);
   if (were_receivers_gone_) world_.oracle.receivers_gone(channel.index(), epoch);
@@ -74,7 +75,7 @@ void Server::decode_all(ConnectionId connection) {
     if (!*frame) return;
     world_.trace.note(world_.scheduler.now(), "  broker", channel_.index(), "epoch", epoch(), "<-", connection,
                       **frame);
-    witness_.received(now(), connection, **frame);
+    witness_.received(now(), connection, **frame, *broker_);
     broker_->received(now(), connection, *std::move(*frame));
     if (!perform()) return;
   }
@@ -231,6 +232,7 @@ void Server::jump(Micros forward) {
 
 void Server::look_at_sides() {
   if (were_receivers_gone_ || !broker_->stats(now()).receivers_closed) return;
+  if (world_.oracle.channel(channel_.index()).is_deleted) return;  // nobody counts any more
   were_receivers_gone_ = true;
   world_.oracle.receivers_gone(channel_.index(), epoch());
   if (witness_.count(now(), Side::receiver).first > 0) {

@@ -23,11 +23,13 @@ class Witness {
       : oracle_(oracle), channel_(channel), settings_(settings), began_(now) {}
 
   // In the order of the broker's events and actions.
-  void received(Time now, ConnectionId connection, const Frame& frame);
+  void received(Time now, ConnectionId connection, const Frame& frame, const Broker& broker);
   void sent(Time now, ConnectionId connection, const Frame& frame, const Broker& broker);
   void disconnected(Time now, ConnectionId connection);
   void died(const ClientId& client);
   void logged(const std::string& text);
+  // Its senders had closed before it began: a checkpoint said so.
+  void began_without_senders() { began_without_senders_ = true; }
   void is_hostile(const ClientId& client) { hostile_.insert(client); }
 
   [[nodiscard]] std::uint64_t epoch() const noexcept { return settings_.epoch; }
@@ -63,7 +65,9 @@ class Witness {
     Time not_before = {};  // requeued with a delay
   };
 
-  void hear(Time now, const ClientId& client, const Frame& frame);
+  void hear(Time now, const ClientId& client, const Frame& frame, const Broker& broker);
+  void hear_close(const SessionName& session, const Broker& broker);
+  void hear_hold(Time now, const Hold& frame, const Broker& broker);
   void hear_open(const ClientId& client, const Open& frame);
   void hear_offer(const Offer& frame);
   void hear_settlements(const SessionName& session, const std::vector<Attempt>& attempts, auto apply);
@@ -79,6 +83,7 @@ class Witness {
   const std::uint8_t channel_;
   const BrokerSettings settings_;
   const Time began_;
+  bool began_without_senders_ = false;
   std::map<ConnectionId, ClientId> asked_;  // sent ATTACH, not answered yet
   std::map<ConnectionId, ClientId> attached_;
   std::map<ClientId, Attendance> attendance_;

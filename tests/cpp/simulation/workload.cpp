@@ -13,9 +13,9 @@ Workload::Workload(World& world) : world_(world), random_(world.config.seed, 3) 
 void Workload::begin() {
   for (std::int64_t i = 0; i < world_.config.clients; ++i) add_client();
   // Most worlds have somebody on each side from the beginning.
-  for (std::uint8_t channel = 0; channel < world_.config.channels; ++channel) {
+  for (std::int64_t channel = 0; channel < world_.config.channels; ++channel) {
     for (const Side side : {Side::sender, Side::receiver}) {
-      if (random_.chance(900)) random_.pick(world_.clients)->open(channel, side);
+      if (random_.chance(900)) random_.pick(world_.clients)->open(static_cast<std::uint8_t>(channel), side);
     }
   }
   for (std::int64_t i = 0; i < world_.config.actions; ++i) {

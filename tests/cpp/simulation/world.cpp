@@ -16,8 +16,8 @@ World::World(const Config& c, Trace& t, Statistics& s)
       network(config, scheduler, trace, heal_at),
       oracle(config, scheduler, trace),
       ids_(c.seed, 4) {
-  for (std::uint8_t index = 0; index < config.channels; ++index) {
-    channels.push_back(std::make_unique<Channel>(*this, index));
+  for (std::int64_t index = 0; index < config.channels; ++index) {
+    channels.push_back(std::make_unique<Channel>(*this, static_cast<std::uint8_t>(index)));
   }
   for (std::int64_t i = 0; i < config.hostile; ++i) {
     hostiles.push_back(std::make_unique<Hostile>(*this, static_cast<std::size_t>(i)));
@@ -119,12 +119,12 @@ void World::check_counts(Channel& channel) {
     for (auto& client : clients) {
       if (!client->is_alive()) continue;
       for (const auto& handle : client->handles()) {
-        if (handle->channel == channel.index() && handle->side == side && handle->is_open) ++living;
+        if (handle->channel != channel.index() || handle->side != side || !handle->is_open) continue;
+        if (!client->is_refused(*handle)) ++living;
       }
     }
     const char* const name = side == Side::sender ? "senders" : "receivers";
     const std::string told = std::to_string(counted) + ' ' + name + " are counted, but ";
-    // (A hold of a side that has closed counts nowhere.)
     if (counted > most || (!is_closed && counted < least)) {
       oracle.fail("S12", told + std::to_string(least) + " to " + std::to_string(most) + " were opened and not closed");
     }
@@ -155,7 +155,7 @@ void World::check_drained() {
   for (auto& client : clients) {
     if (!client->is_alive()) continue;
     for (const auto& handle : client->handles()) {
-      if (handle->side == Side::sender && handle->errors == 0 && oracle.has_losses(handle->id) && handle->is_flushed &&
+      if (handle->side == Side::sender && handle->errors == 0 && oracle.has_losses(handle->id, handle->closed_in) &&
           !channels[handle->channel]->is_gone()) {
         oracle.fail("S13", "handle " + std::to_string(handle->id) + " lost stored messages and was told nothing");
       }

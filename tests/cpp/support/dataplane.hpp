@@ -480,9 +480,11 @@ class Process {
     turn();
     return handle;
   }
-  void close(Side side, Registration& handle, std::optional<std::string> reason = std::nullopt) {
-    link.close(now_, side, handle, std::move(reason));
+  std::optional<ChannelClosed> close(Side side, Registration& handle,
+                                     std::optional<std::string> reason = std::nullopt) {
+    auto untold = link.close(now_, side, handle, std::move(reason));
     turn();
+    return untold;
   }
   Send& send(const Registration& handle, std::initializer_list<const char*> messages, Time deadline = kNever) {
     return start<Send>(handle, messages, deadline);
