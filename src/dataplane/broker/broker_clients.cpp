@@ -45,7 +45,8 @@ void Broker::received(Time now, ConnectionId connection, Frame&& frame) {
           client.stream.count_received(bytes);
           touch(client);
           if (is_removed_) return std::nullopt;
-          if constexpr (!std::is_same_v<Kind, Open> && requires { f.session; }) {
+          // (What is settled may have been received in an earlier life of the client's.)
+          if constexpr (!std::is_same_v<Kind, Open> && !std::is_same_v<Kind, Settle> && requires { f.session; }) {
             // One that is over, or was refused before its client knew, is no error.
             if (f.session > client.last_session)
               return std::string(name(Kind::kType)) + " of a session that was never opened";
@@ -127,10 +128,11 @@ void Broker::attach(ConnectionId connection, const Attach& frame) {
   if (found != clients_.end()) {
     Client& client = *found->second;
     if (frame.connection <= client.connection_number) return disconnect(connection, "a newer connection fenced it");
-    // A client that has streams and does not know it is not the process that it claims to be.
-    const bool fits = resumes || (client.stream.received() == 0 && frame.received == 0);
-    if (fits && client.stream.acknowledged(frame.received)) return join(client, connection, frame);
-    fail(client, "it resumed a stream that it can't have had");
+    // One that does not know of its streams here may have missed our answer; but then it has sent nothing on them.
+    const bool fits = resumes || client.stream.received() == 0;
+    if (fits && client.stream.acknowledged(resumes ? frame.received : 0)) return join(client, connection, frame);
+    // One that left, since it took this broker for dead, comes anew.
+    frame.resume ? fail(client, "it resumed a stream that it can't have had") : bury(frame.client, "it began anew");
   }
   const auto dead = expired_.find(frame.client);
   if (dead != expired_.end()) return refuse(connection, dead->second, "its client was declared dead");

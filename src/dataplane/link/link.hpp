@@ -198,6 +198,7 @@ class Link {
   void release_spare(Session& s, std::size_t count, bool is_answer);
   void demand(Session& s);
   void ask(Session& s);
+  void ask_again(Session& s, RecvOperation& w);
   void touch(Session& s);
 
   // --- the broker (link_connection.cpp) ---

@@ -228,13 +228,15 @@ void Link::demand(Session& s) {
 }
 
 // For receives whose time is over: only the broker can say that there is nothing for them. They want nothing from here on;
-// the DEMAND_SHRINK that says so is the question, and what arrives before its answer is theirs.
+// the DEMAND_SHRINK that says so is the question, and what arrives before its answer is theirs. There is nothing if by then
+// less has arrived than was demanded; else receives that came earlier have taken it all, and there may be more.
 void Link::ask(Session& s) {
   if (s.asking.empty()) return;
   for (RecvOperation* const w : std::exchange(s.asking, {})) {
     s.wanted -= wants(*w);
     w->is_asking = false;
     w->question = s.questions + 1;
+    w->demanded = s.limit;
     s.asked.push_back(w);
   }
   ++s.questions;
@@ -242,6 +244,15 @@ void Link::ask(Session& s) {
   s.limit = s.received + s.reported_waiting;
   push(DemandShrink{
       .session = s.id, .limit = s.limit, .waiting = s.reported_waiting, .spare = static_cast<std::uint32_t>(s.idle())});
+}
+
+void Link::ask_again(Session& s, RecvOperation& w) {
+  std::erase(s.asked, &w);
+  w.question = 0;
+  w.is_asking = true;
+  s.wanted += wants(w);
+  s.asking.push_back(&w);
+  touch(s);
 }
 
 // The newest first: so that order is kept among what stays. What came from an earlier broker can't go back.
@@ -288,8 +299,12 @@ void Link::apply(const DemandIs& frame) {
   s->limit = std::max(s->limit, frame.limit);
   for (RecvOperation* const w : std::vector<RecvOperation*>(s->asked)) {
     if (w->question > s->answers) continue;
-    leave_waiting(*s, *w);
-    signal(*w, Waiter::Signal::timed_out);
+    if (s->received < w->demanded) {
+      leave_waiting(*s, *w);
+      signal(*w, Waiter::Signal::timed_out);
+    } else {
+      ask_again(*s, *w);
+    }
   }
 }
 

@@ -47,6 +47,7 @@ struct RecvOperation : detail::RecvWaiter<Message> {
   Time started_at = {};
   std::uint64_t timer = 0;
   std::uint64_t question = 0;  // which DEMAND_IS decides that there is nothing for it; 0: its time is not over
+  std::uint64_t demanded = 0;  // the session's limit when that was asked
   bool is_asking = false;      // its time is over, and the question is not sent
 };
 

@@ -219,6 +219,27 @@ TEST(NewEpoch, AClientOfAnEarlierEpochBeginsAnew) {
   ASSERT_EQ(c.inbox.size(), 1);
   EXPECT_EQ(c.closed_because, "");
   EXPECT_THAT(c.heard(), ElementsAre("ATTACHED epoch=2 received=0"));
+  // It did not hear of it, and asks again, as one that has seen the earlier epoch only.
+  broker.died(broker.client(2));  // (something else happens)
+  c.received = 5;
+  c.attach(true, 1);
+  EXPECT_EQ(c.closed_because, "");
+  EXPECT_THAT(c.heard(), ElementsAre("ATTACHED epoch=2 received=0"));
+}
+
+TEST(NewEpoch, AClientThatTookThisBrokerForDeadComesBackUnderAnotherId) {
+  BrokerByHand broker;
+  Peer& c = broker.receiver(1);
+  c.attach(false, 1);
+  EXPECT_THAT(c.heard(), ElementsAre("EXPIRED"));
+  EXPECT_EQ(broker.stats().receiver_count, 0);
+}
+
+TEST(NewEpoch, SettlementsOfAnEarlierLifeAreIgnored) {
+  BrokerByHand broker({.epoch = 2});
+  Peer& c = broker.client(1);
+  c.settle(3, {attempt(1)});  // its handle was closed before: it is not opened anew
+  EXPECT_EQ(c.closed_because, "");
 }
 
 TEST(NewEpoch, OpenCarriesTheNextUnstoredSequenceNumber) {

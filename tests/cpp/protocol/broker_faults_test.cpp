@@ -175,7 +175,6 @@ TEST(ProtocolErrors, OfDemandShrink) {
 
 TEST(ProtocolErrors, OfWhatEndsADelivery) {
   EXPECT_EQ(fault_of(Consumed{.session = 9}), error("CONSUMED of a session that was never opened"));
-  EXPECT_EQ(fault_of(Settle{.session = 9}), error("SETTLE of a session that was never opened"));
   EXPECT_EQ(fault_of(Release{.session = 9}), error("RELEASE of a session that was never opened"));
   EXPECT_EQ(fault_of(Release{.session = 4}), error("RELEASE after CLOSE"));
 }

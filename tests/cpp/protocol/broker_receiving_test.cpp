@@ -12,7 +12,7 @@ using testing::IsEmpty;
 
 // A sender (client 1) that has sent these, and receivers (clients 2, 3) of the same channel.
 struct Channel : BrokerByHand {
-  explicit Channel(std::initializer_list<const char*> messages, std::uint64_t capacity = 10)
+  Channel(std::initializer_list<const char*> messages, std::uint64_t capacity = 10)
       : BrokerByHand({.capacity = capacity}), tx(sender(1)), one(receiver(2)), two(receiver(3)) {
     for (const char* const message : messages) send(message);
   }

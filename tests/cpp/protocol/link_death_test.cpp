@@ -10,7 +10,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::StartsWith;
 
 constexpr const char* kDied = "closed backend: the channel's actor died, and what it held with it: killed";
 constexpr const char* kRestarted = "closed backend: the channel's actor was restarted, and what it held is lost";
@@ -60,7 +59,7 @@ TEST(LinkDeath, AnOperationThatIsCancelledBeforeItTellsLeavesItToTheNext) {
   Recv& received = l.process.recv(rx);
   Wait& watched = l.process.wait(Wait::For::closed, Side::receiver, rx);
   l.process.broker_died(1, false);
-  for (Pending* const op : {static_cast<Pending*>(&sent), static_cast<Pending*>(&received)}) op->cancel();
+  for (Pending* const op : {static_cast<Pending*>(&sent), static_cast<Pending*>(&received)}) op->give_up();
   EXPECT_EQ(l.process.send(tx, {"b"}).result(), kDied);
   EXPECT_EQ(l.process.send(tx, {"c"}).result(), "pending");
   EXPECT_EQ(watched.result(), kDied);  // this one was not cancelled
@@ -122,7 +121,7 @@ TEST(LinkDeath, UnreadMessagesAreHandedOutMarkedIfThereIsNoCheckpointAndElseDrop
   for (const bool is_restored : {false, true}) {
     LinkByHand l;
     const Registration rx = l.ready(Side::receiver);
-    l.process.recv(rx).cancel();
+    l.process.recv(rx).give_up();
     l.deliver({"a"});
     l.process.disconnected();
     l.process.connected();
@@ -137,7 +136,7 @@ TEST(LinkDeath, UnreadMessagesAreHandedOutMarkedIfThereIsNoCheckpointAndElseDrop
 TEST(LinkDeath, WhatCameFromAnEarlierBrokerIsNotReleasedToThePresentOne) {
   LinkByHand l;
   const Registration rx = l.ready(Side::receiver);
-  l.process.recv(rx).cancel();
+  l.process.recv(rx).give_up();
   l.deliver({"a"});
   l.process.disconnected();
   l.process.connected();

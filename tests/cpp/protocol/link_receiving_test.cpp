@@ -153,6 +153,25 @@ TEST(LinkReceiving, WhatArrivesBeforeTheAnswerIsTheReceivesOwn) {
   EXPECT_EQ(received.result(), "a");
 }
 
+// What was demanded for it went to receives that came earlier: there may be more.
+TEST(LinkReceiving, AskedWhetherThereIsNothingABrokerThatGaveAllIsAskedAgain) {
+  LinkByHand l;
+  const Registration rx = l.ready(Side::receiver);
+  Recv& timed = l.process.recv(rx, {.deadline = l.now + milliseconds(10)});
+  l.pass(milliseconds(10));
+  Recv& tried = l.process.try_recv(rx);
+  EXPECT_THAT(l.process.said(), ElementsAre("DEMAND 1 to=1 waiting=1", "DEMAND_SHRINK 1 to=0 waiting=0",
+                                            "DEMAND 1 to=1 waiting=1", "DEMAND_SHRINK 1 to=0 waiting=0"));
+  l.deliver({"a"});
+  EXPECT_EQ(timed.result(), "a");
+  l.process.hear(DemandIs{.session = 1, .limit = 1});
+  l.process.hear(DemandIs{.session = 1, .limit = 1});
+  EXPECT_EQ(tried.result(), "pending");
+  EXPECT_THAT(l.process.said(), testing::IsSupersetOf({"DEMAND 1 to=2 waiting=1", "DEMAND_SHRINK 1 to=1 waiting=0"}));
+  l.process.hear(DemandIs{.session = 1, .limit = 1});
+  EXPECT_EQ(tried.result(), "empty");
+}
+
 TEST(LinkReceiving, ATryAsksTheBrokerOnce) {
   LinkByHand l;
   const Registration rx = l.ready(Side::receiver);
@@ -167,7 +186,7 @@ TEST(LinkReceiving, AnAnswerToAnEarlierQuestionIsNoAnswer) {
   LinkByHand l;
   const Registration rx = l.ready(Side::receiver);
   Recv& cancelled = l.process.recv(rx);
-  cancelled.cancel();
+  cancelled.give_up();
   Recv& tried = l.process.try_recv(rx);
   l.process.hear(DemandIs{.session = 1});
   EXPECT_EQ(tried.result(), "pending");
@@ -195,7 +214,7 @@ TEST(LinkReceiving, ACancelledReceiveTakesItsDemandBack) {
   const Registration rx = l.ready(Side::receiver);
   Recv& received = l.process.recv(rx);
   (void)l.process.said();
-  received.cancel();
+  received.give_up();
   EXPECT_THAT(l.process.said(), ElementsAre("DEMAND_SHRINK 1 to=0 waiting=0"));
 }
 
@@ -203,7 +222,7 @@ TEST(LinkReceiving, WhatArrivesForACancelledReceiveServesTheNext) {
   LinkByHand l;
   const Registration rx = l.ready(Side::receiver);
   Recv& received = l.process.recv(rx);
-  received.cancel();
+  received.give_up();
   (void)l.process.said();
   l.deliver({"a"});
   EXPECT_THAT(l.process.said(), ElementsAre("DEMAND 1 to=1 waiting=0 spare=1"));
@@ -217,7 +236,7 @@ TEST(LinkReceiving, AReceiveCancelledAfterItsWakeUpHandsItsMessageOn) {
   l.deliver({"a"});
   Recv& next = l.process.recv(rx);
   EXPECT_EQ(next.result(), "pending");
-  woken.cancel();
+  woken.give_up();
   EXPECT_EQ(next.result(), "a");
 }
 
@@ -243,7 +262,7 @@ TEST(LinkReceiving, WhoHadNothingToSpareReportsWhenItHas) {
   l.deliver({"a"});
   l.process.hear(Recall{.session = 1, .count = 1});
   (void)l.process.said();
-  woken.cancel();
+  woken.give_up();
   EXPECT_THAT(l.process.said(), Contains("DEMAND 1 to=2 waiting=0 spare=1"));
 }
 
@@ -267,7 +286,7 @@ TEST(LinkReceiving, ARendezvousKeepsNothingForTheNextReceive) {
   Recv& woken = l.process.recv(rx);
   l.deliver({"a"});
   (void)l.process.said();
-  woken.cancel();
+  woken.give_up();
   EXPECT_THAT(l.process.said(), ElementsAre("RELEASE 1 #1"));
 }
 
@@ -320,7 +339,7 @@ TEST(LinkReceiving, TheEndIsVoidOnceSomethingIsGivenBack) {
       EXPECT_EQ(l.process.recv(rx).result(), "closed ended");
       l.process.settle(rx, {first.attempt()}, true);
     } else {
-      second.cancel();
+      second.give_up();
       l.process.hear(Recall{.session = 1, .count = 1});
     }
     (void)l.process.said();
@@ -340,7 +359,7 @@ TEST(LinkReceiving, AHandleIsNotClosedWhileThereIsSomethingToDrain) {
   l.deliver({"a"});
   l.process.hear(Closed{.session = 1, .kind = CloseKind::peer_died, .reason = "it broke"});
   l.process.hear(End{.session = 1, .kind = CloseKind::peer_died, .reason = "it broke"});
-  cancelled.cancel();
+  cancelled.give_up();
   EXPECT_FALSE(l.process.link.is_closed(Side::receiver, rx));
   EXPECT_EQ(l.process.recv(rx).result(), "a");
   EXPECT_TRUE(l.process.link.is_closed(Side::receiver, rx));
@@ -352,7 +371,7 @@ TEST(LinkReceiving, AHandleIsNotClosedWhileThereIsSomethingToDrain) {
 // A message that no receive waits for.
 Registration with_unread(LinkByHand& l) {
   const Registration rx = l.ready(Side::receiver);
-  l.process.recv(rx).cancel();
+  l.process.recv(rx).give_up();
   l.deliver({"a"});
   (void)l.process.said();
   return rx;
@@ -422,7 +441,7 @@ TEST(Lease, WhatAReceiveWaitsForTheLeaseWithIsNotSpare) {
   (void)l.process.said();
   l.process.hear(Recall{.session = 1, .count = 1});
   EXPECT_EQ(l.process.said()[0], "RELEASE 1 answer");
-  received.cancel();
+  received.give_up();
   EXPECT_THAT(l.process.said(), ElementsAre("DEMAND 1 to=1 waiting=0 spare=1"));
 }
 

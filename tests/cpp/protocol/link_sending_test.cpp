@@ -140,9 +140,9 @@ TEST(LinkSending, ACancelledSendIsWithdrawnAndOneNotOfferedYetLeavesNoTrace) {
   Send& waiting = l.process.send(tx, {"b"});
   (void)l.process.send(tx, {"c"});
   (void)l.process.said();
-  waiting.cancel();
+  waiting.give_up();
   EXPECT_THAT(l.process.said(), IsEmpty());
-  offered.cancel();
+  offered.give_up();
   EXPECT_THAT(l.process.said(), ElementsAre("WITHDRAW 1:1"));
   l.answer(1, Outcome::withdrawn);
   EXPECT_THAT(l.process.said(), ElementsAre("OFFER 1:2 c"));

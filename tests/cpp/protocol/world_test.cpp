@@ -30,7 +30,7 @@ TEST(Scenario, AMessageThatAWokenReceiveIsAboutToTakeIsRecalledOnceAndNotForEver
   EXPECT_EQ(sent.result(), "done");
   Recv& waiting = other.recv(also_rx);
   world.run();  // comes to an end
-  woken.cancel();
+  woken.give_up();
   world.run();
   EXPECT_EQ(waiting.result(), "a");
 }
@@ -55,7 +55,7 @@ TEST(Scenario, WhatIsLeftUnreadAfterTheEndGoesToAReceiverThatWaits) {
   world.run();
   EXPECT_EQ(ended.result(), "closed ended");
   EXPECT_EQ(waiting.result(), "pending");
-  woken.cancel();
+  woken.give_up();
   world.run();
   EXPECT_EQ(waiting.result(), "a");
 }
@@ -112,7 +112,7 @@ TEST(Scenario, ACancelledReceivesMessageReachesSomebodyOnARendezvousToo) {
     Send& sent = w.sender.send(w.tx, {"a"});
     w.run();
     Recv& waiting = w.two.recv(w.also_rx);
-    cancelled.cancel();
+    cancelled.give_up();
     EXPECT_EQ(w.outcome(waiting), "a");
     EXPECT_EQ(w.outcome(sent), "done");
   }
@@ -122,7 +122,7 @@ TEST(Scenario, AStoppedProcessDoesNotRepeatWhatWasRedeliveredMeanwhile) {
   Trio w;
   Recv& cancelled = w.one.recv(w.rx);
   w.run();
-  cancelled.cancel();  // a message may still come for it
+  cancelled.give_up();  // a message may still come for it
   w.stop(w.one);
   (void)w.sender.send(w.tx, {"a"});
   w.run();

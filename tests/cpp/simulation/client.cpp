@@ -105,6 +105,7 @@ Task& Client::make(Task::Kind kind, Handle& handle, Patience patience) {
   auto task = std::make_unique<Task>(*this, number, kind);
   task->handles.push_back(&handle);
   task->started_at = world_.scheduler.now();
+  task->epoch = ports_[handle.channel]->link().epoch();
   task->can_wait = patience != Patience::never_waits;
   if (patience == Patience::tries) task->deadline = now();
   if (patience == Patience::limited) task->deadline = now() + Duration(1 + world_.random.skewed(4 * kSecond));
@@ -294,6 +295,9 @@ void Client::received(Task& task, Status status, std::size_t branch) {
   RecvOperation& recv = task.recv[branch];
   if (status == Status::closed) return failed(handle, task, recv.error);
   if (status == Status::too_large) world_.oracle.fail("S12", "a receive is never too large");
+  if (status == Status::timed_out && task.kind == Task::Kind::recv) {
+    world_.oracle.received_nothing(handle.channel, task.started_at, task.epoch);
+  }
   if (status != Status::done) return;
   const auto take = [&](const Message& message) {
     const MessageId id = world_.oracle.handed_out(handle.id, handle.channel, message, recv.acknowledges);

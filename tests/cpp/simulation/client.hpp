@@ -112,6 +112,7 @@ class Task final : public Operation {
   bool is_due = false;   // was woken, and is about to be resumed
   bool can_wait = true;  // else it was started without an operation
   Micros started_at = 0;
+  std::uint64_t epoch = 0;  // whose broker its client had seen then
   Time deadline = kNever;
 
   std::vector<Handle*> handles;  // one, or a select's branches

@@ -145,6 +145,21 @@ void Oracle::settled(MessageId id, Attempt attempt, bool requeue) {
   if (id < records_.size() && records_[id].newest_handout == attempt) records_[id].is_satisfied = !requeue;
 }
 
+void Oracle::queue_is(std::uint8_t index, bool is_empty) {
+  ChannelRecord& channel = channels_[index];
+  if (is_empty) {
+    channel.filled_since.reset();
+  } else if (!channel.filled_since) {
+    channel.filled_since = scheduler_.now();
+  }
+}
+
+void Oracle::received_nothing(std::uint8_t index, Micros since, std::uint64_t epoch) const {
+  const ChannelRecord& channel = channels_[index];
+  if (channel.epoch != epoch || channel.has_delays || !channel.filled_since || *channel.filled_since >= since) return;
+  fail("S11", "a receive timed out, though messages were queued all the time");
+}
+
 // In which epoch this message was delivered under this attempt.
 std::uint64_t Oracle::epoch_of(const MessageRecord& record, MessageId id, Attempt attempt) const {
   const auto& witnesses = witnesses_[record.channel];
@@ -188,6 +203,7 @@ void Oracle::check_fencing(MessageRecord& record, MessageId id, std::uint64_t ep
 void Oracle::epoch_began(std::uint8_t index, std::uint64_t epoch, const Checkpoint* restored) {
   ChannelRecord& channel = channels_[index];
   channel.epoch = epoch;
+  channel.filled_since.reset();
   if (restored != nullptr && restored->has_messages) {
     channel.was_restored = true;
     for (const Checkpoint::Message& message : restored->messages) {

@@ -65,6 +65,8 @@ struct ChannelRecord {
   std::uint64_t stored_waiting = 0;  // sends done, message not received by anybody
   std::uint64_t anonymous_sent = 0;
   std::uint64_t anonymous_received = 0;
+  std::optional<Micros> filled_since = std::nullopt;  // something has been queued all the time since then
+  bool has_delays = false;                            // ... but perhaps it must not be received yet
 };
 
 class Witness;
@@ -90,12 +92,15 @@ class Oracle {
   // Gives the message's id.
   MessageId handed_out(HandleId receiver, std::uint8_t channel, const Message& message, bool acknowledges);
   void settled(MessageId id, Attempt attempt, bool requeue);
+  // A receive timed out that began then, at a client of that epoch's broker.
+  void received_nothing(std::uint8_t channel, Micros since, std::uint64_t epoch) const;
 
   // --- what the brokers see and do ---
 
   void add_witness(std::uint8_t channel, const Witness* witness) { witnesses_[channel].push_back(witness); }
   void epoch_began(std::uint8_t channel, std::uint64_t epoch, const Checkpoint* restored);
   void receivers_gone(std::uint8_t channel, std::uint64_t epoch);
+  void queue_is(std::uint8_t channel, bool is_empty);
   [[nodiscard]] MessageRecord& record(MessageId id) { return records_[id]; }
   [[nodiscard]] ChannelRecord& channel(std::uint8_t index) { return channels_[index]; }
 

@@ -153,11 +153,12 @@ bool Server::perform() {
       perform(*disconnect);
     } else if (const auto* const log = std::get_if<broker_action::Log>(&action)) {
       world_.trace.note(world_.scheduler.now(), "broker says:", log->text);
-      witness_.logged(log->text);
+      witness_.logged(now(), log->text);
     } else {
       has_ended_ = true;
     }
   }
+  if (this == &channel_.newest()) world_.oracle.queue_is(channel_.index(), broker_->stats(now()).queue_size == 0);
   return true;
 }
 

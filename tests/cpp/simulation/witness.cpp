@@ -8,7 +8,8 @@ void Witness::received(Time now, ConnectionId connection, const Frame& frame, co
   if (const auto found = attached_.find(connection); found != attached_.end()) {
     hear(now, found->second, frame, broker);
   } else if (const auto* const attach = std::get_if<Attach>(&frame)) {
-    asked_[connection] = attach->client;
+    asked_[connection] = {attach->client, attach->connection};
+    if (!attach->resume && attendance_.contains(attach->client)) attendance_[attach->client].has_left = true;
   }
 }
 
@@ -38,6 +39,7 @@ void Witness::hear(Time now, const ClientId& client, const Frame& frame, const B
       if (!d.is_consumed || d.is_settled || d.is_requeued) return;
       (settle->requeue ? d.is_requeued : d.is_settled) = true;
       d.not_before = now + std::chrono::milliseconds(settle->delay_ms);
+      if (settle->requeue && settle->delay_ms > 0) oracle_.channel(channel_).has_delays = true;
     });
   }
 }
@@ -91,7 +93,8 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
   if (found == attached_.end()) {
     if (const auto asked = asked_.find(connection); asked != asked_.end()) {
       // (One that the broker never knew is told the same, and is not dead.)
-      if (std::holds_alternative<Expired>(frame) && attendance_.contains(asked->second)) died(asked->second);
+      const ClientId& who = asked->second.first;
+      if (std::holds_alternative<Expired>(frame) && attendance_.contains(who)) died(who);
       asked_.erase(asked);
     }
     return;
@@ -117,9 +120,11 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
 void Witness::attached(ConnectionId connection) {
   const auto asked = asked_.find(connection);
   if (asked == asked_.end()) return;
-  const ClientId client = asked->second;
+  const auto [client, number] = asked->second;
   asked_.erase(asked);
   Attendance& attendance = attendance_[client];
+  if (number <= attendance.connection_number) oracle_.fail("S10", "an older connection of a client fenced a newer one");
+  attendance.connection_number = number;
   if (attendance.is_dead) oracle_.fail("S10", "a client that was declared dead was attached again");
   if (attendance.connection) attached_.erase(*attendance.connection);
   attendance.connection = connection;
@@ -137,7 +142,7 @@ void Witness::disconnected(Time now, ConnectionId connection) {
 }
 
 // The broker logs each death, before anything that follows of it: "client <hex> died: why".
-void Witness::logged(const std::string& text) {
+void Witness::logged(Time now, const std::string& text) {
   constexpr std::string_view kClient = "client ";
   ClientId id;
   const std::size_t digits = 2 * id.bytes.size();
@@ -145,7 +150,16 @@ void Witness::logged(const std::string& text) {
   for (std::size_t i = 0; i < id.bytes.size(); ++i) {
     id.bytes[i] = static_cast<std::uint8_t>(std::stoi(text.substr(kClient.size() + 2 * i, 2), nullptr, 16));
   }
+  check_death(now, id, text);
   died(id);
+}
+
+// S10: nobody is declared dead who keeps the protocol, and is attached or was a moment ago.
+void Witness::check_death(Time now, const ClientId& client, std::string_view text) const {
+  const auto found = attendance_.find(client);
+  const bool has_left = found != attendance_.end() && found->second.has_left;
+  if (hostile_.contains(client) || has_left || may_be_dead(now, client)) return;
+  oracle_.fail("S10", "declared dead without a reason: " + std::string(text));
 }
 
 void Witness::died(const ClientId& client) {

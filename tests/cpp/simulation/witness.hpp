@@ -27,7 +27,7 @@ class Witness {
   void sent(Time now, ConnectionId connection, const Frame& frame, const Broker& broker);
   void disconnected(Time now, ConnectionId connection);
   void died(const ClientId& client);
-  void logged(const std::string& text);
+  void logged(Time now, const std::string& text);
   // Its senders had closed before it began: a checkpoint said so.
   void began_without_senders() { began_without_senders_ = true; }
   void is_hostile(const ClientId& client) { hostile_.insert(client); }
@@ -44,7 +44,9 @@ class Witness {
  private:
   struct Attendance {
     std::optional<ConnectionId> connection;
+    std::optional<std::uint64_t> connection_number;  // by the client's count
     Time detached_at;
+    bool has_left = false;  // it took this broker for dead
     bool is_dead = false;
   };
   struct Session {
@@ -72,6 +74,7 @@ class Witness {
   void hear_offer(const Offer& frame);
   void hear_settlements(const SessionName& session, const std::vector<Attempt>& attempts, auto apply);
   void attached(ConnectionId connection);
+  void check_death(Time now, const ClientId& client, std::string_view why) const;
   void see_deliver(Time now, const ClientId& client, const Deliver& frame);
   void see_delivery(Time now, const SessionName& to, const Delivery& delivery);
   void check_cause(Time now, const Delivered& previous, const Delivery& delivery);
@@ -84,7 +87,8 @@ class Witness {
   const BrokerSettings settings_;
   const Time began_;
   bool began_without_senders_ = false;
-  std::map<ConnectionId, ClientId> asked_;  // sent ATTACH, not answered yet
+  std::map<ConnectionId, std::pair<ClientId, std::uint64_t>>
+      asked_;  // sent ATTACH, not answered yet; connection number
   std::map<ConnectionId, ClientId> attached_;
   std::map<ClientId, Attendance> attendance_;
   std::map<SessionName, Session> sessions_;

@@ -386,16 +386,13 @@ class Pending : public Operation {
  public:
   // What it has come to: "pending", or how it ended.
   [[nodiscard]] std::string result();
-  void cancel();
+  void give_up();
 
  protected:
   explicit Pending(Process& process)
       : Operation([](Operation& op) noexcept { static_cast<Pending&>(op).is_fired_ = true; }), process_(process) {}
   ~Pending() = default;
 
-  virtual Status finish() = 0;
-  virtual void abandon() = 0;
-  [[nodiscard]] virtual std::string ended(Status status) const = 0;
   void started(Status status) {
     status_ = status;
     if (status == Status::pending && !arm()) is_fired_ = true;
@@ -404,6 +401,10 @@ class Pending : public Operation {
   Process& process_;
 
  private:
+  virtual Status finish() = 0;
+  virtual void abandon() = 0;
+  [[nodiscard]] virtual std::string ended(Status status) const = 0;
+
   Status status_ = Status::pending;
   bool is_fired_ = false;
   bool is_cancelled_ = false;
@@ -472,7 +473,7 @@ class Process {
              now) {}
   Process(const Process&) = delete;
   ~Process() {
-    for (const auto& op : ops_) op->cancel();
+    for (const auto& op : ops_) op->give_up();
   }
 
   [[nodiscard]] Registration open(Side side, std::optional<Token> claim = std::nullopt) {
@@ -494,7 +495,7 @@ class Process {
   Recv& try_recv(const Registration& handle) { return recv(handle, {.deadline = now_}); }
   Wait& wait(Wait::For what, Side side, const Registration& handle) { return start<Wait>(what, side, handle); }
   Wait& flush(const Registration& tx) { return wait(Wait::For::flushed, Side::sender, tx); }
-  void settle(const Registration& rx, std::vector<Attempt> attempts, bool requeue, Duration delay = {}) {
+  void settle(const Registration& rx, const std::vector<Attempt>& attempts, bool requeue, Duration delay = {}) {
     link.settle(now_, rx, attempts, requeue, delay);
     turn();
   }
@@ -595,7 +596,7 @@ inline std::string Pending::result() {
   }
   return status_ == Status::pending ? "pending" : ended(status_);
 }
-inline void Pending::cancel() {
+inline void Pending::give_up() {
   if (status_ != Status::pending || is_cancelled_) return;
   is_cancelled_ = true;
   (void)Operation::cancel();
@@ -633,7 +634,7 @@ inline std::string Recv::ended(Status status) const {
   if (status == Status::timed_out) return "empty";
   std::string got;
   const auto add = [&](const Message& message) {
-    if (!got.empty()) got += " ";
+    if (!got.empty()) got += ' ';
     got += message.payload.view();
     if (message.redeliveries > 0) got += "+" + std::to_string(message.redeliveries);
   };
