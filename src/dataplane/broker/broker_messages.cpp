@@ -331,7 +331,10 @@ void Broker::tell_end() {
     receiver.limit = receiver.delivered;
     receiver.waiting = 0;
     send_deliveries(receiver);
-    push(*receiver.client, make_frame(End{.session = receiver.id, .kind = senders.kind, .reason = senders.reason}));
+    push(*receiver.client, make_frame(End{.session = receiver.id,
+                                          .received = receiver.client->stream.received(),
+                                          .kind = senders.kind,
+                                          .reason = senders.reason}));
   }
 }
 

@@ -179,6 +179,8 @@ class Link {
 
   // --- sending (link_sending.cpp) ---
   void offer_backlog(Session& s);
+  bool refuse_oversized(Session& s, SendOperation& w);
+  [[nodiscard]] std::uint64_t batch_max() const;
   void offer(Session& s, SendOperation& w, std::uint64_t bytes);
   void withdraw(Session& s, Offered& offered);
   void finish_offer(Session& s, std::size_t at, detail::Waiter::Signal outcome);
@@ -196,6 +198,7 @@ class Link {
   void give_up_grant(Session& s);
   void report_taken(Session& s);
   void release_spare(Session& s, std::size_t count, bool is_answer);
+  void gave_back(Session& s);
   void demand(Session& s);
   void ask(Session& s);
   void ask_again(Session& s, RecvOperation& w);

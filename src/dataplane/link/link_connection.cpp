@@ -108,9 +108,8 @@ void Link::begin_streams() {
     // Perhaps that broker lives, or lived long enough to declare us dead, and to give it to others.
     for (Delivery& delivery : s.unread) ++delivery.redeliveries;
     s.is_registered = s.is_opened = false;
-    s.received = s.limit = s.questions = s.answers = 0;
-    s.taken.clear();
-    s.taken_unsettled.clear();
+    s.received = s.limit = s.gave_back_at = s.questions = s.answers = 0;
+    s.forget_taken();
     s.reported_spare = s.reported_waiting = 0;
     s.is_short_of_spare = false;
     s.peer_gone.reset();

@@ -10,6 +10,19 @@ namespace klaw::dataplane {
 
 using detail::Waiter;
 
+namespace {
+
+// The broker refuses longer texts, and with them the connection. UTF-8 is not cut within a character.
+std::string shortened(std::string text) {
+  if (text.size() <= kTextBytesMax) return text;
+  std::size_t size = kTextBytesMax;
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0U) == 0x80U) --size;
+  text.resize(size);
+  return text;
+}
+
+}  // namespace
+
 Link::Link(LinkSettings settings, Time now)
     : settings_(std::move(settings)),
       now_(now),
@@ -26,7 +39,7 @@ Registration Link::open(Time now, Side side, std::optional<Token> claim, std::st
   session->side = side;
   session->claim = claim;
   session->counts = counts;
-  session->name = std::move(name);
+  session->name = shortened(std::move(name));
   Session& s = *session;
   sessions_.emplace(s.id, std::move(session));
   if (gone_) {
@@ -58,7 +71,7 @@ std::optional<ChannelClosed> Link::close(Time now, Side side, Registration& hand
   if (s == nullptr) return std::nullopt;
   s->is_closed = true;
   auto untold = std::exchange(s->failure, std::nullopt);
-  s->reason = std::move(reason);
+  if (reason) s->reason = shortened(*std::move(reason));
   const ChannelClosed error{.kind = CloseKind::handle_closed};
   end_waits(s->watching, &error);
   end_waits(s->opening, &error);
@@ -89,8 +102,8 @@ void Link::push_open(Session& s) {
 // Once nobody is about to take one of its messages: CLOSE gives all back that is unread.
 void Link::push_close(Session& s) {
   if (!s.is_registered || s.granted > 0) return;
-  s.is_registered = false;
   report_taken(s);
+  s.is_registered = false;
   push(Close{.session = s.id, .reason = std::move(s.reason)});
   s.unread.clear();
 }

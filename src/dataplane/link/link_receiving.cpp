@@ -116,16 +116,19 @@ void Link::settle(Time now, const Registration& handle, const std::vector<Attemp
                   Duration delay) {
   now_ = now;
   if (gone_) return;
-  if (Session* const s = find(handle.id)) {
-    report_taken(*s);               // the broker hears of the taking first
-    if (requeue) s->ended.reset();  // one more comes, perhaps to this very receiver
-  }
+  Session* const s = find(handle.id);
+  if (s != nullptr) report_taken(*s);  // the broker hears of the taking first
   const auto delay_ms = std::chrono::ceil<std::chrono::milliseconds>(delay).count();
   const auto limit = static_cast<std::int64_t>(std::numeric_limits<std::uint32_t>::max());
-  push(Settle{.session = static_cast<SessionId>(handle.id),
-              .requeue = requeue,
-              .delay_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(delay_ms, 0, limit)),
-              .attempts = attempts});
+  for (auto it = attempts.begin(); it != attempts.end();) {
+    const auto end = it + std::min<std::ptrdiff_t>(attempts.end() - it, kBatchMessagesMax);
+    push(Settle{.session = static_cast<SessionId>(handle.id),
+                .requeue = requeue,
+                .delay_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(delay_ms, 0, limit)),
+                .attempts = std::vector<Attempt>(it, end)});
+    it = end;
+  }
+  if (s != nullptr && requeue) gave_back(*s);
 }
 
 // One message, or those there are up to the limit, but none that is granted to others.
@@ -187,6 +190,7 @@ void Link::touch(Session& s) {
 // --- what flush() tells the broker of a session ---
 
 void Link::report_taken(Session& s) {
+  if (!s.is_registered) return s.forget_taken();  // it was taken from an earlier broker
   if (!s.taken.empty()) {
     push(Consumed{.session = s.id, .settled = true, .attempts = std::exchange(s.taken, {})});
   }
@@ -229,7 +233,8 @@ void Link::demand(Session& s) {
 
 // For receives whose time is over: only the broker can say that there is nothing for them. They want nothing from here on;
 // the DEMAND_SHRINK that says so is the question, and what arrives before its answer is theirs. There is nothing if by then
-// less has arrived than was demanded; else receives that came earlier have taken it all, and there may be more.
+// less has arrived than was demanded; else receives that came earlier have taken it all, and there may be more. (Nor is there
+// nothing if what has arrived waits for the lease.)
 void Link::ask(Session& s) {
   if (s.asking.empty()) return;
   for (RecvOperation* const w : std::exchange(s.asking, {})) {
@@ -244,6 +249,13 @@ void Link::ask(Session& s) {
   s.limit = s.received + s.reported_waiting;
   push(DemandShrink{
       .session = s.id, .limit = s.limit, .waiting = s.reported_waiting, .spare = static_cast<std::uint32_t>(s.idle())});
+}
+
+// It was the last frame. What went back may have to come to this very receiver again, if it is the only one: no END that was
+// said before the broker had it, or is about to be, is the end.
+void Link::gave_back(Session& s) {
+  s.ended.reset();
+  s.gave_back_at = stream_.sent();
 }
 
 void Link::ask_again(Session& s, RecvOperation& w) {
@@ -263,8 +275,9 @@ void Link::release_spare(Session& s, std::size_t count, bool is_answer) {
     frame.attempts.push_back(s.unread.back().attempt);
     s.unread.pop_back();
   }
-  if (!frame.attempts.empty()) s.ended.reset();  // they may have to come back to this very receiver
-  if (is_answer || !frame.attempts.empty()) push(std::move(frame));
+  const bool is_any = !frame.attempts.empty();
+  if (is_answer || is_any) push(std::move(frame));
+  if (is_any) gave_back(s);
   s.reported_spare = std::min(s.reported_spare, s.idle());
 }
 
@@ -299,7 +312,7 @@ void Link::apply(const DemandIs& frame) {
   s->limit = std::max(s->limit, frame.limit);
   for (RecvOperation* const w : std::vector<RecvOperation*>(s->asked)) {
     if (w->question > s->answers) continue;
-    if (s->received < w->demanded) {
+    if (s->received < w->demanded && s->spare() == 0) {
       leave_waiting(*s, *w);
       signal(*w, Waiter::Signal::timed_out);
     } else {
@@ -311,8 +324,10 @@ void Link::apply(const DemandIs& frame) {
 void Link::apply(const End& frame) {
   Session* const s = find(frame.session);
   if (s == nullptr) return;
+  s->limit = s->received;  // the END took the demand back
+  s->reported_waiting = 0;
+  if (s->gave_back_at > frame.received) return touch(*s);
   s->ended = ChannelClosed{.kind = frame.kind, .reason = frame.reason};
-  s->limit = s->received;  // the END took the rest of the demand back
   grant(*s);
 }
 

@@ -20,7 +20,7 @@ Status Link::start_send(Time now, const Registration& handle, SendOperation& w, 
     return Status::closed;
   }
   if (w.count == 0) return Status::done;
-  if (broker_ && w.count > std::max<std::uint64_t>(broker_->capacity, 1)) return Status::too_large;
+  if (broker_ && w.count > batch_max()) return Status::too_large;
   const bool is_try = w.deadline <= now;
   // An earlier send of this handle waits: there is no room for this one either.
   if (is_try && broker_ && !s->backlog.empty()) return Status::timed_out;
@@ -62,40 +62,68 @@ void Link::abandon_send(Time now, SendOperation& w) noexcept {
   }
 }
 
+// What one offer may hold: no more messages than the channel, nor than a frame.
+std::uint64_t Link::batch_max() const { return std::clamp<std::uint64_t>(broker_->capacity, 1, kBatchMessagesMax); }
+
 void Link::leave_backlog(Session& s, SendOperation& w) {
   stop_timer(w.timer, w.deadline);
   s.backlog.remove(w);
   s.backlog_count -= w.count;
 }
 
+namespace {
+
+std::uint64_t bytes_of(const SendOperation& w) {
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < w.count; ++i) bytes += w.values[i].payload.size();
+  return bytes;
+}
+
+std::uint64_t largest_of(const SendOperation& w) {
+  std::uint64_t largest = 0;
+  for (std::size_t i = 0; i < w.count; ++i) largest = std::max<std::uint64_t>(largest, w.values[i].payload.size());
+  return largest;
+}
+
+}  // namespace
+
 // As far as the broker lets a session offer ahead. One offer may be as large as it likes: it could never be sent else.
 void Link::offer_backlog(Session& s) {
   while (broker_ && !s.backlog.empty()) {
     SendOperation& w = s.backlog.front();
-    std::uint64_t bytes = 0;
-    bool is_too_large = w.count > std::max<std::uint64_t>(broker_->capacity, 1);
-    bool has_giant = false;
-    for (std::size_t i = 0; i < w.count; ++i) {
-      bytes += w.values[i].payload.size();
-      has_giant |= w.values[i].payload.size() > broker_->message_bytes_max;
-    }
+    if (refuse_oversized(s, w)) continue;
+    const std::uint64_t bytes = bytes_of(w);
     const bool fits =
         s.offered_count + w.count <= broker_->offered_max && s.offered_bytes + bytes <= broker_->offered_bytes_max;
-    if (!fits && !s.offered.empty() && !is_too_large && !has_giant) return;
+    if (!fits && !s.offered.empty()) return;
     s.backlog.remove(w);
     s.backlog_count -= w.count;
-    if (has_giant) {
-      stop_timer(w.timer, w.deadline);
-      signal_closed(w, backend_error("a message is larger than " + std::to_string(broker_->message_bytes_max) +
-                                     " bytes, the channel's limit: send it by reference"));
-    } else if (is_too_large) {
-      stop_timer(w.timer, w.deadline);
-      w.is_too_large = true;
-      signal(w, Waiter::Signal::timed_out);
-    } else {
-      offer(s, w, bytes);
-    }
+    offer(s, w, bytes);
   }
+}
+
+// Ends what no broker would take, however much room it has.
+bool Link::refuse_oversized(Session& s, SendOperation& w) {
+  if (w.count > batch_max()) {
+    leave_backlog(s, w);
+    w.is_too_large = true;
+    signal(w, Waiter::Signal::timed_out);
+    return true;
+  }
+  constexpr std::uint64_t kOverheadMax = 16;  // of one message in an OFFER
+  std::string why;
+  if (largest_of(w) > broker_->message_bytes_max) {
+    why = "a message is larger than " + std::to_string(broker_->message_bytes_max) +
+          " bytes, the channel's limit: send it by reference";
+  } else if (bytes_of(w) + w.count * kOverheadMax > kAssembledBytesMax) {
+    why = "a batch of " + std::to_string(bytes_of(w)) + " bytes is more than one frame may hold, " +
+          std::to_string(kAssembledBytesMax) + " bytes: send it in parts";
+  } else {
+    return false;
+  }
+  leave_backlog(s, w);
+  signal_closed(w, backend_error(std::move(why)));
+  return true;
 }
 
 void Link::offer(Session& s, SendOperation& w, std::uint64_t bytes) {

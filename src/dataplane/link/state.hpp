@@ -62,6 +62,7 @@ struct Session {
   std::uint64_t wanted = 0;                           // messages that those of them want that may still wait
   std::uint64_t received = 0;                         // deliveries, since OPEN
   std::uint64_t limit = 0;                            // so many were demanded, since OPEN
+  std::uint64_t gave_back_at = 0;                     // the number of the last frame that gave something back
   std::uint64_t questions = 0;                        // DEMAND_SHRINKs sent
   std::uint64_t answers = 0;                          // DEMAND_IS received
   std::vector<RecvOperation*> asking = {};            // out of time; flush() asks for them
@@ -75,6 +76,10 @@ struct Session {
   bool is_prefetching = false;
   bool is_dirty = false;  // in the link's list of sessions that flush() looks at
 
+  void forget_taken() noexcept {
+    taken.clear();
+    taken_unsettled.clear();
+  }
   [[nodiscard]] std::size_t spare() const noexcept { return unread.size() - std::min(granted, unread.size()); }
   // Of those, what no receive waits for: one may have to wait for the lease.
   [[nodiscard]] std::size_t idle() const noexcept { return spare() - std::min(waiting.size(), spare()); }

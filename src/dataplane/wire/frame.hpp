@@ -411,13 +411,15 @@ struct DemandIs {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.limit); }
 };
 
-// Nothing more will come to this receiver.
+// Nothing more will come to this receiver, unless it gives something back. It is void if that has happened after the first
+// `received` numbered frames of its client.
 struct End {
   static constexpr auto kType = FrameType::end;
   SessionId session = 0;
+  std::uint64_t received = 0;
   CloseKind kind = CloseKind::ended;
   std::optional<std::string> reason = std::nullopt;
-  static constexpr auto fields(auto& f) { return std::tie(f.session, f.kind, f.reason); }
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.received, f.kind, f.reason); }
 };
 
 // The other side of the channel is gone. A sender's unanswered offers are void; a receiver still drains until END.

@@ -32,6 +32,8 @@ class ResumableStream {
     for (; acknowledged_ < received; ++acknowledged_) kept_.pop_front();
     return true;
   }
+  // How many frames were pushed.
+  [[nodiscard]] std::uint64_t sent() const noexcept { return acknowledged_ + kept_.size(); }
   // What the peer has not acknowledged, in order; all of it is sent on a new connection.
   [[nodiscard]] const std::deque<FramePtr>& unacknowledged() const noexcept { return kept_; }
   [[nodiscard]] bool is_overrun() const noexcept { return kept_.size() > kUnackedFramesMax; }

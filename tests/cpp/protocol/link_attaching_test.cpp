@@ -250,6 +250,15 @@ TEST(LinkAttaching, ClosingAHandleEndsItsOperations) {
   EXPECT_THAT(l.process.said(), IsEmpty());
 }
 
+TEST(LinkAttaching, TextsThatAreTooLongForAFrameAreCutBetweenTwoCharacters) {
+  LinkByHand l;
+  Registration rx = l.ready(Side::receiver);
+  std::string reason(kTextBytesMax - 1, 'x');
+  (void)l.process.close(Side::receiver, rx, reason + "\u00e9");
+  const Texts said = l.process.said();
+  EXPECT_EQ(said.back(), "CLOSE 1: " + reason);
+}
+
 TEST(LinkAttaching, WhoWaitsForTheOtherSideIsToldWhenItIsGone) {
   LinkByHand l;
   const Registration tx = l.ready(Side::sender);

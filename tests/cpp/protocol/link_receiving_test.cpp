@@ -347,9 +347,26 @@ TEST(LinkReceiving, TheEndIsVoidOnceSomethingIsGivenBack) {
     Recv& again = l.process.recv(rx);
     EXPECT_EQ(again.result(), "pending");
     EXPECT_THAT(l.process.said(), ElementsAre("DEMAND 1 to=7 waiting=1"));
-    l.process.hear(End{.session = 1, .kind = CloseKind::ended});
+    l.process.hear(End{.session = 1, .received = 99, .kind = CloseKind::ended});
     EXPECT_EQ(again.result(), "closed ended");
   }
+}
+
+// It was said before the broker had heard of it.
+TEST(LinkReceiving, AnEndThatCrossesWhatIsGivenBackIsVoid) {
+  LinkByHand l;
+  const Registration rx = l.ready(Side::receiver);
+  Recv& first = l.process.recv(rx, {.acknowledges = true});
+  l.deliver({"a"});
+  EXPECT_EQ(first.result(), "a");
+  Recv& second = l.process.recv(rx);
+  l.process.settle(rx, {first.attempt()}, true);
+  (void)l.process.said();
+  l.process.hear(End{.session = 1, .received = 3, .kind = CloseKind::ended});
+  EXPECT_EQ(second.result(), "pending");
+  EXPECT_THAT(l.process.said(), ElementsAre("DEMAND 1 to=2 waiting=1"));
+  l.process.hear(End{.session = 1, .received = 6, .kind = CloseKind::ended});
+  EXPECT_EQ(second.result(), "closed ended");
 }
 
 TEST(LinkReceiving, AHandleIsNotClosedWhileThereIsSomethingToDrain) {

@@ -8,6 +8,7 @@ namespace klaw::dataplane::test {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using Outcome = Answer::Outcome;
 
@@ -105,6 +106,20 @@ TEST(LinkSending, ATryBehindSendsThatWaitInTheLinkIsFullAtOnce) {
   (void)l.process.send(tx, {"a"});
   (void)l.process.send(tx, {"b"});
   EXPECT_EQ(l.process.try_send(tx, "c").result(), "full");
+}
+
+// The broker's decoder would refuse it, and the connection with it, for ever.
+TEST(LinkSending, ABatchThatNoFrameCanHoldIsRefused) {
+  LinkByHand l;
+  Attached broker = LinkByHand::attached();
+  broker.capacity = kUnbounded;
+  broker.message_bytes_max = kMessageBytesMax;
+  const Registration tx = l.ready(Side::sender, broker);
+  const Bytes large(std::string(kMessageBytesMax, 'x'));
+  EXPECT_THAT(l.process.send(tx, {large, large}).result(), HasSubstr("is more than one frame may hold"));
+  EXPECT_EQ(l.process.send(tx, std::vector<Bytes>(kBatchMessagesMax + 1, Bytes("x"))).result(), "too large");
+  EXPECT_THAT(l.process.said(), IsEmpty());
+  EXPECT_EQ(l.process.send(tx, std::vector<Bytes>(kBatchMessagesMax, Bytes("x"))).result(), "pending");
 }
 
 TEST(LinkSending, ABatchOfMoreThanTheCapacityIsTooLarge) {

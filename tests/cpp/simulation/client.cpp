@@ -274,6 +274,7 @@ void Client::sent(Task& task, Status status) {
   switch (status) {
     case Status::done: confirm(handle); return world_.oracle.send_done(task.ids);
     case Status::closed:
+      if (is_too_large(task)) return world_.oracle.send_voided(task.ids, "too large for a message");
       failed(handle, task, task.send.error);
       if (task.send.error.kind == CloseKind::backend || task.send.error.kind == CloseKind::deleted) {
         return world_.oracle.send_unknown(task.ids);
@@ -288,6 +289,12 @@ void Client::sent(Task& task, Status status) {
     case Status::pending: return world_.oracle.send_voided(task.ids, "not now");
     case Status::timed_out: return world_.oracle.send_voided(task.ids, "timed out");
   }
+}
+
+// The error says so.
+bool Client::is_too_large(const Task& task) const {
+  return task.send.error.kind == CloseKind::backend &&
+         message(task.send.error).find("a message is larger than") != std::string::npos;
 }
 
 void Client::received(Task& task, Status status, std::size_t branch) {
@@ -397,6 +404,14 @@ bool Client::is_dying_now() {
   // Not in the middle of a link's call: the rest of what it wanted is lost.
   die(dies_silently_);
   return true;
+}
+
+void Client::is_said_to_be_dead() {
+  if (!is_alive_) return;
+  for (auto& port : ports_) {
+    world_.channels[port->channel()]->newest().client_died(port->link().client_id(), "its node is said to be gone",
+                                                           false);
+  }
 }
 
 void Client::stop(Micros until) {

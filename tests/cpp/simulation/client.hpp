@@ -150,6 +150,8 @@ class Client {
   // The same, between two actions of one of its links.
   void die_after(std::uint64_t actions, bool silently);
   [[nodiscard]] bool is_dying_now();
+  // The control plane is mistaken.
+  void is_said_to_be_dead();
   void stop(Micros until);
   void jump(Micros forward);
   void broker_died(std::uint8_t channel, std::uint64_t epoch, const std::string& why, bool is_final);
@@ -179,6 +181,7 @@ class Client {
   void abandon(Task& task, std::size_t but_branch);
   void came_to(Task& task, Status status, std::size_t branch);
   void sent(Task& task, Status status);
+  [[nodiscard]] bool is_too_large(const Task& task) const;
   void received(Task& task, Status status, std::size_t branch);
   void waited(Task& task, Status status);
   void failed(Handle& handle, const Task& task, const ChannelClosed& error);

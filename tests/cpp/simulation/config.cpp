@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include <dataplane/wire/limits.hpp>
+
 #include "simulation/random.hpp"
 
 namespace klaw::dataplane::simulation {
@@ -15,6 +17,7 @@ constexpr Config::Knob kKnobs[] = {
     {"prefetch", &Config::prefetch, Kind::setting},
     {"offered_max", &Config::offered_max, Kind::setting},
     {"offered_bytes_max", &Config::offered_bytes_max, Kind::setting},
+    {"message_max", &Config::message_max, Kind::setting},
     {"persistent", &Config::persistent, Kind::workload},
     {"heartbeat_ms", &Config::heartbeat_ms, Kind::setting},
     {"reconnect_ms", &Config::reconnect_ms, Kind::setting},
@@ -61,6 +64,7 @@ constexpr Config::Knob kKnobs[] = {
     {"old_addresses", &Config::old_addresses, Kind::fault},
     {"failing_lookups", &Config::failing_lookups, Kind::fault},
     {"broker_stops", &Config::broker_stops, Kind::fault},
+    {"false_deaths", &Config::false_deaths, Kind::fault},
     {"deletes", &Config::deletes, Kind::fault},
     {"final_deaths", &Config::final_deaths, Kind::fault},
     {"skew_ppm", &Config::skew_ppm, Kind::fault},
@@ -107,6 +111,7 @@ void draw_workload(Config& c, Random& random) {
   c.holds = maybe(300, 150);
   c.acknowledged = maybe(400, 1000);
   c.waits = maybe(400, 100);
+  c.message_max = random.chance(30) ? c.size_max / 2 : kMessageBytesMax;
 }
 
 void draw_faults(Config& c, Random& random) {
@@ -140,6 +145,7 @@ void draw_faults(Config& c, Random& random) {
   c.final_deaths = maybe(20, 1);
   c.skew_ppm = maybe(200, 500);
   c.jumps = maybe(100, 3);
+  c.false_deaths = maybe(80, 3);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ struct Config {
   std::int64_t prefetch = 0;
   std::int64_t offered_max = 1024;
   std::int64_t offered_bytes_max = 1 << 20;
+  std::int64_t message_max = 1 << 26;  // bytes
   std::int64_t persistent = 0;
   std::int64_t heartbeat_ms = 1000;
   std::int64_t reconnect_ms = 3000;
@@ -70,6 +71,7 @@ struct Config {
   std::int64_t old_addresses = 0;    // permille of the look-ups
   std::int64_t failing_lookups = 0;  // permille
   std::int64_t broker_stops = 0;
+  std::int64_t false_deaths = 0;  // of clients that live
   std::int64_t deletes = 0;
   std::int64_t final_deaths = 0;
   // Of clocks.

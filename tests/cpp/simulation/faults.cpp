@@ -30,6 +30,7 @@ class Faults {
     each(c.checkpoints, "checkpoint", [](World& w, Workload&) { any_channel(w).take_checkpoint(); });
     each(c.broker_stops, "broker stopped",
          [](World& w, Workload&) { any_channel(w).newest().stop(soon(w, 12 * kSecond)); });
+    each(c.false_deaths, "client said to be dead", [](World& w, Workload&) { any(w).is_said_to_be_dead(); });
     each(c.deletes, "channel deleted", [](World& w, Workload&) { any_channel(w).newest().remove(); });
     each(c.jumps, "clock jumped", [](World& w, Workload&) { any(w).jump(w.random.skewed(20 * kSecond)); });
     for (auto& hostile : world_.hostiles) {

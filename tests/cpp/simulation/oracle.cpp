@@ -78,6 +78,8 @@ void Oracle::send_done(const std::vector<MessageId>& ids) {
     MessageRecord& record = records_[id];
     if (record.fate != MessageRecord::Fate::pending) fail("S12", "a second outcome of the send of " + describe(id));
     record.fate = MessageRecord::Fate::stored;
+    if (record.size > static_cast<std::uint64_t>(config_.message_max))
+      fail("S14", "too large, and sent: " + describe(id));
     if (!record.was_offered && record.size >= kIdentityBytes) fail("S4", "done, but never offered: " + describe(id));
     ChannelRecord& channel = channels_[record.channel];
     if (!record.handouts.empty() || record.is_stolen || record.size < kIdentityBytes) continue;
@@ -185,10 +187,11 @@ void Oracle::check_order(HandleId receiver, const MessageRecord& record, Message
 void Oracle::check_fencing(MessageRecord& record, MessageId id, std::uint64_t epoch, const Message& message) {
   const Attempt attempt = message.attempt;
   const bool is_marked = epoch < channels_[record.channel].epoch && message.redeliveries > 0;
+  const bool may_overlap = is_marked || record.is_doubled;
   if (std::ranges::find(record.handouts, std::pair(epoch, attempt)) != record.handouts.end()) {
     fail("S5", "attempt " + std::to_string(attempt) + " handed out twice: " + describe(id));
   }
-  if (record.newest_epoch == epoch && record.newest_handout > attempt && !is_marked &&
+  if (record.newest_epoch == epoch && record.newest_handout > attempt && !may_overlap &&
       scheduler_.now() - record.newest_at > kFencingSlack) {
     fail("S10", "attempt " + std::to_string(attempt) + " handed out after the later attempt " +
                     std::to_string(record.newest_handout) + ": " + describe(id));

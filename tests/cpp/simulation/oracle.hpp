@@ -45,6 +45,7 @@ struct MessageRecord {
   bool is_stolen = false;           // delivered to a hostile client, once
   bool is_satisfied = false;        // was handed out, and settled if that was asked for
   bool is_waiting = false;          // counted among the stored ones that nobody has received yet
+  bool is_doubled = false;          // delivered to one that was falsely reported dead
   bool reached_a_dead_one = false;  // was delivered to a client that was then declared dead
   std::uint64_t home_epoch = 0;     // the newest broker that has, or had, it
   MessageId batch_first = 0;

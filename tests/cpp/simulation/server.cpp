@@ -21,6 +21,7 @@ BrokerSettings settings_of(const Config& config, std::uint64_t epoch) {
   settings.hold_limit = milliseconds(config.hold_ms);
   settings.offered_max = static_cast<std::uint32_t>(config.offered_max);
   settings.offered_bytes_max = static_cast<std::uint64_t>(config.offered_bytes_max);
+  settings.message_bytes_max = static_cast<std::uint64_t>(config.message_max);
   return settings;
 }
 
@@ -89,12 +90,12 @@ void Server::connection_ended(ConnectionId connection, std::string_view why) {
   after_events();
 }
 
-void Server::client_died(const ClientId& client, const std::string& why) {
+void Server::client_died(const ClientId& client, const std::string& why, bool is_true) {
   if (!is_alive()) return;
   if (stopped_until_ > world_.scheduler.now()) {
-    return world_.scheduler.at(stopped_until_, [this, client, why] { client_died(client, why); });
+    return world_.scheduler.at(stopped_until_, [this, client, why, is_true] { client_died(client, why, is_true); });
   }
-  witness_.died(client);
+  witness_.reported_dead(client, is_true);
   broker_->client_died(now(), client, why);
   after_events();
 }

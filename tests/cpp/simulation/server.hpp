@@ -32,7 +32,7 @@ class Server final : public Endpoint {
   [[nodiscard]] Micros stopped_until() const override { return stopped_until_; }
 
   // --- the control plane's ---
-  void client_died(const ClientId& client, const std::string& why);
+  void client_died(const ClientId& client, const std::string& why, bool is_true = true);
   void remove();
 
   // --- faults ---

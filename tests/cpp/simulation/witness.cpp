@@ -110,8 +110,7 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
       claims_.erase(claim);
     }
   } else if (const auto* const end = std::get_if<End>(&frame)) {
-    check_end(now, {client, end->session}, broker);
-    sessions_[{client, end->session}].has_ended = true;
+    check_end(now, client, *end, broker);
   } else if (const auto* const closed = std::get_if<Closed>(&frame); closed && closed->session != kAllSessions) {
     check_closed(now, {client, closed->session});
   }
@@ -160,6 +159,18 @@ void Witness::check_death(Time now, const ClientId& client, std::string_view tex
   const bool has_left = found != attendance_.end() && found->second.has_left;
   if (hostile_.contains(client) || has_left || may_be_dead(now, client)) return;
   oracle_.fail("S10", "declared dead without a reason: " + std::string(text));
+}
+
+void Witness::reported_dead(const ClientId& client, bool is_true) {
+  if (!is_true) {
+    // The broker believes it, and the client goes on under its lease.
+    for (const auto& [attempt, delivered] : delivered_) {
+      if (delivered.to.first == client && delivered.id < oracle_.message_count()) {
+        oracle_.record(delivered.id).is_doubled = true;
+      }
+    }
+  }
+  died(client);
 }
 
 void Witness::died(const ClientId& client) {
@@ -252,9 +263,10 @@ std::pair<std::size_t, std::size_t> Witness::count(Time now, Side side, bool wit
 }
 
 // S12: no END while a sender is open, or a message is left for anybody but this receiver itself.
-void Witness::check_end(Time now, const SessionName& to, const Broker& broker) const {
-  const auto session = sessions_.find(to);
-  if (session != sessions_.end() && session->second.has_ended) return;  // sent again on a new connection
+void Witness::check_end(Time now, const ClientId& client, const End& frame, const Broker& broker) {
+  const SessionName to{client, frame.session};
+  if (std::exchange(sessions_[to].ended_at, frame.received) == frame.received)
+    return;  // sent again on a new connection
   if (settings_.persistent) oracle_.fail("S12", "END on a persistent channel");
   if (count(now, Side::sender).first > 0) oracle_.fail("S12", "END while a sender or a hold counts");
   for (const MessageView& view : broker.messages()) {

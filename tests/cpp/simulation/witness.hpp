@@ -26,7 +26,7 @@ class Witness {
   void received(Time now, ConnectionId connection, const Frame& frame, const Broker& broker);
   void sent(Time now, ConnectionId connection, const Frame& frame, const Broker& broker);
   void disconnected(Time now, ConnectionId connection);
-  void died(const ClientId& client);
+  void reported_dead(const ClientId& client, bool is_true);
   void logged(Time now, const std::string& text);
   // Its senders had closed before it began: a checkpoint said so.
   void began_without_senders() { began_without_senders_ = true; }
@@ -53,7 +53,7 @@ class Witness {
     Side side = Side::sender;
     bool is_open = false;
     bool is_closed = false;
-    bool has_ended = false;
+    std::optional<std::uint64_t> ended_at = std::nullopt;  // after so many of its client's frames it was told END
   };
   using SessionName = std::pair<ClientId, SessionId>;
   struct Delivered {
@@ -68,6 +68,7 @@ class Witness {
   };
 
   void hear(Time now, const ClientId& client, const Frame& frame, const Broker& broker);
+  void died(const ClientId& client);
   void hear_close(const SessionName& session, const Broker& broker);
   void hear_hold(Time now, const Hold& frame, const Broker& broker);
   void hear_open(const ClientId& client, const Open& frame);
@@ -78,7 +79,7 @@ class Witness {
   void see_deliver(Time now, const ClientId& client, const Deliver& frame);
   void see_delivery(Time now, const SessionName& to, const Delivery& delivery);
   void check_cause(Time now, const Delivered& previous, const Delivery& delivery);
-  void check_end(Time now, const SessionName& to, const Broker& broker) const;
+  void check_end(Time now, const ClientId& client, const End& frame, const Broker& broker);
   void check_closed(Time now, const SessionName& to) const;
   [[nodiscard]] bool is_closed(const SessionName& session) const;
 

@@ -175,7 +175,7 @@ void World::check_quiet() {
         "L5", std::to_string(frames - before) + " frames in a quiet world, " + std::to_string(most) + " would be many");
   }
   for (auto& channel : channels) {
-    if (channel->is_gone() || config.persistent != 0) continue;
+    if (channel->is_gone() || oracle.channel(channel->index()).is_deleted || config.persistent != 0) continue;
     Server& server = channel->newest();
     const channels::ChannelStats stats = server.broker().stats(server.now());
     if (stats.in_flight > 0 || stats.queue_size > 0) {

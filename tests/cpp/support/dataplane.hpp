@@ -412,7 +412,7 @@ class Pending : public Operation {
 
 class Send final : public Pending {
  public:
-  Send(Process& process, const Registration& handle, std::initializer_list<const char*> messages, Time deadline);
+  Send(Process& process, const Registration& handle, const std::vector<Bytes>& messages, Time deadline);
 
  private:
   Status finish() override;
@@ -488,6 +488,9 @@ class Process {
     return untold;
   }
   Send& send(const Registration& handle, std::initializer_list<const char*> messages, Time deadline = kNever) {
+    return send(handle, std::vector<Bytes>(messages.begin(), messages.end()), deadline);
+  }
+  Send& send(const Registration& handle, const std::vector<Bytes>& messages, Time deadline = kNever) {
     return start<Send>(handle, messages, deadline);
   }
   Send& try_send(const Registration& handle, const char* message) { return send(handle, {message}, now_); }
@@ -604,10 +607,9 @@ inline void Pending::give_up() {
   process_.turn();
 }
 
-inline Send::Send(Process& process, const Registration& handle, std::initializer_list<const char*> messages,
-                  Time deadline)
+inline Send::Send(Process& process, const Registration& handle, const std::vector<Bytes>& messages, Time deadline)
     : Pending(process) {
-  for (const char* const message : messages) messages_.push_back({.payload = Bytes(message)});
+  for (const Bytes& message : messages) messages_.push_back({.payload = message});
   op_.values = messages_.data();
   op_.count = messages_.size();
   op_.deadline = deadline;
