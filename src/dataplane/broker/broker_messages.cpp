@@ -198,6 +198,7 @@ void Broker::set_spare(Receiver& receiver, std::uint32_t spare) {
 // Restores B2 and B3, and tells those of the end for whom nothing can come. Called after each change that could concern
 // somebody who waits; mostly there is nothing to do.
 void Broker::match() {
+  if (is_removed_) return;
   store_offers();
   serve();
   if (!prefetching_.empty()) serve_prefetch();

@@ -126,8 +126,9 @@ class Link {
   // --- what it wants ---
 
   [[nodiscard]] std::vector<LinkAction> take_actions() { return std::exchange(actions_, {}); }
-  // Claimed operations. Fire them before the next call, outside of the driver's lock.
+  // Claimed operations. Fire them outside of the driver's lock.
   [[nodiscard]] detail::Wakeups& wakeups() noexcept { return wakeups_; }
+  [[nodiscard]] detail::Wakeups take_wakeups() noexcept { return std::move(wakeups_); }
   [[nodiscard]] Time next_deadline() const;
 
   // --- what it can tell ---

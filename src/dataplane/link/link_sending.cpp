@@ -108,6 +108,7 @@ bool Link::refuse_oversized(Session& s, SendOperation& w) {
     leave_backlog(s, w);
     w.is_too_large = true;
     signal(w, Waiter::Signal::timed_out);
+    check_flushed(s);
     return true;
   }
   constexpr std::uint64_t kOverheadMax = 16;  // of one message in an OFFER
@@ -123,6 +124,7 @@ bool Link::refuse_oversized(Session& s, SendOperation& w) {
   }
   leave_backlog(s, w);
   signal_closed(w, backend_error(std::move(why)));
+  check_flushed(s);
   return true;
 }
 

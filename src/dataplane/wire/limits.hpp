@@ -8,6 +8,7 @@ namespace klaw::dataplane {
 
 inline constexpr std::uint32_t kMagic = 0x57414c4b;  // "KLAW", as it appears on the wire
 inline constexpr std::uint16_t kVersion = 1;         // of the protocol; see docs/wire-protocol.md for what it promises
+inline constexpr std::uint64_t kFeatures = 0;        // that this version knows
 
 inline constexpr std::size_t kFrameBytesMax = 256 * 1024;                // a larger one travels in pieces of this size
 inline constexpr std::size_t kHandshakeFrameBytesMax = 512;              // of a peer that has not authenticated itself

@@ -150,6 +150,7 @@ class Client {
   // The same, between two actions of one of its links.
   void die_after(std::uint64_t actions, bool silently);
   [[nodiscard]] bool is_dying_now();
+  void need_not_die() { actions_left_.reset(); }
   // The control plane is mistaken.
   void is_said_to_be_dead();
   void stop(Micros until);

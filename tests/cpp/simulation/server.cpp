@@ -104,6 +104,7 @@ void Server::remove() {
   if (!is_alive()) return;
   if (stopped_until_ > world_.scheduler.now()) return world_.scheduler.at(stopped_until_, [this] { remove(); });
   world_.oracle.channel(channel_.index()).is_deleted = true;
+  witness_.removed();
   broker_->remove(now());
   after_events();
 }

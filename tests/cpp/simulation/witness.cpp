@@ -14,6 +14,7 @@ void Witness::received(Time now, ConnectionId connection, const Frame& frame, co
 }
 
 void Witness::hear(Time now, const ClientId& client, const Frame& frame, const Broker& broker) {
+  if (is_removed_) return;
   if (const auto* const open = std::get_if<Open>(&frame)) {
     hear_open(client, *open);
   } else if (const auto* const close = std::get_if<Close>(&frame)) {

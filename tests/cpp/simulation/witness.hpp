@@ -28,6 +28,8 @@ class Witness {
   void disconnected(Time now, ConnectionId connection);
   void reported_dead(const ClientId& client, bool is_true);
   void logged(Time now, const std::string& text);
+  // The channel was deleted: the broker does nothing any more, whatever it hears.
+  void removed() { is_removed_ = true; }
   // Its senders had closed before it began: a checkpoint said so.
   void began_without_senders() { began_without_senders_ = true; }
   void is_hostile(const ClientId& client) { hostile_.insert(client); }
@@ -88,6 +90,7 @@ class Witness {
   const BrokerSettings settings_;
   const Time began_;
   bool began_without_senders_ = false;
+  bool is_removed_ = false;
   std::map<ConnectionId, std::pair<ClientId, std::uint64_t>>
       asked_;  // sent ATTACH, not answered yet; connection number
   std::map<ConnectionId, ClientId> attached_;

@@ -228,8 +228,8 @@ void Workload::open_what_is_missing() {
 }
 
 void Workload::drain(Client& client) {
-  while (!client.held().empty()) client.settle(0, false, {});
-  for (std::size_t i = 0; i < client.handles().size(); ++i) {
+  while (!client.held().empty() && client.is_alive()) client.settle(0, false, {});
+  for (std::size_t i = 0; i < client.handles().size() && client.is_alive(); ++i) {
     Handle& handle = *client.handles()[i];
     if (!handle.is_open) continue;
     handle.side == Side::sender ? drain_sender(client, handle) : drain_receiver(client, handle);

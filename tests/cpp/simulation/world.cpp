@@ -75,6 +75,7 @@ void World::run() {
 void World::heal() {
   trace.note(scheduler.now(), "--- healed ---");
   for (auto& hostile : hostiles) hostile->die();
+  for (auto& client : clients) client->need_not_die();
   for (auto& channel : channels) {
     for (auto& incarnation : channel->incarnations()) {
       if (incarnation.get() != &channel->newest()) incarnation->die(false);

@@ -150,8 +150,8 @@ class RunQueue {
 class [[nodiscard]] Wakeups {
  public:
   Wakeups() = default;
-  Wakeups(const Wakeups&) = delete;
-  Wakeups& operator=(const Wakeups&) = delete;
+  Wakeups(Wakeups&& other) noexcept : first_(std::exchange(other.first_, nullptr)), last_(other.last_) {}
+  Wakeups& operator=(Wakeups&&) = delete;
   ~Wakeups() { assert(first_ == nullptr); }
 
   void add(Operation& op) noexcept {

@@ -1,0 +1,12 @@
+# Defines Asio::Asio, the header-only Asio without Boost (Debian's package has no CMake files).
+find_path(Asio_INCLUDE_DIR asio.hpp)
+mark_as_advanced(Asio_INCLUDE_DIR)
+find_package(Threads QUIET)
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Asio REQUIRED_VARS Asio_INCLUDE_DIR Threads_FOUND)
+if(Asio_FOUND AND NOT TARGET Asio::Asio)
+  add_library(Asio::Asio INTERFACE IMPORTED)
+  target_include_directories(Asio::Asio INTERFACE ${Asio_INCLUDE_DIR})
+  target_compile_definitions(Asio::Asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
+  target_link_libraries(Asio::Asio INTERFACE Threads::Threads)
+endif()

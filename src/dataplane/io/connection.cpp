@@ -1,0 +1,110 @@
+#include <utility>
+
+#include <asio/buffer.hpp>
+#include <asio/post.hpp>
+#include <asio/write.hpp>
+#include <dataplane/io/connection.hpp>
+#include <dataplane/io/descriptors.hpp>
+
+namespace klaw::dataplane {
+
+Connection::Connection(Socket socket, std::weak_ptr<Owner> owner)
+    : socket_(std::move(socket)), owner_(std::move(owner)) {
+  asio::error_code ignored;
+  socket_.non_blocking(true, ignored);
+  descriptors::opened(socket_.native_handle());
+}
+
+Connection::~Connection() { shut_down(); }
+
+void Connection::start() { read(); }
+
+void Connection::read() {
+  socket_.async_read_some(asio::buffer(read_buffer_),
+                          [self = shared_from_this()](const asio::error_code& error, std::size_t count) {
+                            if (error) return self->end(error == asio::error::eof ? "end of file" : error.message());
+                            self->decode(count);
+                          });
+}
+
+void Connection::decode(std::size_t count) {
+  decoder_.push({read_buffer_.data(), count});
+  for (;;) {
+    const std::shared_ptr<Owner> owner = owner_.lock();
+    if (owner == nullptr) return shut_down();
+    Decoder::Next next = decoder_.next();
+    if (!next) return end(next.error());
+    if (!*next) {
+      owner->batch_arrived(*this);
+      break;
+    }
+    owner->frame_arrived(*this, *std::move(*next));
+  }
+  if (!owner_.expired()) read();
+}
+
+void Connection::append(const Frame& frame) {
+  const std::lock_guard lock(mutex_);
+  if (!is_closing_) encode(frame, pending_);
+}
+
+void Connection::flush() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_flushing_ || pending_.empty()) return;
+    is_flushing_ = true;
+  }
+  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->write(); });
+}
+
+// The buffers take turns, so that neither is allocated anew each time.
+void Connection::write() {
+  bool is_last = false;
+  {
+    const std::lock_guard lock(mutex_);
+    writing_.clear();
+    std::swap(writing_, pending_);
+    if (writing_.empty()) is_flushing_ = false;
+    is_last = is_closing_ && writing_.empty();
+  }
+  if (is_last) return shut_down();
+  if (writing_.empty()) return;
+  asio::async_write(socket_, asio::buffer(writing_),
+                    [self = shared_from_this()](const asio::error_code& error, std::size_t /*count*/) {
+                      // A broken connection is told of once, by the reader.
+                      if (error) return self->end(error.message());
+                      self->write();
+                    });
+}
+
+void Connection::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(is_closing_, true)) return;
+  }
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    self->owner_.reset();
+    if (self->writing_.empty()) {
+      // One try: who is gone, or reads nothing, must not keep the socket.
+      asio::error_code ignored;
+      const std::lock_guard lock(self->mutex_);
+      if (self->socket_.is_open()) self->socket_.send(asio::buffer(self->pending_), 0, ignored);
+    }
+    self->shut_down();
+  });
+}
+
+void Connection::end(const std::string& why) {
+  shut_down();
+  if (const std::shared_ptr<Owner> owner = std::exchange(owner_, {}).lock()) owner->connection_ended(*this, why);
+}
+
+void Connection::shut_down() {
+  if (!socket_.is_open()) return;
+  descriptors::closed(socket_.native_handle());
+  asio::error_code ignored;
+  socket_.shutdown(Socket::shutdown_both, ignored);
+  socket_.close(ignored);
+}
+
+}  // namespace klaw::dataplane

@@ -1,0 +1,73 @@
+// Frames over a socket, a unix one or TCP: what arrives is decoded and told to the owner on the I/O thread; what is written,
+// from any thread, goes out in order. Reading never stops: what is unanswered is bounded by the protocol's windows, and
+// acknowledgements must not wait behind messages.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include <asio/generic/stream_protocol.hpp>
+#include <asio/io_context.hpp>
+#include <dataplane/wire/codec.hpp>
+#include <dataplane/wire/frame.hpp>
+
+namespace klaw::dataplane {
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  using Socket = asio::generic::stream_protocol::socket;
+
+  // Told on the I/O thread; nothing more after ended(), or after the connection was closed there.
+  class Owner {
+   public:
+    virtual void frame_arrived(Connection& connection, Frame&& frame) = 0;
+    // All frames of one read have arrived: time to answer them together.
+    virtual void batch_arrived(Connection& connection) = 0;
+    virtual void connection_ended(Connection& connection, const std::string& why) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  Connection(Socket socket, std::weak_ptr<Owner> owner);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  // --- on the I/O thread ---
+  void start();
+  // The peer has proved who it is: large frames may come.
+  void authenticated() noexcept { decoder_.authenticated(); }
+
+  // --- on any thread ---
+  // Appends the frame to what is to be written. flush() writes it: once for as many frames as there are.
+  void append(const Frame& frame);
+  void flush();
+  // What was appended is written first, if the peer takes it at once.
+  void close();
+
+  [[nodiscard]] int native_handle() { return socket_.native_handle(); }
+
+ private:
+  void read();
+  void decode(std::size_t count);
+  void write();
+  void end(const std::string& why);
+  void shut_down();
+
+  Socket socket_;
+  std::weak_ptr<Owner> owner_;  // reset when there is nothing more to tell
+  Decoder decoder_;
+  std::array<char, 64 * 1024> read_buffer_;
+  std::string writing_;  // on its way; the I/O thread's
+
+  std::mutex mutex_;
+  std::string pending_;       // to be written next; under the mutex
+  bool is_flushing_ = false;  // a write is posted, or under way; under the mutex
+  bool is_closing_ = false;   // under the mutex
+};
+
+}  // namespace klaw::dataplane

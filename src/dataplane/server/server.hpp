@@ -1,0 +1,140 @@
+// A channel's broker at its sockets: the half of the data plane that lives in the channel's actor.
+//
+// Listens at a unix socket, for clients of the same machine and user, and at TCP addresses for the others. Who connects has
+// five seconds to prove that it knows the secret, over small frames, and there is only room for so many who have not done
+// so yet. After that the broker's rules hold.
+//
+// One mutex protects the broker: the I/O thread brings frames and time, the actor's own methods come from theirs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <asio/generic/stream_protocol.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/local/stream_protocol.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <dataplane/auth/handshake.hpp>
+#include <dataplane/broker/broker.hpp>
+#include <dataplane/io/connection.hpp>
+#include <dataplane/io/io_thread.hpp>
+#include <sys/types.h>
+
+namespace klaw::dataplane {
+
+struct ServerSettings {
+  BrokerSettings broker = {};
+  ChannelId channel = {};
+  Secret secret = {};
+  // Empty: none. Its folder must exist; shorter than 108 bytes, as the operating system wants it. Mode 0600.
+  std::string unix_path = {};
+  // Addresses of this machine to listen at; empty: TCP is not offered.
+  std::vector<std::string> hosts = {};
+  // The first free port of these is taken; 0 and 0: any.
+  std::uint16_t port_min = 0;
+  std::uint16_t port_max = 0;
+  Duration handshake_limit = std::chrono::seconds(5);
+  std::size_t strangers_max = 256;  // connections that have not proved themselves
+  std::function<void(const std::string&)> log = {};
+  // The channel was deleted, and its clients know or had their time. On the I/O thread.
+  std::function<void()> ended = {};
+};
+
+class Server final : public std::enable_shared_from_this<Server>, private Connection::Owner {
+ public:
+  // Throws std::runtime_error that names the address and the system's reason, if it can't listen there.
+  [[nodiscard]] static std::shared_ptr<Server> start(ServerSettings settings);
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  ~Server();
+
+  // "host:port" of each host.
+  [[nodiscard]] const std::vector<std::string>& addresses() const noexcept { return addresses_; }
+  // Closes all sockets. What the broker holds is lost.
+  void stop();
+
+  // Calls f(broker, now) under the lock, and then does what the broker wants done.
+  template <class F>
+  auto with_broker(F f) {
+    const std::unique_lock lock(mutex_);
+    if constexpr (std::is_void_v<decltype(f(broker_, Time()))>) {
+      f(broker_, steady_now());
+      carry_out();
+    } else {
+      auto result = f(broker_, steady_now());
+      carry_out();
+      return result;
+    }
+  }
+
+ private:
+  // A connection, from its first byte on.
+  struct Peer {
+    std::shared_ptr<Connection> connection;
+    std::string name;  // for the log
+    ConnectionId id = 0;
+    std::optional<BrokerHandshake> handshake;  // until it has proved itself
+    Time deadline = kNever;                    // of the handshake
+    pid_t pid = 0;                             // if it is on this machine
+  };
+  // A process of this machine that has clients here. Outlives their connections: it is its end that counts.
+  struct Process {
+    asio::posix::stream_descriptor descriptor;  // a pidfd
+    std::set<ClientId> clients = {};
+  };
+
+  explicit Server(ServerSettings settings);
+  void listen();
+  void listen_at_unix_path();
+  void listen_at(const std::string& host);
+  void accept_unix();
+  void accept_tcp(std::size_t acceptor);
+  void accepted(Connection::Socket socket, std::string name, pid_t pid);
+  // 0: it is not.
+  [[nodiscard]] pid_t pid_if_of_this_user(int descriptor) const;
+  void watch(pid_t pid, const ClientId& client);
+  void process_ended(pid_t pid);
+
+  void frame_arrived(Connection& connection, Frame&& frame) override;
+  void batch_arrived(Connection& connection) override;
+  void connection_ended(Connection& connection, const std::string& why) override;
+  void shake_hands(Peer& peer, const Frame& frame);
+  void turn_away(Peer& peer, const std::string& why);
+  void forget(const Connection& connection);
+
+  // All under the mutex.
+  void carry_out();
+  void perform(BrokerAction& action);
+  void set_timer();
+  void tick();
+  void log(const std::string& text) const;
+
+  const ServerSettings settings_;
+  const std::shared_ptr<IoThread> io_;
+  std::vector<std::string> addresses_;
+
+  std::mutex mutex_;  // protects what follows
+  Broker broker_;
+  std::map<const Connection*, std::unique_ptr<Peer>> peers_;
+  std::map<ConnectionId, Peer*> by_id_;  // those that have proved themselves
+  ConnectionId last_id_ = 0;
+  std::size_t strangers_ = 0;
+  std::map<pid_t, Process> processes_;
+  std::vector<std::shared_ptr<Connection>> to_flush_;
+  std::optional<asio::local::stream_protocol::acceptor> unix_acceptor_;
+  std::vector<asio::ip::tcp::acceptor> acceptors_;
+  asio::steady_timer timer_;
+  Time timer_at_ = kNever;
+  bool is_stopped_ = false;
+};
+
+}  // namespace klaw::dataplane
