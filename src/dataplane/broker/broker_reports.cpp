@@ -219,10 +219,11 @@ void Broker::check_invariants() const {
             ready_.size() + unread_slots_ <= settings_.capacity,
         "B1 ready + unread <= capacity");
   check(settings_.capacity != 0 || ready_.empty(), "B1 a rendezvous stores nothing");
-  if (settings_.capacity != 0 && !offers_.empty()) {
+  const bool serves = !is_removed_;
+  if (serves && settings_.capacity != 0 && !offers_.empty()) {
     check(!has_room(offers_.begin()->second.count()), "B2 the first offer in line does not fit");
   }
-  if (!waiting_.empty()) {
+  if (serves && !waiting_.empty()) {
     check(ready_.empty() && lane_.empty(), "B3 if a receive waits, nothing is ready");
     check(settings_.capacity != 0 || offers_.empty(), "B3 if a receive waits, no rendezvous offer waits");
   }

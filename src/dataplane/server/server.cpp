@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <asio/post.hpp>
+#include <dataplane/io/descriptors.hpp>
 #include <dataplane/server/server.hpp>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,10 +38,14 @@ void Server::stop() {
   if (std::exchange(is_stopped_, true)) return;
   asio::error_code ignored;
   if (unix_acceptor_) {
+    descriptors::closed(unix_acceptor_->native_handle());
     unix_acceptor_->close(ignored);
     ::unlink(settings_.unix_path.c_str());
   }
-  for (tcp::acceptor& acceptor : acceptors_) acceptor.close(ignored);
+  for (tcp::acceptor& acceptor : acceptors_) {
+    descriptors::closed(acceptor.native_handle());
+    acceptor.close(ignored);
+  }
   timer_.cancel();
   by_id_.clear();
   for (const auto& [connection, peer] : peers_) peer->connection->close();
@@ -68,6 +73,7 @@ void Server::listen_at_unix_path() {
       throw std::system_error(errno, std::generic_category(), "chmod");
     }
     unix_acceptor_->listen();
+    descriptors::opened(unix_acceptor_->native_handle());
   } catch (const std::system_error& error) {
     throw std::runtime_error("can't listen at " + settings_.unix_path + ": " + error.what());
   }
@@ -86,6 +92,7 @@ void Server::listen_at(const std::string& host) {
     if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
     if (error) continue;
     const std::string bound = std::to_string(acceptor.local_endpoint().port());
+    descriptors::opened(acceptor.native_handle());
     addresses_.push_back((address.is_v6() ? '[' + host + ']' : host) + ':' + bound);
     acceptors_.push_back(std::move(acceptor));
     return;

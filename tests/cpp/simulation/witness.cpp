@@ -266,8 +266,9 @@ std::pair<std::size_t, std::size_t> Witness::count(Time now, Side side, bool wit
 // S12: no END while a sender is open, or a message is left for anybody but this receiver itself.
 void Witness::check_end(Time now, const ClientId& client, const End& frame, const Broker& broker) {
   const SessionName to{client, frame.session};
-  if (std::exchange(sessions_[to].ended_at, frame.received) == frame.received)
-    return;  // sent again on a new connection
+  auto& ended_at = sessions_[to].ended_at;
+  if (ended_at && frame.received <= *ended_at) return;  // sent again on a new connection
+  ended_at = frame.received;
   if (settings_.persistent) oracle_.fail("S12", "END on a persistent channel");
   if (count(now, Side::sender).first > 0) oracle_.fail("S12", "END while a sender or a hold counts");
   for (const MessageView& view : broker.messages()) {

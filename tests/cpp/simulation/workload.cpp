@@ -246,7 +246,10 @@ void Workload::drain_sender(Client& client, Handle& handle) {
 }
 
 void Workload::drain_receiver(Client& client, Handle& handle) {
-  if (handle.has_ended) return client.close(handle, std::nullopt);
+  // After an end, something may have come back: a receive that was woken before it was cancelled.
+  const Link& link = client.port(handle.channel).link();
+  if (handle.has_ended && link.is_closed(Side::receiver, handle.registration))
+    return client.close(handle, std::nullopt);
   for (const auto& [number, task] : client.tasks()) {
     if (std::ranges::find(task->handles, &handle) != task->handles.end() && task->kind <= Task::Kind::select) return;
   }
