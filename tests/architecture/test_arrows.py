@@ -29,6 +29,10 @@ VOCABULARY = r"klaw/channels/(protocols|stats)\.hpp"
 DETAIL = r"klaw/channels/detail/\w+\.hpp"
 CORE_OF_DATAPLANE = [TOP, DETAIL, r"klaw/channels/stats\.hpp"]
 WIRE = r"dataplane/wire/\w+\.hpp"
+AUTH = r"dataplane/auth/\w+\.hpp"
+IO = r"dataplane/io/\w+\.hpp"
+ASIO = r"asio/.+\.hpp"
+SYSTEM = r"(pthread|signal|unistd|sys/\w+)\.h"
 MAY_INCLUDE = {
     "include/klaw/channels.hpp": [TOP, CONCEPTS],
     "include/klaw/channels/detail/sync.hpp": [DETAIL, r"(linux|sys)/\w+\.h", r"(time|unistd)\.h"],
@@ -47,6 +51,26 @@ MAY_INCLUDE = {
     "src/dataplane/wire/": [*CORE_OF_DATAPLANE, WIRE, r"xxhash\.h"],
     "src/dataplane/broker/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/broker/\w+\.hpp"],
     "src/dataplane/link/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/link/\w+\.hpp"],
+    "src/dataplane/auth/": [*CORE_OF_DATAPLANE, WIRE, AUTH, r"openssl/\w+\.h"],
+    "src/dataplane/io/": [*CORE_OF_DATAPLANE, WIRE, IO, ASIO, SYSTEM],
+    "src/dataplane/server/": [
+        *CORE_OF_DATAPLANE,
+        WIRE,
+        AUTH,
+        IO,
+        ASIO,
+        SYSTEM,
+        r"dataplane/(broker|server)/\w+\.hpp",
+    ],  # fmt: skip
+    "src/dataplane/dialer/": [
+        *CORE_OF_DATAPLANE,
+        WIRE,
+        AUTH,
+        IO,
+        ASIO,
+        SYSTEM,
+        r"dataplane/(link|dialer)/\w+\.hpp",
+    ],  # fmt: skip
     "src/dataplane/plain/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/(broker|link|plain)/\w+\.hpp"],
 }
 # These rooms see of the world what their driver tells them, so that a simulator can be the driver.
@@ -231,6 +255,10 @@ def test_the_checked_trees_are_not_empty():
         ("src/dataplane/link/link.cpp", "<asio.hpp>"),
         ("src/dataplane/link/link.cpp", "<mutex>"),
         ("src/dataplane/link/link.cpp", "<random>"),
+        ("src/dataplane/auth/handshake.cpp", "<dataplane/io/connection.hpp>"),
+        ("src/dataplane/io/connection.cpp", "<dataplane/broker/broker.hpp>"),
+        ("src/dataplane/server/server.cpp", "<dataplane/link/link.hpp>"),
+        ("src/dataplane/dialer/dialer.cpp", "<dataplane/broker/broker.hpp>"),
         ("src/unknown_room/file.cpp", "<vector>"),
     ],
 )
