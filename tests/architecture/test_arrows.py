@@ -61,7 +61,7 @@ MAY_INCLUDE = {
         ASIO,
         SYSTEM,
         r"dataplane/(broker|server)/\w+\.hpp",
-    ],  # fmt: skip
+    ],
     "src/dataplane/dialer/": [
         *CORE_OF_DATAPLANE,
         WIRE,
@@ -70,7 +70,7 @@ MAY_INCLUDE = {
         ASIO,
         SYSTEM,
         r"dataplane/(link|dialer)/\w+\.hpp",
-    ],  # fmt: skip
+    ],
     "src/dataplane/plain/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/(broker|link|plain)/\w+\.hpp"],
 }
 # These rooms see of the world what their driver tells them, so that a simulator can be the driver.
