@@ -143,6 +143,8 @@ class Broker {
 
   [[nodiscard]] channels::ChannelStats stats(Time now) const;
   [[nodiscard]] std::vector<ReaderStats> reader_stats() const;
+  // Handles of both sides that count, those on their way to other processes among them.
+  [[nodiscard]] std::size_t handle_count() const noexcept { return sides_[0].count + sides_[1].count; }
   // Both sides have closed and nothing is left.
   [[nodiscard]] bool is_closed() const;
   [[nodiscard]] Checkpoint checkpoint(bool with_messages) const;

@@ -54,12 +54,29 @@ void Dialer::stop(const std::string& why) {
   with_link([&](Link& link, Time now) { link.broker_died(now, std::numeric_limits<std::uint64_t>::max(), why, true); });
 }
 
+void Dialer::retire(Duration limit, std::function<void()> done) {
+  with_link([&](Link& link, Time now) {
+    link.close_all(now);
+    link.drain(now);
+    retirement_ = Retirement{.self = shared_from_this(), .deadline = after(now, limit), .done = std::move(done)};
+  });
+}
+
+// Not here and now: we may be the last to hold ourselves.
+void Dialer::end_retirement() {
+  asio::post(io_->context(), [over = std::move(*retirement_)] {
+    if (over.done) over.done();
+  });
+  retirement_.reset();
+}
+
 // --- the link ---
 
 void Dialer::carry_out(std::unique_lock<std::mutex>& lock) {
   link_.flush(steady_now());
   for (LinkAction& action : link_.take_actions()) perform(action);
   if (connection_) connection_->flush();
+  if (retirement_ && (link_.is_drained() || steady_now() >= retirement_->deadline)) end_retirement();
   set_timer();
   detail::Wakeups woken = link_.take_wakeups();
   lock.unlock();
@@ -83,7 +100,7 @@ void Dialer::perform(LinkAction& action) {
 }
 
 void Dialer::set_timer() {
-  const Time next = link_.next_deadline();
+  const Time next = std::min(link_.next_deadline(), retirement_ ? retirement_->deadline : kNever);
   // A deadline that moved away is looked at again when its old time has come: that is cheaper than a timer per operation.
   if (next >= timer_at_) return;
   timer_at_ = next;

@@ -54,7 +54,7 @@ class Dialer final : public std::enable_shared_from_this<Dialer>, private Connec
 
   // Calls f(link, now) under the lock, does what the link wants done, and wakes whom it woke.
   template <class F>
-  auto with_link(F f) {
+  auto with_link(const F& f) {
     std::unique_lock lock(mutex_);
     if constexpr (std::is_void_v<decltype(f(link_, Time()))>) {
       f(link_, steady_now());
@@ -68,17 +68,26 @@ class Dialer final : public std::enable_shared_from_this<Dialer>, private Connec
 
   // Ends what waits, and closes the connection. Nothing can be done with it any more.
   void stop(const std::string& why);
+  // All handles are closed, or are closed now. Lives on by itself until the broker has heard of it, `limit` at most, and says
+  // so (on the I/O thread).
+  void retire(Duration limit, std::function<void()> done = {});
 
   // After a fork, a child must not touch what it inherited: not lock it, not even destroy it.
   [[nodiscard]] bool is_inherited() const noexcept;
 
  private:
   struct Attempt;
+  struct Retirement {
+    std::shared_ptr<Dialer> self;
+    Time deadline;
+    std::function<void()> done;
+  };
 
   explicit Dialer(DialerSettings settings);
   void carry_out(std::unique_lock<std::mutex>& lock);
   void perform(LinkAction& action);
   void set_timer();
+  void end_retirement();
 
   // --- connecting: one attempt at a time; on the I/O thread, under the mutex ---
   void look_up();
@@ -104,6 +113,7 @@ class Dialer final : public std::enable_shared_from_this<Dialer>, private Connec
   std::uint64_t last_attempt_ = 0;
   asio::steady_timer timer_;
   Time timer_at_ = kNever;
+  std::optional<Retirement> retirement_;
 };
 
 }  // namespace klaw::dataplane

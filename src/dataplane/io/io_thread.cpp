@@ -1,8 +1,8 @@
+#include <csignal>
 #include <mutex>
 
 #include <dataplane/io/io_thread.hpp>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 namespace klaw::dataplane {
@@ -15,6 +15,8 @@ void block_signals() noexcept {
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
+
+thread_local bool is_io_thread = false;
 
 struct OfProcess {
   std::mutex mutex;
@@ -42,12 +44,17 @@ std::shared_ptr<IoThread> IoThread::of_process() {
   return thread;
 }
 
+bool IoThread::is_current() noexcept { return is_io_thread; }
+
 IoThread::IoThread() : context_(std::make_shared<asio::io_context>(1)), work_(context_->get_executor()) {
   // The new thread begins with its creator's mask: so no signal reaches it before it has blocked them.
   sigset_t before;
   pthread_sigmask(SIG_SETMASK, nullptr, &before);
   block_signals();
-  thread_ = std::thread([context = context_] { context->run(); });
+  thread_ = std::thread([context = context_] {
+    is_io_thread = true;
+    context->run();
+  });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 

@@ -16,6 +16,8 @@ class IoThread {
  public:
   // Begins with its first user, and ends with its last. A fork's child gets one of its own.
   [[nodiscard]] static std::shared_ptr<IoThread> of_process();
+  // Is it the calling thread?
+  [[nodiscard]] static bool is_current() noexcept;
 
   IoThread();
   IoThread(const IoThread&) = delete;

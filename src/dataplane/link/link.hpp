@@ -86,6 +86,8 @@ class Link {
   // Gives a failure that the handle has not been told of.
   [[nodiscard]] std::optional<ChannelClosed> close(Time now, Side side, Registration& handle,
                                                    std::optional<std::string> reason);
+  // Closes all handles, in an orderly way: the process ends.
+  void close_all(Time now);
   // The handle is about to be pickled under this token: until that is claimed, it counts.
   void hold(Time now, Side side, const Registration& handle, const Token& token);
 
@@ -122,6 +124,8 @@ class Link {
   void broker_died(Time now, std::uint64_t epoch, const std::string& why, bool final);
   void tick(Time now);
   void flush(Time now);
+  // Asks the broker to say soon what it has received; see is_drained().
+  void drain(Time now);
 
   // --- what it wants ---
 
@@ -136,6 +140,8 @@ class Link {
   // Would the next operation on this handle give ChannelClosed, as far as is known here?
   [[nodiscard]] bool is_closed(Side side, const Registration& handle) const;
   [[nodiscard]] bool is_attached() const;
+  // No handle is open, and the broker has all that they had to say (or is gone): nothing is lost if the connection goes.
+  [[nodiscard]] bool is_drained() const;
   [[nodiscard]] std::uint64_t epoch() const;
   [[nodiscard]] const ClientId& client_id() const;
   // Throws std::logic_error naming the invariant (L1...) that does not hold. For tests: it looks at everything.
@@ -252,6 +258,7 @@ class Link {
   std::optional<Attached> broker_ = std::nullopt;  // what it said of itself at the last attachment
   std::optional<ChannelClosed> gone_ = std::nullopt;
   bool must_ack_ = false;
+  bool is_draining_ = false;
 
   Time heard_at_ = {};  // attached: the last frame's time
   Time attach_sent_at_ = {};

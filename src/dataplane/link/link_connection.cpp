@@ -23,6 +23,16 @@ bool Link::is_attached() const { return state_ == State::attached; }
 std::uint64_t Link::epoch() const { return epoch_; }
 const ClientId& Link::client_id() const { return client_; }
 
+bool Link::is_drained() const {
+  return gone_ || state_ == State::idle || (sessions_.empty() && stream_.unacknowledged().empty());
+}
+
+void Link::drain(Time now) {
+  now_ = now;
+  is_draining_ = true;
+  if (state_ == State::attached) send_ping();
+}
+
 void Link::push(Frame&& frame) {
   if (gone_) return;
   FramePtr kept = make_frame(std::move(frame));
@@ -184,6 +194,7 @@ void Link::apply_attached(const Attached& frame) {
   lease_until_ = std::max(lease_until_, after(attach_sent_at_, std::chrono::milliseconds(frame.reconnect_grace_ms)));
   asks_for_lease_ = false;
   for (const FramePtr& kept : stream_.unacknowledged()) send(kept);
+  if (is_draining_) send_ping();
   for (const auto& [id, session] : sessions_) {
     offer_backlog(*session);
     grant(*session);

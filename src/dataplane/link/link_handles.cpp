@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
+#include <tuple>
 #include <utility>
 
 #include <dataplane/link/link.hpp>
@@ -86,6 +87,13 @@ std::optional<ChannelClosed> Link::close(Time now, Side side, Registration& hand
   push_close(*s);
   erase_if_done(*s);
   return untold;
+}
+
+void Link::close_all(Time now) {
+  for_each_session([&](Session& s) {
+    Registration handle{.id = s.id, .closed = s.is_closed};
+    std::ignore = close(now, s.side, handle, std::nullopt);  // nobody is left to be told
+  });
 }
 
 void Link::push_open(Session& s) {

@@ -29,6 +29,7 @@ Server::Server(ServerSettings settings)
     : settings_(std::move(settings)),
       io_(IoThread::of_process()),
       broker_(settings_.broker, steady_now()),
+      plain_(broker_, random_id<ClientId>, steady_now()),
       timer_(io_->context()) {}
 
 Server::~Server() = default;
@@ -93,7 +94,9 @@ void Server::listen_at(const std::string& host) {
     if (error) continue;
     const std::string bound = std::to_string(acceptor.local_endpoint().port());
     descriptors::opened(acceptor.native_handle());
-    addresses_.push_back((address.is_v6() ? '[' + host + ']' : host) + ':' + bound);
+    std::string& shown = addresses_.emplace_back(address.is_v6() ? '[' + host + ']' : host);
+    shown += ':';
+    shown += bound;
     acceptors_.push_back(std::move(acceptor));
     return;
   }
@@ -173,18 +176,18 @@ void Server::watch(pid_t pid, const ClientId& client) {
                                 [weak = weak_from_this(), pid](const asio::error_code& error) {
                                   const auto self = weak.lock();
                                   if (self == nullptr || error) return;
-                                  const std::lock_guard lock(self->mutex_);
-                                  self->process_ended(pid);
+                                  std::unique_lock lock(self->mutex_);
+                                  self->process_ended(pid, lock);
                                 });
 }
 
-void Server::process_ended(pid_t pid) {
+void Server::process_ended(pid_t pid, std::unique_lock<std::mutex>& lock) {
   const auto ended = processes_.extract(pid);
   if (ended.empty()) return;
   for (const ClientId& client : ended.mapped().clients) {
     broker_.client_died(steady_now(), client, "its process " + std::to_string(pid) + " ended");
   }
-  carry_out();
+  carry_out(lock);
 }
 
 // --- connections ---
@@ -202,12 +205,12 @@ void Server::frame_arrived(Connection& connection, Frame&& frame) {
 }
 
 void Server::batch_arrived(Connection& /*connection*/) {
-  const std::lock_guard lock(mutex_);
-  carry_out();
+  std::unique_lock lock(mutex_);
+  carry_out(lock);
 }
 
 void Server::connection_ended(Connection& connection, const std::string& why) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto found = peers_.find(&connection);
   if (found == peers_.end()) return;
   if (found->second->handshake) {
@@ -216,7 +219,7 @@ void Server::connection_ended(Connection& connection, const std::string& why) {
     broker_.disconnected(steady_now(), found->second->id);
   }
   forget(connection);
-  carry_out();
+  carry_out(lock);
 }
 
 void Server::shake_hands(Peer& peer, const Frame& frame) {
@@ -252,11 +255,42 @@ void Server::forget(const Connection& connection) {
 
 // --- the broker ---
 
-void Server::carry_out() {
-  broker_.flush(steady_now());
-  for (BrokerAction& action : broker_.take_actions()) perform(action);
+void Server::carry_out(std::unique_lock<std::mutex>& lock) {
+  detail::Wakeups woken;
+  for (BrokerAction& action : plain_.exchange(steady_now())) perform(action);
+  for (PlainReply& reply : plain_.take_replies()) this->reply(std::move(reply), woken);
   for (const auto& connection : std::exchange(to_flush_, {})) connection->flush();
+  tell_handles();
   set_timer();
+  lock.unlock();
+  woken.fire();
+}
+
+void Server::reply(PlainReply&& reply, detail::Wakeups& woken) {
+  const auto found = plain_waiting_.extract(reply.call);
+  if (found.empty()) return;
+  PlainOperation& w = *found.mapped();
+  w.call = 0;
+  if (!w.operation->try_claim(w.index)) return;
+  w.reply = std::move(reply);
+  woken.add(*w.operation);
+}
+
+void Server::abandon_plain(PlainOperation& w) noexcept {
+  std::unique_lock lock(mutex_);
+  if (w.call == 0) return;
+  plain_waiting_.erase(w.call);
+  plain_.cancel(steady_now(), w.call);
+  carry_out(lock);
+}
+
+void Server::tell_handles() {
+  if (!settings_.handles_changed) return;
+  const std::size_t handles = broker_.handle_count();
+  if ((handles == 0) != (told_handles_ == 0)) {
+    asio::post(io_->context(), [told = settings_.handles_changed, handles] { told(handles); });
+  }
+  told_handles_ = handles;
 }
 
 void Server::perform(BrokerAction& action) {
@@ -283,7 +317,7 @@ void Server::perform(BrokerAction& action) {
 
 void Server::set_timer() {
   if (is_stopped_) return;
-  Time next = broker_.next_deadline();
+  Time next = std::min(broker_.next_deadline(), plain_.next_deadline());
   if (strangers_ > 0) {
     for (const auto& [connection, peer] : peers_) next = std::min(next, peer->deadline);
   }
@@ -294,12 +328,12 @@ void Server::set_timer() {
   timer_.async_wait([weak = weak_from_this()](const asio::error_code& error) {
     const auto self = weak.lock();
     if (self == nullptr || error) return;
-    const std::lock_guard lock(self->mutex_);
-    if (!self->is_stopped_) self->tick();
+    std::unique_lock lock(self->mutex_);
+    if (!self->is_stopped_) self->tick(lock);
   });
 }
 
-void Server::tick() {
+void Server::tick(std::unique_lock<std::mutex>& lock) {
   const Time now = steady_now();
   timer_at_ = kNever;
   std::vector<Peer*> late;
@@ -308,7 +342,8 @@ void Server::tick() {
   }
   for (Peer* const peer : late) turn_away(*peer, "it has not proved itself in time");
   broker_.tick(now);
-  carry_out();
+  plain_.tick(now);
+  carry_out(lock);
 }
 
 void Server::log(const std::string& text) const {

@@ -4,7 +4,11 @@
 // five seconds to prove that it knows the secret, over small frames, and there is only room for so many who have not done
 // so yet. After that the broker's rules hold.
 //
-// One mutex protects the broker: the I/O thread brings frames and time, the actor's own methods come from theirs.
+// The actor's own put and get, for those that talk to it and not to its sockets, come from its threads: a client beside the
+// broker (plain/plain_calls.hpp), whose callers wait as on any channel.
+//
+// One mutex protects the broker and the plain calls: the I/O thread brings frames and time, the actor's methods come from
+// theirs. Whom it wakes is woken outside of it.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +31,7 @@
 #include <dataplane/broker/broker.hpp>
 #include <dataplane/io/connection.hpp>
 #include <dataplane/io/io_thread.hpp>
+#include <dataplane/plain/plain_calls.hpp>
 #include <sys/types.h>
 
 namespace klaw::dataplane {
@@ -47,6 +52,16 @@ struct ServerSettings {
   std::function<void(const std::string&)> log = {};
   // The channel was deleted, and its clients know or had their time. On the I/O thread.
   std::function<void()> ended = {};
+  // The last handle has gone (0), or the first has come. On the I/O thread, in order.
+  std::function<void(std::size_t handles)> handles_changed = {};
+};
+
+// What waits for the reply of a plain call.
+struct PlainOperation : detail::Waiter {
+  PlainReply reply = {};  // once it is done
+
+  // The server's.
+  PlainCall call = 0;  // 0: it was not started, or has been replied to
 };
 
 class Server final : public std::enable_shared_from_this<Server>, private Connection::Owner {
@@ -64,17 +79,31 @@ class Server final : public std::enable_shared_from_this<Server>, private Connec
 
   // Calls f(broker, now) under the lock, and then does what the broker wants done.
   template <class F>
-  auto with_broker(F f) {
-    const std::unique_lock lock(mutex_);
-    if constexpr (std::is_void_v<decltype(f(broker_, Time()))>) {
-      f(broker_, steady_now());
-      carry_out();
-    } else {
-      auto result = f(broker_, steady_now());
-      carry_out();
-      return result;
-    }
+  auto with_broker(const F& f) {
+    std::unique_lock lock(mutex_);
+    return finishing(lock, [&] { return f(broker_, steady_now()); });
   }
+  // Likewise f(plain, now): for who registers.
+  template <class F>
+  auto with_plain(const F& f) {
+    std::unique_lock lock(mutex_);
+    return finishing(lock, [&] { return f(plain_, steady_now()); });
+  }
+
+  // --- plain calls that wait: `begin(plain, now, call)` makes the call that it is told the number of ---
+
+  // Always pending: the reply wakes `op`, at once if there is one at once.
+  template <class F>
+  [[nodiscard]] Status start_plain(PlainOperation& w, detail::Operation& op, const F& begin) {
+    std::unique_lock lock(mutex_);
+    w.operation = &op;
+    w.call = ++last_call_;
+    plain_waiting_.emplace(w.call, &w);
+    finishing(lock, [&] { begin(plain_, steady_now(), w.call); });
+    return Status::pending;
+  }
+  // What was not taken stays. A reply that crosses with this is lost, as one that its caller does not live to get.
+  void abandon_plain(PlainOperation& w) noexcept;
 
  private:
   // A connection, from its first byte on.
@@ -93,6 +122,17 @@ class Server final : public std::enable_shared_from_this<Server>, private Connec
   };
 
   explicit Server(ServerSettings settings);
+  template <class F>
+  auto finishing(std::unique_lock<std::mutex>& lock, const F& f) {
+    if constexpr (std::is_void_v<decltype(f())>) {
+      f();
+      carry_out(lock);
+    } else {
+      auto result = f();
+      carry_out(lock);
+      return result;
+    }
+  }
   void listen();
   void listen_at_unix_path();
   void listen_at(const std::string& host);
@@ -102,7 +142,7 @@ class Server final : public std::enable_shared_from_this<Server>, private Connec
   // 0: it is not.
   [[nodiscard]] pid_t pid_if_of_this_user(int descriptor) const;
   void watch(pid_t pid, const ClientId& client);
-  void process_ended(pid_t pid);
+  void process_ended(pid_t pid, std::unique_lock<std::mutex>& lock);
 
   void frame_arrived(Connection& connection, Frame&& frame) override;
   void batch_arrived(Connection& connection) override;
@@ -111,11 +151,13 @@ class Server final : public std::enable_shared_from_this<Server>, private Connec
   void turn_away(Peer& peer, const std::string& why);
   void forget(const Connection& connection);
 
-  // All under the mutex.
-  void carry_out();
+  // All under the mutex; carry_out() releases it, and wakes.
+  void carry_out(std::unique_lock<std::mutex>& lock);
+  void reply(PlainReply&& reply, detail::Wakeups& woken);
+  void tell_handles();
   void perform(BrokerAction& action);
   void set_timer();
-  void tick();
+  void tick(std::unique_lock<std::mutex>& lock);
   void log(const std::string& text) const;
 
   const ServerSettings settings_;
@@ -124,6 +166,10 @@ class Server final : public std::enable_shared_from_this<Server>, private Connec
 
   std::mutex mutex_;  // protects what follows
   Broker broker_;
+  PlainCalls plain_;
+  std::map<PlainCall, PlainOperation*> plain_waiting_;
+  PlainCall last_call_ = 0;
+  std::size_t told_handles_ = 0;
   std::map<const Connection*, std::unique_ptr<Peer>> peers_;
   std::map<ConnectionId, Peer*> by_id_;  // those that have proved themselves
   ConnectionId last_id_ = 0;

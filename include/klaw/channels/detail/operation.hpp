@@ -94,6 +94,8 @@ class Operation : public ListHook {
     return (state_.load(std::memory_order_acquire) >> kIndexShift) - 1;
   }
 
+  // claimed_index() of an operation that nobody has claimed yet.
+  static constexpr std::uint32_t kUnclaimed = std::numeric_limits<std::uint32_t>::max();
   // The index under which an operation is cancelled or times out; select() takes fewer branches than this.
   static constexpr std::uint32_t kCancelled = (std::numeric_limits<std::uint32_t>::max() >> 3) - 1;
 
