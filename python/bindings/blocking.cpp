@@ -14,16 +14,11 @@ using channels::detail::ThreadOperation;
 // comes while it sleeps wakes it at once.)
 constexpr auto kSignalCheck = std::chrono::milliseconds(100);
 
-bool is_finalizing() noexcept { return _Py_IsFinalizing() != 0; }
-
-// Sleeps without the GIL. A daemon thread that wakes up while the interpreter goes down must not ask for the GIL again:
-// it would be unwound through our frames. It sleeps on, until the process ends.
+// Sleeps without the GIL.
 Event::Wait wait_without_gil(ThreadOperation& thread, const Deadline& deadline) {
   PyThreadState* const state = PyEval_SaveThread();
   const Event::Wait ended = thread.wait(deadline);
-  if (is_finalizing()) {
-    for (ThreadOperation never;;) (void)never.wait(std::nullopt);
-  }
+  sleep_if_finalizing();
   PyEval_RestoreThread(state);
   return ended;
 }
@@ -54,14 +49,19 @@ int park(ThreadOperation& thread, const Deadline& deadline) {
 
 }  // namespace
 
+void sleep_if_finalizing() noexcept {
+  if (_Py_IsFinalizing() == 0) return;
+  for (ThreadOperation never;;) (void)never.wait(std::nullopt);
+}
+
 bool block_on(PendingOp& op, Status& status) {
   status = op.start(nullptr);
-  if (status != Status::pending || !op.patience().waits()) return true;
+  if (status != Status::pending || !(op.patience().waits() || op.keeps_time())) return true;
   ThreadOperation thread;
   status = op.start(&thread);
   if (status != Status::pending) return true;
   Deadline deadline;
-  if (op.patience().is_limited()) {
+  if (op.patience().is_limited() && !op.keeps_time()) {
     deadline = channels::detail::deadline_after(std::chrono::duration<double>(op.patience().seconds()));
   }
   const int fired = thread.arm() ? park(thread, deadline) : 1;
@@ -69,8 +69,11 @@ bool block_on(PendingOp& op, Status& status) {
     status = op.finish();
     return true;
   }
-  // Out of time, or interrupted. Who claimed it in the last moment has fired it too: both happen under the GIL.
-  if (!thread.cancel() && fired == 0) {
+  // Out of time, or interrupted. Who claimed it in the last moment has fired it too, or is the I/O thread, about to fire.
+  const bool was_claimed = !thread.cancel();
+  while (was_claimed && thread.wait(std::nullopt) != Event::Wait::set) {
+  }
+  if (was_claimed && fired == 0) {
     status = op.finish();
     return true;
   }

@@ -6,6 +6,7 @@
 #include <structmember.h>
 
 #include "handle.hpp"
+#include "handle_methods.hpp"
 #include "mpmc_ops.hpp"
 
 namespace klaw::python {
@@ -91,16 +92,6 @@ PyObject* make_handle(Side side, ChannelObject* channel, Registration registrati
   return reinterpret_cast<PyObject*>(self);
 }
 
-void close(HandleObject& self, std::optional<std::string> reason) {
-  self.channel->core->close_handle(self.side, self.registration, std::move(reason));
-}
-
-bool is_dev_mode() noexcept {
-  PyObject* const flags = PySys_GetObject("flags");
-  const Ref dev_mode = Ref::steal(flags != nullptr ? PyObject_GetAttrString(flags, "dev_mode") : nullptr);
-  return dev_mode && dev_mode.get() == Py_True;
-}
-
 int handle_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
   Py_VISIT(reinterpret_cast<PyObject*>(cast_handle(object)->channel));
@@ -118,7 +109,7 @@ void handle_finalize(PyObject* object) {
   if (!is_usable(self) || self.registration.closed) return;
   const SavedError saved;
   if (is_dev_mode() && PyErr_ResourceWarning(object, 1, "unclosed %R", object) < 0) PyErr_WriteUnraisable(object);
-  close(self, std::nullopt);
+  Local::close(self, std::nullopt);
 }
 
 void free_handle(PyObject* object) {
@@ -153,52 +144,6 @@ PyObject* handle_clone(PyObject* object, PyObject* /*unused*/) {
   return make_handle(self->side, self->channel, registration);
 }
 
-// False with TypeError set.
-bool parse_reason(PyObject* object, std::optional<std::string>& reason) {
-  reason.reset();
-  if (object == nullptr || object == Py_None) return true;
-  if (!PyUnicode_Check(object)) {
-    PyErr_Format(PyExc_TypeError, "reason must be a str or None, not %.200s", Py_TYPE(object)->tp_name);
-    return false;
-  }
-  const Ref bytes = Ref::steal(PyUnicode_AsEncodedString(object, "utf-8", "surrogateescape"));
-  if (!bytes) return false;
-  reason.emplace(PyBytes_AS_STRING(bytes.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get())));
-  return true;
-}
-
-PyObject* handle_close(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  static constexpr const char* kNames[] = {"reason"};
-  PyObject* value = nullptr;
-  std::optional<std::string> reason;
-  HandleObject* const self = usable(object);
-  if (self == nullptr || !parse_arguments("close", kNames, 0, 1, args, nargs, kwnames, &value) ||
-      !parse_reason(value, reason)) {
-    return nullptr;
-  }
-  close(*self, std::move(reason));
-  return make_completed("close", Ref::borrow(Py_None));
-}
-
-// A local close has nothing to wait for, so it may be called anywhere.
-PyObject* handle_blocking_close(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  static constexpr const char* kNames[] = {"timeout"};
-  PyObject* value = nullptr;
-  Patience patience = Patience::forever();
-  HandleObject* const self = usable(object);
-  if (self == nullptr || !parse_arguments("blocking_close", kNames, 0, 1, args, nargs, kwnames, &value) ||
-      !parse_patience(value, patience)) {
-    return nullptr;
-  }
-  close(*self, std::nullopt);
-  Py_RETURN_NONE;
-}
-
-PyObject* handle_closed(PyObject* object, PyObject* /*unused*/) {
-  HandleObject* const self = usable(object);
-  return self != nullptr ? make_operation<ClosedPending>(self, "closed") : nullptr;
-}
-
 PyObject* handle_stats(PyObject* object, PyObject* /*unused*/) {
   HandleObject* const self = usable(object);
   return self != nullptr ? make_operation<StatsPending>(self, "stats") : nullptr;
@@ -210,47 +155,6 @@ PyObject* handle_same_channel(PyObject* object, PyObject* other) {
   return PyBool_FromLong(is_handle && cast_handle(object)->channel == cast_handle(other)->channel);
 }
 
-PyObject* handle_aenter(PyObject* object, PyObject* /*unused*/) {
-  return usable(object) != nullptr ? make_completed("__aenter__", Ref::borrow(object)) : nullptr;
-}
-
-PyObject* handle_enter(PyObject* object, PyObject* /*unused*/) {
-  return usable(object) != nullptr ? Py_NewRef(object) : nullptr;
-}
-
-// "ValueError: what it says", or the type alone if it says nothing. False with an exception set.
-bool describe(PyObject* type, PyObject* exception, std::optional<std::string>& text) {
-  const Ref said = Ref::steal(PyObject_Str(exception));
-  if (!said) return false;
-  const char* const name = PyType_Check(type) ? reinterpret_cast<PyTypeObject*>(type)->tp_name : "exception";
-  const Ref all = PyUnicode_GetLength(said.get()) > 0 ? Ref::steal(PyUnicode_FromFormat("%s: %U", name, said.get()))
-                                                      : Ref::steal(PyUnicode_FromString(name));
-  return all && parse_reason(all.get(), text);
-}
-
-// Closes; an exception that leaves the block is the reason. False with an exception set.
-bool close_on_exit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
-  HandleObject* const self = usable(object);
-  if (self == nullptr) return false;
-  std::optional<std::string> reason;
-  if (nargs >= 2 && args[0] != Py_None && !describe(args[0], args[1], reason)) {
-    // Its __str__ failed; that must not keep the handle open, nor hide the exception itself.
-    PyErr_Clear();
-    reason = "an exception";
-  }
-  close(*self, std::move(reason));
-  return true;
-}
-
-PyObject* handle_aexit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
-  return close_on_exit(object, args, nargs) ? make_completed("__aexit__", Ref::borrow(Py_None)) : nullptr;
-}
-
-PyObject* handle_exit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
-  if (!close_on_exit(object, args, nargs)) return nullptr;
-  Py_RETURN_NONE;
-}
-
 PyObject* handle_reduce(PyObject* object, PyObject* /*unused*/) {
   PyErr_Format(
       PyExc_TypeError,
@@ -258,26 +162,6 @@ PyObject* handle_reduce(PyObject* object, PyObject* /*unused*/) {
       Py_TYPE(object)->tp_name);
   return nullptr;
 }
-
-PyObject* handle_copy(PyObject* object, PyObject* /*unused*/) {
-  PyErr_Format(PyExc_TypeError, "cannot copy '%.200s': use clone()", Py_TYPE(object)->tp_name);
-  return nullptr;
-}
-
-PyObject* handle_get_is_closed(PyObject* object, void* /*closure*/) {
-  const HandleObject* const self = usable(object);
-  return self != nullptr ? PyBool_FromLong(self->channel->core->is_closed(self->side, self->registration)) : nullptr;
-}
-
-PyObject* handle_get_capacity(PyObject* object, void* /*closure*/) {
-  const HandleObject* const self = usable(object);
-  if (self == nullptr) return nullptr;
-  const std::size_t capacity = self->channel->core->capacity();
-  if (capacity == channels::detail::kUnbounded) Py_RETURN_NONE;
-  return PyLong_FromSize_t(capacity);
-}
-
-int handle_bool(PyObject* /*self*/) { return 1; }
 
 std::string counted(std::size_t count, const char* what, const char* then = "") {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s") + then;
@@ -300,39 +184,14 @@ PyObject* handle_repr(PyObject* object) {
   return PyUnicode_FromString((text + ">").c_str());
 }
 
-const PyMethodDef kCommonMethods[] = {
+const PyMethodDef kLocalMethods[] = {
     {"clone", handle_clone, METH_NOARGS,
      "clone()\n--\n\nAnother handle on the same channel; it counts from this call on. ChannelClosedError if this one "
-     "is "
-     "closed."},
-    {"close", as_method(handle_close), kFastKeywords,
-     "close(reason=None)\n--\n\nCloses this handle, at once, from any thread or callback; idempotent. Awaiting what it "
-     "returns is optional.\nIts own pending operations end with ChannelClosedError; the last handle of a side ends the "
-     "other side.\nWith a reason it is not an orderly end: the other side raises it."},
-    {"blocking_close", as_method(handle_blocking_close), kFastKeywords,
-     "blocking_close(timeout=None)\n--\n\nAs close(), for threads."},
-    {"closed", handle_closed, METH_NOARGS,
-     "closed()\n--\n\nAwaitable: waits until no handle of the other side is left. ChannelClosedError if this handle is "
-     "closed first.\nCancel safe: it holds nothing."},
+     "is closed."},
     {"stats", handle_stats, METH_NOARGS, "stats()\n--\n\nAwaitable: a consistent snapshot, as ChannelStats."},
     {"same_channel", handle_same_channel, METH_O,
      "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on the same channel."},
-    {"__aenter__", handle_aenter, METH_NOARGS, nullptr},
-    {"__aexit__", as_method(handle_aexit), METH_FASTCALL, nullptr},
-    {"__enter__", handle_enter, METH_NOARGS, nullptr},
-    {"__exit__", as_method(handle_exit), METH_FASTCALL, nullptr},
     {"__reduce_ex__", handle_reduce, METH_O, nullptr},
-    {"__copy__", handle_copy, METH_NOARGS, nullptr},
-    {"__deepcopy__", handle_copy, METH_O, nullptr},
-    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "For annotations: LocalSender[int]."},
-};
-
-PyGetSetDef handle_getset[] = {
-    {"is_closed", handle_get_is_closed, nullptr,
-     "True if the next operation on this handle would raise ChannelClosedError.", nullptr},
-    {"capacity", handle_get_capacity, nullptr,
-     "The most messages that the channel holds; 0 is a rendezvous, None unbounded.", nullptr},
-    {},
 };
 
 PyMemberDef handle_members[] = {
@@ -340,11 +199,9 @@ PyMemberDef handle_members[] = {
     {},
 };
 
-const PyType_Slot kCommonSlots[] = {
-    {Py_tp_getset, handle_getset},
+const PyType_Slot kLocalSlots[] = {
     {Py_tp_members, handle_members},
     {Py_tp_repr, reinterpret_cast<void*>(handle_repr)},
-    {Py_nb_bool, reinterpret_cast<void*>(handle_bool)},
     {Py_tp_traverse, reinterpret_cast<void*>(handle_traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(handle_clear)},
     {Py_tp_finalize, reinterpret_cast<void*>(handle_finalize)},
@@ -365,8 +222,9 @@ void raise_not_usable() noexcept {
       "process, or use backend='ray' between processes");
 }
 
-PyObject* StatsPending::outcome(Status /*status*/) {
-  const channels::ChannelStats s = core_->stats();
+PyObject* StatsPending::outcome(Status /*status*/) { return make_stats(core_->stats()); }
+
+PyObject* make_stats(const channels::ChannelStats& s) noexcept {
   const Ref fields = Ref::steal(PyDict_New());
   const Ref nothing = Ref::steal(PyTuple_New(0));
   const Classes* const classes = Classes::get();
@@ -383,28 +241,26 @@ PyObject* StatsPending::outcome(Status /*status*/) {
       set_item(d, "high_watermark", count(s.high_watermark)) && set_item(d, "total_sent", count(s.total_sent)) &&
       set_item(d, "total_received", count(s.total_received)) &&
       set_item(d, "waiting_senders", count(s.waiting_senders)) &&
-      set_item(d, "waiting_receivers", count(s.waiting_receivers)) && set_item(d, "in_flight", count(s.in_flight));
+      set_item(d, "waiting_receivers", count(s.waiting_receivers)) && set_item(d, "in_flight", count(s.in_flight)) &&
+      set_item(d, "redelivered", count(s.redelivered)) &&
+      set_item(d, "oldest_age", Ref::steal(PyFloat_FromDouble(s.oldest_age)));
   return is_complete ? PyObject_Call(classes->ChannelStats, nothing.get(), d) : nullptr;
 }
 
-PyTypeObject* make_handle_type(PyObject* module, const char* name, std::initializer_list<PyMethodDef> methods,
-                               std::initializer_list<PyType_Slot> slots) noexcept {
-  // The type refers to its method table for ever.
-  auto* const table = new std::vector<PyMethodDef>(std::begin(kCommonMethods), std::end(kCommonMethods));
-  table->insert(table->end(), methods);
-  table->push_back({});
-  std::vector<PyType_Slot> all(std::begin(kCommonSlots), std::end(kCommonSlots));
-  all.insert(all.end(), slots);
-  all.push_back({Py_tp_methods, table->data()});
-  all.push_back({});
-  PyType_Spec spec = {
-      .name = name,
-      .basicsize = sizeof(HandleObject),
-      .itemsize = 0,
-      .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-      .slots = all.data(),
-  };
-  return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
+PyTypeObject* make_local_type(PyObject* module, const char* name, std::vector<PyMethodDef> methods,
+                              std::vector<PyType_Slot> slots) noexcept {
+  methods.insert(methods.end(), std::begin(kLocalMethods), std::end(kLocalMethods));
+  slots.insert(slots.end(), std::begin(kLocalSlots), std::end(kLocalSlots));
+  return make_handle_type<Local>(module,
+                                 {
+                                     .name = name,
+                                     .basicsize = sizeof(HandleObject),
+                                     .itemsize = 0,
+                                     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+                                              Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                     .slots = nullptr,
+                                 },
+                                 std::move(methods), std::move(slots));
 }
 
 PyObject* make_local_channel(std::size_t capacity) {

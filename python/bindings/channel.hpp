@@ -72,6 +72,9 @@ struct HandleObject {
 // Makes the types and adds LocalSender and LocalReceiver to the module. False with an exception set.
 [[nodiscard]] bool add_channel_types(PyObject* module) noexcept;
 
+// A ChannelStats of Python's. Null with an exception set.
+[[nodiscard]] PyObject* make_stats(const channels::ChannelStats& stats) noexcept;
+
 struct LiveChannels {
   Py_ssize_t channels;
   Py_ssize_t handles;

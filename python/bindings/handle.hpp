@@ -1,10 +1,11 @@
-// What sender.cpp and receiver.cpp share: making handles, and the CPython type of a side out of what all handles have and
-// what that side has.
+// What the files of local handles share.
 #pragma once
 
 #include <Python.h>
 
-#include <initializer_list>
+#include <algorithm>
+#include <cstddef>
+#include <vector>
 
 #include "channel.hpp"
 
@@ -34,11 +35,30 @@ inline bool is_usable(const HandleObject& self) noexcept {
   return nullptr;
 }
 
-// A final type named `name` with the methods and slots given, besides those of every handle. Null with an exception set.
-[[nodiscard]] PyTypeObject* make_handle_type(PyObject* module, const char* name,
-                                             std::initializer_list<PyMethodDef> methods,
-                                             std::initializer_list<PyType_Slot> slots) noexcept;
+// The name of an operation, made of a backend and a method: "LocalSender.send".
+template <std::size_t kSize>
+struct FixedString {
+  constexpr FixedString() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): a literal is meant
+  constexpr FixedString(const char (&literal)[kSize]) { std::copy_n(literal, kSize, text); }
+  char text[kSize] = {};
+};
+template <FixedString kFirst, FixedString kSecond>
+struct Joined {
+  static constexpr auto make() {
+    FixedString<sizeof(kFirst.text) + sizeof(kSecond.text) - 1> all;
+    std::copy_n(kFirst.text, sizeof(kFirst.text) - 1, all.text);
+    std::copy_n(kSecond.text, sizeof(kSecond.text), all.text + sizeof(kFirst.text) - 1);
+    return all;
+  }
+  static constexpr auto kText = make();
+};
+template <class Backend, FixedString kName>
+inline constexpr const char* kNamed = Joined<Backend::kPrefix, kName>::kText.text;
 
+// LocalSender or LocalReceiver, with the methods and slots of its side. Null with an exception set.
+[[nodiscard]] PyTypeObject* make_local_type(PyObject* module, const char* name, std::vector<PyMethodDef> methods,
+                                            std::vector<PyType_Slot> slots) noexcept;
 [[nodiscard]] PyTypeObject* make_sender_type(PyObject* module) noexcept;
 [[nodiscard]] PyTypeObject* make_receiver_type(PyObject* module) noexcept;
 

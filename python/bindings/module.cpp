@@ -4,11 +4,17 @@
 #include <klaw/version.hpp>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 #include <pthread.h>
 
+#include "broker_server.hpp"
 #include "channel.hpp"
 #include "operation.hpp"
+#include "payload.hpp"
+#include "remote.hpp"
 #include "select.hpp"
+#include "wake_queue.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -36,12 +42,74 @@ nb::dict live_objects() {
   return counts;
 }
 
+nb::object encode(const nb::object& value) {
+  const std::optional<klaw::python::Bytes> payload = klaw::python::encode_payload(value.ptr());
+  if (!payload) nb::raise_python_error();
+  return nb::bytes(payload->data(), payload->size());
+}
+
+nb::object decode(const nb::bytes& payload) {
+  return checked(klaw::python::decode_payload(klaw::python::Bytes(std::string_view(payload.c_str(), payload.size()))));
+}
+
+// (id, key), or None when the time is over.
+nb::object next_lookup(double timeout) {
+  const std::optional<klaw::python::Lookup> lookup = klaw::python::next_lookup(timeout);
+  if (!lookup) return nb::none();
+  return nb::make_tuple(lookup->id, lookup->key);
+}
+
+template <std::size_t kSize>
+void copy_id(const nb::bytes& from, std::array<std::uint8_t, kSize>& to) {
+  if (from.size() != kSize) throw nb::value_error("an id or a secret of the wrong size");
+  std::copy_n(from.c_str(), kSize, reinterpret_cast<char*>(to.data()));
+}
+
+void answer_lookup(std::uint64_t id, const nb::bytes& channel, const nb::bytes& secret, std::string unix_path,
+                   std::vector<std::string> addresses) {
+  klaw::dataplane::Endpoint endpoint{.unix_path = std::move(unix_path), .addresses = std::move(addresses)};
+  copy_id(channel, endpoint.channel.bytes);
+  copy_id(secret, endpoint.secret);
+  klaw::python::answer_lookup(id, std::move(endpoint));
+}
+
+void retire(const std::vector<nb::object>& channels, double timeout) {
+  std::vector<PyObject*> objects;
+  for (const nb::object& channel : channels) objects.push_back(channel.ptr());
+  klaw::python::retire(objects, timeout);
+}
+
+void add_remote(nb::module_& module) {
+  klaw::python::add_broker_server(module);
+  module.def(
+      "set_pickler",
+      [](const nb::object& dumps, const nb::object& loads) { klaw::python::set_pickler(dumps.ptr(), loads.ptr()); },
+      "dumps"_a, "loads"_a,
+      "How messages are pickled: dumps(value) -> (bytes, list of buffers), loads(pickle, buffers) -> value.");
+  module.def("encode", &encode, "value"_a.none(), "The payload of a message, as it travels.");
+  module.def("decode", &decode, "payload"_a, "The value of a payload.");
+  module.def("next_lookup", &next_lookup, "timeout"_a,
+             "Blocks: (id, key of a RemoteChannel) whose broker is looked for; None when `timeout` seconds are over "
+             "(negative: no limit).");
+  module.def("answer_lookup", &answer_lookup, "lookup"_a, "channel"_a, "secret"_a, "unix_path"_a, "addresses"_a,
+             "Where the broker of that lookup is. An empty unix_path: on another machine.");
+  module.def(
+      "fail_lookup", [](std::uint64_t id, std::string why) { klaw::python::answer_lookup(id, std::unexpected(why)); },
+      "lookup"_a, "why"_a, "It is not known where the broker of that lookup is.");
+  module.def("retire", &retire, "channels"_a, "timeout"_a,
+             "Closes all handles of these RemoteChannels and waits until their brokers have heard of it, `timeout` "
+             "seconds at most: for the end of the process.");
+}
+
 }  // namespace
 
 NB_MODULE(_core, module) {
-  if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_channel_types(module.ptr())) {
+  if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_channel_types(module.ptr()) ||
+      !klaw::python::add_wake_queue_type(module.ptr()) || !klaw::python::add_payload_type(module.ptr()) ||
+      !klaw::python::add_remote_types(module.ptr())) {
     nb::raise_python_error();
   }
+  add_remote(module);
   pthread_atfork(nullptr, nullptr, [] { ++klaw::python::fork_generation; });
 
   module.attr("__version__") = KLAW_VERSION;

@@ -1,5 +1,5 @@
-// The operations on MPMC handles, as the awaitable and the blocking calls drive them: an op of the core, and how its
-// outcome looks in Python.
+// The operations on local handles, as the awaitable and the blocking calls drive them: an op of the core, and how its outcome
+// looks in Python.
 #pragma once
 
 #include <span>
@@ -7,17 +7,10 @@
 #include <vector>
 
 #include "channel.hpp"
+#include "handle.hpp"
+#include "outcomes.hpp"
 
 namespace klaw::python {
-
-// How a failure is told.
-enum class Style : std::uint8_t {
-  raise,    // exceptions; out of time is SendTimeoutError or RecvTimeoutError
-  nowait,   // exceptions; "not now" is ChannelFullError or ChannelEmptyError
-  result,   // Ok or Err
-  iterate,  // as raise, but an orderly end stops the iteration (StopAsyncIteration)
-  next,     // as iterate, in a plain `for`: null without an exception
-};
 
 // What all have in common: the handle stays alive, and in the sight of the collector.
 class HandleOp : public PendingOp {
@@ -40,15 +33,7 @@ class HandleOp : public PendingOp {
   [[nodiscard]] std::size_t capacity() const noexcept {
     return reinterpret_cast<const HandleObject*>(handle_.get())->channel->core->capacity();
   }
-  [[nodiscard]] PyObject* closed(const ChannelClosed& error) const noexcept {
-    if (style_ == Style::result) return make_err_closed(error);
-    if (style_ == Style::iterate && is_orderly(error.kind)) {
-      PyErr_SetNone(PyExc_StopAsyncIteration);
-    } else if (style_ != Style::next || !is_orderly(error.kind)) {
-      raise_closed(error);
-    }
-    return nullptr;
-  }
+  [[nodiscard]] PyObject* closed(const ChannelClosed& error) const noexcept { return tell_closed(style_, error); }
 
  private:
   Ref handle_;
@@ -78,22 +63,8 @@ class SendPending final : public HandleOp {
   void abandon() noexcept override { op_.abandon(); }
 
   PyObject* outcome(Status status) override {
-    switch (status) {
-      case Status::done:
-        if (style() == Style::result) return Py_NewRef(Classes::get()->ok_none);
-        Py_RETURN_NONE;
-      case Status::closed: return closed(op_.closed());
-      case Status::too_large:
-      case Status::timed_out:
-      case Status::pending: break;
-    }
-    if (style() == Style::result) return make_err_full(capacity());
-    if (style() == Style::nowait || status == Status::too_large) {
-      raise_full(capacity());
-    } else {
-      raise_send_timeout(capacity(), patience().seconds());
-    }
-    return nullptr;
+    if (status == Status::done) return tell_sent(style());
+    return status == Status::closed ? closed(op_.closed()) : tell_full(style(), status, capacity(), patience());
   }
 
   int traverse(visitproc visit, void* arg) const override {
@@ -143,17 +114,7 @@ class RecvPending final : public HandleOp {
       Ref value = op_.take();
       return style() == Style::result ? make_ok(value.get()) : value.release();
     }
-    return status == Status::closed ? closed(op_.closed()) : not_now(style(), patience());
-  }
-
-  static PyObject* not_now(Style style, Patience patience) {
-    if (style == Style::result) return Py_NewRef(Classes::get()->err_empty);
-    if (style == Style::nowait) {
-      raise_empty();
-    } else {
-      raise_recv_timeout(patience.seconds());
-    }
-    return nullptr;
+    return status == Status::closed ? closed(op_.closed()) : tell_empty(style(), patience());
   }
 
  private:
@@ -171,7 +132,7 @@ class RecvBatchPending final : public HandleOp {
 
   PyObject* outcome(Status status) override {
     if (status == Status::closed) return closed(op_.closed());
-    if (status == Status::pending) return RecvPending::not_now(style(), patience());
+    if (status == Status::pending) return tell_empty(style(), patience());
     std::vector<Ref> values = op_.take();
     Ref list = Ref::steal(PyList_New(static_cast<Py_ssize_t>(values.size())));
     if (!list) return nullptr;
@@ -217,6 +178,32 @@ class StatsPending final : public HandleOp {
 
  private:
   Core* core_;
+};
+
+// What the methods of a handle (methods.hpp) need to know of local ones.
+struct Local {
+  using Handle = HandleObject;
+  using Value = Ref;
+  template <class Values>
+  using Send = SendPending<Values>;
+  using Recv = RecvPending;
+  using RecvBatch = RecvBatchPending;
+  using Closed = ClosedPending;
+  static constexpr FixedString kPrefix = "Local";
+
+  static Handle* usable(PyObject* object) noexcept { return klaw::python::usable(object); }
+  static std::optional<Value> pack(PyObject* value) { return Ref::borrow(value); }
+  // Takes effect at once.
+  static void close(Handle& self, std::optional<std::string> reason) {
+    self.channel->core->close_handle(self.side, self.registration, std::move(reason));
+  }
+  // What close() returns: there is nothing to wait for.
+  static PyObject* when_closed(Handle& /*self*/, const char* name) {
+    return make_completed(name, Ref::borrow(Py_None));
+  }
+  static PyObject* wait_until_closed(Handle& /*self*/, Patience /*patience*/) { Py_RETURN_NONE; }
+  static bool is_closed(const Handle& self) { return self.channel->core->is_closed(self.side, self.registration); }
+  static std::size_t capacity(const Handle& self) { return self.channel->core->capacity(); }
 };
 
 }  // namespace klaw::python

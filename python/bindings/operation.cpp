@@ -5,6 +5,8 @@
 
 #include <structmember.h>
 
+#include "wake_queue.hpp"
+
 namespace klaw::python {
 
 namespace {
@@ -53,10 +55,13 @@ enum class Phase : std::uint8_t {
 struct OperationObject;
 
 // The pending operation of a suspended awaitable; lives in the awaitable, which it keeps alive from wake to run.
-class LoopOperation final : public Operation {
+class LoopOperation final : public Wakeable {
  public:
-  explicit LoopOperation(OperationObject& owner) noexcept
-      : Operation(&LoopOperation::wake, &LoopOperation::run), owner_(&owner) {}
+  LoopOperation(OperationObject& owner, std::shared_ptr<WakeQueue> queue) noexcept
+      : Wakeable(&LoopOperation::wake, &LoopOperation::run, std::move(queue)), owner_(&owner) {}
+
+  void resume() noexcept override;
+  void orphan() noexcept override;
 
  private:
   static void wake(Operation& self) noexcept;
@@ -191,7 +196,8 @@ bool resume(OperationObject& self) noexcept {
 }
 
 void LoopOperation::wake(Operation& self) noexcept {
-  // All who change a Python channel hold the GIL (see python.hpp).
+  if (static_cast<LoopOperation&>(self).enqueue_from_io_thread()) return;
+  // All others who wake hold the GIL (see python.hpp).
   assert(PyGILState_Check() != 0);
   Py_INCREF(cast(static_cast<LoopOperation&>(self).owner_));
   RunQueue::of_this_thread().push(self);
@@ -206,10 +212,23 @@ void LoopOperation::run(Operation& self) noexcept {
     return;
   }
   owner->op->release();  // from here on it belongs to its task only: if that goes, what it was granted goes to the next
-  if (!resume(*owner)) {
+  if (!klaw::python::resume(*owner)) {
     PyErr_Clear();
-    orphan(*owner);
+    klaw::python::orphan(*owner);
   }
+}
+
+// Out of the queue of its loop, in the loop's thread.
+void LoopOperation::resume() noexcept {
+  const Ref keep = Ref::borrow(cast(owner_));
+  owner_->op->release();
+  if (!complete_future(*owner_)) PyErr_WriteUnraisable(keep.get());
+}
+
+void LoopOperation::orphan() noexcept {
+  const Ref keep = Ref::borrow(cast(owner_));
+  klaw::python::orphan(*owner_);
+  if (owner_->op != nullptr) owner_->op->release();
 }
 
 // --- phases ---
@@ -227,8 +246,11 @@ void destroy_op(OperationObject& self) noexcept {
     const Ref owned = Ref::steal(timer);
     if (!Ref::steal(PyObject_CallMethodNoArgs(timer, Names::get().cancel))) PyErr_WriteUnraisable(timer);
   }
-  // In a RunQueue it is still referred to, as we are by it: run() will end it. (All under the GIL, so this can't change.)
-  if (self.waiting && !self.waiting->is_linked() && !is_foreign(self)) self.waiting.reset();
+  if (self.waiting && !is_foreign(self)) {
+    self.waiting->leave();
+    // In a RunQueue it is still referred to, as we are by it: run() will end it. (All under the GIL, so this can't change.)
+    if (!self.waiting->is_linked()) self.waiting.reset();
+  }
   Py_CLEAR(self.future);
   Py_CLEAR(self.loop);
 }
@@ -237,8 +259,9 @@ void destroy_op(OperationObject& self) noexcept {
 void abandon(OperationObject& self) noexcept {
   const Phase before = std::exchange(self.phase, Phase::done);
   if (before == Phase::waiting && !is_foreign(self)) {
-    // Claimed already? Then it was fired too, for both happen under the GIL, which we hold.
+    // Claimed already? Then it was fired too: under the GIL, which we hold, or by the I/O thread, which leave() waits for.
     (void)self.waiting->cancel();
+    self.waiting->leave();
     self.op->abandon();
   }
   drop_wait(self);
@@ -299,13 +322,21 @@ bool start_timer(OperationObject& self) {
     abandon(self);
     return PYGEN_ERROR;
   }
-  self.waiting.emplace(self);
+  std::shared_ptr<WakeQueue> queue;
+  if (self.op->is_remote() && (queue = WakeQueue::of_loop(self.loop)) == nullptr) {
+    const SavedError saved;
+    abandon(self);
+    return PYGEN_ERROR;
+  }
+  self.waiting.emplace(self, std::move(queue));
   const Status status = self.op->start(&*self.waiting);
   if (status != Status::pending) return complete(self, status, result);
   self.phase = Phase::waiting;
-  // Never fired before it is armed: whoever fires holds the GIL, as we do.
+  // The I/O thread may have fired it already; nobody else, for they would need the GIL.
   if (!self.waiting->arm()) return complete(self, self.op->finish(), result);
-  if ((self.op->patience().is_limited() && !start_timer(self)) || yield_future(self, result) == PYGEN_ERROR) {
+  self.waiting->enter();
+  const bool needs_timer = self.op->patience().is_limited() && !self.op->keeps_time();
+  if ((needs_timer && !start_timer(self)) || yield_future(self, result) == PYGEN_ERROR) {
     const SavedError saved;
     abandon(self);
     return PYGEN_ERROR;
@@ -354,7 +385,8 @@ bool may_resume(OperationObject& self) noexcept {
 
 PySendResult attempt(OperationObject& self, PyObject** result) {
   const Status status = self.op->start(nullptr);
-  if (status != Status::pending || !self.op->patience().waits()) return complete(self, status, result);
+  const bool waits = self.op->patience().waits() || self.op->keeps_time();
+  if (status != Status::pending || !waits) return complete(self, status, result);
   return suspend(self, result);
 }
 

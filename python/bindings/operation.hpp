@@ -56,6 +56,11 @@ class PendingOp {
   virtual void hold(PyObject* /*operation*/) {}
   virtual void release() noexcept {}
 
+  // It waits for the I/O thread, which wakes it without the GIL.
+  [[nodiscard]] virtual bool is_remote() const noexcept { return false; }
+  // It keeps its time itself, and has to be waited for even if it only tries: another process has the answer.
+  [[nodiscard]] virtual bool keeps_time() const noexcept { return false; }
+
   virtual int traverse(visitproc visit, void* arg) const = 0;
   // True if it refers to objects of the user's, which may refer back to it.
   [[nodiscard]] virtual bool may_be_in_cycle() const noexcept { return false; }

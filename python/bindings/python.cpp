@@ -25,6 +25,8 @@ bool load(Classes& c) noexcept {
       {&c.ChannelClosed, kErrors, "ChannelClosed"},
       {&c.ChannelFull, kErrors, "ChannelFull"},
       {&c.ChannelClosedError, kErrors, "ChannelClosedError"},
+      {&c.ChannelBackendError, kErrors, "ChannelBackendError"},
+      {&c.ChannelBackendErrorException, kErrors, "ChannelBackendErrorException"},
       {&c.ChannelFullError, kErrors, "ChannelFullError"},
       {&c.ChannelEmptyError, kErrors, "ChannelEmptyError"},
       {&c.SendTimeoutError, kErrors, "SendTimeoutError"},
@@ -45,12 +47,25 @@ bool load(Classes& c) noexcept {
   return c.err_empty != nullptr && c.ok_none != nullptr;
 }
 
+// A str, or None.
+Ref make_text(const std::optional<std::string>& text) noexcept {
+  if (!text) return Ref::borrow(Py_None);
+  return Ref::steal(PyUnicode_DecodeUTF8(text->data(), static_cast<Py_ssize_t>(text->size()), "surrogateescape"));
+}
+
+// ChannelBackendError(message, backend, actor_name, namespace), or the exception of the same form.
+PyObject* make_backend_error(PyObject* cls, const ChannelBackendError& error) noexcept {
+  const Ref message = make_text(error.message);
+  const Ref backend = make_text(error.backend);
+  const Ref actor_name = make_text(error.actor_name);
+  const Ref ns = make_text(error.ns);
+  if (!message || !backend || !actor_name || !ns) return nullptr;
+  return PyObject_CallFunctionObjArgs(cls, message.get(), backend.get(), actor_name.get(), ns.get(), nullptr);
+}
+
 // ChannelClosed(reason, kind=kind), or the exception of the same form.
 PyObject* make_closed(PyObject* cls, const ChannelClosed& error) noexcept {
-  const Ref reason = error.reason
-                         ? Ref::steal(PyUnicode_DecodeUTF8(
-                               error.reason->data(), static_cast<Py_ssize_t>(error.reason->size()), "surrogateescape"))
-                         : Ref::borrow(Py_None);
+  const Ref reason = make_text(error.reason);
   const std::string_view kind_name = to_string(error.kind);
   const Ref kind = Ref::steal(PyUnicode_FromStringAndSize(kind_name.data(), static_cast<Py_ssize_t>(kind_name.size())));
   const Ref kwnames = Ref::steal(PyTuple_Pack(1, Names::get().kind));
@@ -96,7 +111,10 @@ const Names& Names::get() noexcept {
 
 void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index) noexcept {
   const Classes* const c = Classes::get();
-  const Ref exception = Ref::steal(c != nullptr ? make_closed(c->ChannelClosedError, error) : nullptr);
+  if (c == nullptr) return;
+  const Ref exception =
+      Ref::steal(error.backend_error ? make_backend_error(c->ChannelBackendErrorException, *error.backend_error)
+                                     : make_closed(c->ChannelClosedError, error));
   if (!exception) return;
   if (index) {
     const Ref number = Ref::steal(PyLong_FromSize_t(*index));
@@ -139,7 +157,9 @@ PyObject* make_ok(PyObject* value) noexcept {
 
 PyObject* make_err_closed(const ChannelClosed& error) noexcept {
   const Classes* const c = Classes::get();
-  return c != nullptr ? wrap_err(make_closed(c->ChannelClosed, error)) : nullptr;
+  if (c == nullptr) return nullptr;
+  return wrap_err(error.backend_error ? make_backend_error(c->ChannelBackendError, *error.backend_error)
+                                      : make_closed(c->ChannelClosed, error));
 }
 
 PyObject* make_err_full(std::size_t capacity) noexcept {

@@ -1,11 +1,14 @@
 // Owning references, and the Python classes that the extension raises and returns.
 //
 // Two rules hold in all of python/bindings:
-//   * The GIL is the lock of a Python channel: its queue and its waiters are touched only under it (a parked thread takes
+//   * The GIL is the lock of a local channel: its queue and its waiters are touched only under it (a parked thread takes
 //     the GIL again before it finishes its operation). So a garbage collection, which holds the GIL, sees the queue
 //     standing still, and a ready operation costs no other lock.
 //   * Nothing runs Python code, not even a decref, in the core's critical sections, where the GIL could change hands:
 //     values leave the core by move.
+//
+// A remote channel's lock is its dialer's mutex. Python threads take it for an instant under the GIL; the I/O thread takes it
+// too, and never wants the GIL (see wake_queue.hpp).
 #pragma once
 
 #include <Python.h>
@@ -82,6 +85,8 @@ struct Classes {
   PyObject* ChannelClosed;
   PyObject* ChannelFull;
   PyObject* ChannelClosedError;
+  PyObject* ChannelBackendError;
+  PyObject* ChannelBackendErrorException;
   PyObject* ChannelFullError;
   PyObject* ChannelEmptyError;
   PyObject* SendTimeoutError;

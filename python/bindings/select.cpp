@@ -1,51 +1,103 @@
 #include "select.hpp"
 
+#include <memory>
+#include <variant>
+#include <vector>
+
 #include <klaw/channels/select.hpp>
 
 #include "blocking.hpp"
 #include "handle.hpp"
 #include "mpmc_ops.hpp"
+#include "payload.hpp"
+#include "remote.hpp"
 
 namespace klaw::python {
 
 namespace {
 
+// A receive of a remote channel, as a branch.
+class RemoteBranch {
+ public:
+  RemoteBranch(const RemoteHandleObject& handle, bool only_tries)
+      : dialer_(handle.channel->dialer), registration_(&handle.registration), op_(std::make_unique<RecvOperation>()) {
+    if (only_tries) op_->deadline = dataplane::Time();
+  }
+
+  Status start(Operation* operation, std::uint32_t branch) {
+    op_->index = branch;
+    return dialer_->with_link([&](dataplane::Link& link, dataplane::Time now) {
+      return link.start_recv(now, *registration_, *op_, operation);
+    });
+  }
+  Status finish() {
+    return dialer_->with_link([&](dataplane::Link& link, dataplane::Time now) { return link.finish_recv(now, *op_); });
+  }
+  void abandon() noexcept {
+    dialer_->with_link([&](dataplane::Link& link, dataplane::Time now) { link.abandon_recv(now, *op_); });
+  }
+  // Null with an exception set: it can't be decoded.
+  [[nodiscard]] Ref take() { return Ref::steal(decode_payload(op_->value->payload)); }
+  [[nodiscard]] ChannelClosed closed() const { return op_->error; }
+
+ private:
+  using RecvOperation = dataplane::RecvOperation;
+  std::shared_ptr<dataplane::Dialer> dialer_;
+  const Registration* registration_;  // the handle's, which the select holds
+  std::unique_ptr<RecvOperation> op_;
+};
+
+using LocalBranch = channels::detail::RecvOp<Ref, Core>;
+
 // Branches that are known at run time.
 struct ListBranches {
-  std::vector<channels::detail::RecvOp<Ref, Core>> ops;
+  std::vector<std::variant<LocalBranch, RemoteBranch>> ops;
+  bool has_remote = false;
 
   [[nodiscard]] std::size_t size() const noexcept { return ops.size(); }
   template <class F>
   auto visit(std::size_t i, F f) {
-    return f(ops[i]);
+    return std::visit([&](auto& branch) { return f(branch); }, ops[i]);
   }
 };
 
 class SelectPending final : public PendingOp {
  public:
   SelectPending(Patience patience, Ref receivers, ListBranches branches, bool is_biased)
-      : PendingOp("select", patience), receivers_(std::move(receivers)), op_(std::move(branches), is_biased) {}
+      : PendingOp("select", patience),
+        receivers_(std::move(receivers)),
+        has_remote_(branches.has_remote),
+        op_(std::move(branches), is_biased) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
   void abandon() noexcept override { op_.abandon(); }
 
+  // A remote branch may be woken by the I/O thread, and only its broker knows whether there is something.
+  [[nodiscard]] bool is_remote() const noexcept override { return has_remote_; }
+  [[nodiscard]] bool keeps_time() const noexcept override { return has_remote_ && !patience().waits(); }
+
   PyObject* outcome(Status status) override {
-    if (status != Status::done) {
+    if (status != Status::done || op_.winner_status() == Status::timed_out) {
       PyErr_SetString(PyExc_TimeoutError, "select() timed out: no receiver was ready");
       return nullptr;
     }
     const std::size_t i = op_.winner();
-    auto& branch = op_.branches().ops[i];
-    if (op_.winner_status() == Status::closed) {
-      raise_closed(branch.closed(), i);
-      return nullptr;
-    }
-    const Ref value = branch.take();
-    return Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get());
+    return op_.branches().visit(i, [&](auto& branch) -> PyObject* {
+      if (op_.winner_status() == Status::closed) {
+        raise_closed(branch.closed(), i);
+        return nullptr;
+      }
+      const Ref value = branch.take();
+      return value ? Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get()) : nullptr;
+    });
   }
 
   void hold(PyObject* operation) override {
+    if (has_remote_) {  // others may wake it whom the collector does not see
+      held_ = Ref::borrow(operation);
+      return;
+    }
     const Py_ssize_t count = PyTuple_GET_SIZE(receivers_.get());
     holds_ = std::make_unique<Hold[]>(static_cast<std::size_t>(count));
     for (Py_ssize_t i = 0; i < count; ++i) {
@@ -53,7 +105,10 @@ class SelectPending final : public PendingOp {
       holds_[static_cast<std::size_t>(i)].enter(*cast_handle(receiver)->channel, operation);
     }
   }
-  void release() noexcept override { holds_.reset(); }
+  void release() noexcept override {
+    const Ref last = std::move(held_);
+    holds_.reset();
+  }
 
   int traverse(visitproc visit, void* arg) const override {
     Py_VISIT(receivers_.get());
@@ -62,12 +117,14 @@ class SelectPending final : public PendingOp {
 
  private:
   Ref receivers_;  // the tuple of handles
+  const bool has_remote_;
+  Ref held_;
   std::unique_ptr<Hold[]> holds_;
   channels::detail::SelectOp<ListBranches> op_;
 };
 
 // False with an exception set.
-bool collect_branches(PyObject* receivers, ListBranches& branches) {
+bool collect_branches(PyObject* receivers, Patience patience, ListBranches& branches) {
   const Py_ssize_t count = PyTuple_GET_SIZE(receivers);
   if (count == 0) {
     if (const Classes* const classes = Classes::get()) {
@@ -78,9 +135,16 @@ bool collect_branches(PyObject* receivers, ListBranches& branches) {
   }
   branches.ops.reserve(static_cast<std::size_t>(count));
   for (Py_ssize_t i = 0; i < count; ++i) {
-    const HandleObject* const handle = as_receiver(PyTuple_GET_ITEM(receivers, i), "select()");
+    PyObject* const receiver = PyTuple_GET_ITEM(receivers, i);
+    if (RemoteHandleObject* const remote = as_remote_receiver(receiver)) {
+      open_if_new(*remote);
+      branches.has_remote = true;
+      branches.ops.emplace_back(RemoteBranch(*remote, !patience.waits()));
+      continue;
+    }
+    const HandleObject* const handle = PyErr_Occurred() == nullptr ? as_receiver(receiver, "select()") : nullptr;
     if (handle == nullptr) return false;
-    branches.ops.emplace_back(handle->channel->core, handle->registration);
+    branches.ops.emplace_back(LocalBranch(handle->channel->core, handle->registration));
   }
   return true;
 }
@@ -90,14 +154,14 @@ bool collect_branches(PyObject* receivers, ListBranches& branches) {
 PyObject* make_select(PyObject* receivers, PyObject* timeout, bool is_biased) {
   Patience patience = Patience::forever();
   ListBranches branches;
-  if (!parse_patience(timeout, patience) || !collect_branches(receivers, branches)) return nullptr;
+  if (!parse_patience(timeout, patience) || !collect_branches(receivers, patience, branches)) return nullptr;
   return make_operation<SelectPending>(patience, Ref::borrow(receivers), std::move(branches), is_biased);
 }
 
 PyObject* blocking_select(PyObject* receivers, PyObject* timeout, bool is_biased) {
   Patience patience = Patience::forever();
   ListBranches branches;
-  if (!parse_patience(timeout, patience) || !collect_branches(receivers, branches) ||
+  if (!parse_patience(timeout, patience) || !collect_branches(receivers, patience, branches) ||
       !refuse_event_loop("await select(...)")) {
     return nullptr;
   }

@@ -52,13 +52,25 @@ each_maker = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__nam
 each_finder = pytest.mark.parametrize("find", FINDERS, ids=lambda find: find.__name__)
 
 NOT_INSTALLED = "Ray not installed."
-NOT_YET = "the Ray backend is not part of this version"
 IGNORED_NAME = r"^name is ignored by the local backend; did you mean backend='ray'\?$"
 
 
 async def made(result):
     """What either twin made: the awaited one is awaited."""
     return await result if inspect.isawaitable(result) else result
+
+
+@pytest.fixture
+def ray_factory(with_ray, monkeypatch):
+    """In place of what talks to Ray: the calls that it got. Each gives its own name."""
+    calls = []
+
+    class Recorder:
+        def __getattr__(self, name):
+            return lambda *args, **options: calls.append((name, args, options)) or name
+
+    monkeypatch.setattr(factory, "import_module", lambda _module: Recorder())
+    return calls
 
 
 async def capacity_of(result) -> int | None:
@@ -332,15 +344,37 @@ def test_a_folder_named_ray_is_not_ray(tmp_path, monkeypatch):
 
 
 @each_maker
-def test_a_ray_channel_with_ray_installed_is_not_yet_there(make, with_ray):
-    with pytest.raises(NotImplementedError, match=NOT_YET):
-        make(backend="ray")
+@pytest.mark.parametrize("later", [{"reference": True}, {"checkpoint_dir": "/somewhere"}])
+def test_what_the_ray_backend_does_not_have_yet_is_told_at_the_call(make, later, ray_factory):
+    with pytest.raises(
+        NotImplementedError, match=f"{next(iter(later))}= is not part of this version"
+    ):
+        make(backend="ray", **later)
+    assert ray_factory == []
+
+
+@each_maker
+async def test_a_ray_channel_is_made_with_all_its_settings(make, ray_factory):
+    settings = {"name": "jobs", "namespace": "ns", "persistent": True, "orphan_grace": 2.0}
+    options = {"actor_options": {"num_cpus": 1}, "prefetch": 3}
+    assert await made(make(5, backend="ray", **settings, **options)) == "blocking_ray_channel"
+    assert ray_factory == [
+        ("blocking_ray_channel", (5,), {"unbounded": False, **settings, **options})
+    ]
 
 
 @each_finder
-def test_finding_a_channel_with_ray_installed_is_not_yet_there(find, with_ray):
-    with pytest.raises(NotImplementedError, match=NOT_YET):
-        find("jobs")
+async def test_a_ray_channel_is_found_by_its_name(find, ray_factory):
+    found = await made(find("jobs", namespace="ns"))
+    [(called, args, options)] = ray_factory
+    name = find.__name__.removeprefix("blocking_")
+    assert (
+        found
+        == called
+        == ("delete_ray_channel" if name == "delete_channel" else f"blocking_{name}")
+    )
+    assert args == ("jobs",)
+    assert options["namespace"] == "ns"
 
 
 @each_maker
@@ -357,13 +391,6 @@ def test_another_missing_module_is_not_taken_for_a_missing_ray(make, monkeypatch
     monkeypatch.setattr(factory, "find_spec", broken)
     with pytest.raises(ModuleNotFoundError, match="something else"):
         make(backend="ray")
-
-
-def test_asking_for_ray_never_imports_it_in_this_version(with_ray):
-    before = "ray" in sys.modules
-    with pytest.raises(NotImplementedError, match=NOT_YET):
-        channel(backend="ray")
-    assert ("ray" in sys.modules) is before
 
 
 # ------------------------------------------------------------------------------------------ finding

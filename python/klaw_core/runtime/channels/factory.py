@@ -17,15 +17,17 @@ Example::
 
 from __future__ import annotations
 
+import asyncio
 import math
 import operator
 import os
 import sys
 import warnings
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeAlias, cast
 
 from klaw_core import _core
 from klaw_core.runtime.channels.protocols import ChannelReceiver, ChannelSender
@@ -78,7 +80,7 @@ _CAPACITY_DEFAULT: Final = _DefaultCapacity(10_000)
 _CAPACITY_DEFAULT_REFERENCE: Final = 16
 _CAPACITY_MAX: Final = sys.maxsize
 _ORPHAN_GRACE_DEFAULT_S: Final = 10.0
-_NAMESPACE_DEFAULT: Final = "klaw"
+_NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
 
 
 # ------------------------------------------------------------------------------------------- making
@@ -131,7 +133,8 @@ class channel(_Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N8
         TypeError: an argument of the wrong type, such as a capacity that is no integer.
         ValueError: a negative capacity, an unknown backend, another number out of range.
         RuntimeError: Ray is asked for and not installed.
-        NotImplementedError: Ray is asked for; this version does not have it yet.
+        NotImplementedError: ``reference`` or ``checkpoint_dir`` on Ray; this version does not have them yet.
+        ChannelBackendErrorException: when it is awaited: Ray can't be reached, or the channel's actor can't.
 
     Warns:
         UserWarning: a ``name`` with neither ``backend`` nor ``distributed``: it would be ignored.
@@ -169,7 +172,7 @@ class channel(_Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N8
             actor_options=actor_options,
         )
         if settings.backend == "ray":
-            _no_ray_yet("Ray backend requested but 'ray' is not installed.")
+            return cast("Self", _make_ray(_ray_for_channel(settings), settings))
         return cast("Self", _make_local(settings.local_capacity()))
 
 
@@ -212,7 +215,7 @@ class blocking_channel(tuple[ChannelSender[T], ChannelReceiver[T]]):  # noqa: N8
             actor_options=actor_options,
         )
         if settings.backend == "ray":
-            _no_ray_yet("Ray backend requested but 'ray' is not installed.")
+            return cast("Self", settings.make_on(_ray_for_channel(settings)))
         return cast("Self", _core.local_channel(settings.local_capacity()))
 
 
@@ -220,7 +223,12 @@ async def _make_local(capacity: int | None) -> AnyChannel:
     return _core.local_channel(capacity)
 
 
-_make_local.__name__ = _make_local.__qualname__ = "channel"  # as in "'channel' was never awaited"
+async def _make_ray(ray: RayFactory, settings: _Settings) -> AnyChannel:
+    return await asyncio.to_thread(settings.make_on, ray)
+
+
+for _made in (_make_local, _make_ray):
+    _made.__name__ = _made.__qualname__ = "channel"  # as in "'channel' was never awaited"
 
 
 # ------------------------------------------------------------------------------------------ finding
@@ -235,16 +243,20 @@ def get_channel(
         TypeError: a name or namespace that is no string.
         ValueError: an unknown backend.
         RuntimeError: Ray is not installed.
-        NotImplementedError: the backend has no names (``local``), or is not there yet (``ray``).
+        NotImplementedError: the backend has no names (``local``).
+
+    Raises when it is awaited: ChannelBackendErrorException, that says what could not be reached.
     """
-    _refuse_named("get_channel", backend, namespace, name)
+    ray = _ray_for_named("get_channel", backend, namespace, name)
+    return _in_thread(ray.blocking_get_channel, name, namespace=namespace)
 
 
 def blocking_get_channel(
     name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
 ) -> AnyChannel | None:
     """``get_channel`` for threads and plain Ray tasks."""
-    _refuse_named("blocking_get_channel", backend, namespace, name)
+    ray = _ray_for_named("blocking_get_channel", backend, namespace, name)
+    return ray.blocking_get_channel(name, namespace=namespace)
 
 
 def get_sender(
@@ -269,7 +281,8 @@ def get_sender(
     """
     _check_seconds("wait", wait)
     _check_bool("confirm", confirm)
-    _refuse_named("get_sender", backend, namespace, name)
+    ray = _ray_for_named("get_sender", backend, namespace, name)
+    return _in_thread(ray.blocking_get_sender, name, wait=wait, namespace=namespace)
 
 
 def blocking_get_sender(
@@ -283,7 +296,8 @@ def blocking_get_sender(
     """``get_sender`` for threads and plain Ray tasks."""
     _check_seconds("wait", wait)
     _check_bool("confirm", confirm)
-    _refuse_named("blocking_get_sender", backend, namespace, name)
+    ray = _ray_for_named("blocking_get_sender", backend, namespace, name)
+    return ray.blocking_get_sender(name, wait=wait, namespace=namespace)
 
 
 def get_receiver(
@@ -308,7 +322,10 @@ def get_receiver(
     """
     _check_seconds("wait", wait)
     _check_prefetch(prefetch)
-    _refuse_named("get_receiver", backend, namespace, name)
+    ray = _ray_for_named("get_receiver", backend, namespace, name)
+    return _in_thread(
+        ray.blocking_get_receiver, name, wait=wait, namespace=namespace, prefetch=prefetch
+    )
 
 
 def blocking_get_receiver(
@@ -322,7 +339,8 @@ def blocking_get_receiver(
     """``get_receiver`` for threads and plain Ray tasks."""
     _check_seconds("wait", wait)
     _check_prefetch(prefetch)
-    _refuse_named("blocking_get_receiver", backend, namespace, name)
+    ray = _ray_for_named("blocking_get_receiver", backend, namespace, name)
+    return ray.blocking_get_receiver(name, wait=wait, namespace=namespace, prefetch=prefetch)
 
 
 def channel_stats(
@@ -332,14 +350,16 @@ def channel_stats(
 
     Raises, all at the call: as ``get_channel``.
     """
-    _refuse_named("channel_stats", backend, namespace, name)
+    ray = _ray_for_named("channel_stats", backend, namespace, name)
+    return _in_thread(ray.blocking_channel_stats, name, namespace=namespace)
 
 
 def blocking_channel_stats(
     name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
 ) -> ChannelStats | None:
     """``channel_stats`` for threads and plain Ray tasks."""
-    _refuse_named("blocking_channel_stats", backend, namespace, name)
+    ray = _ray_for_named("blocking_channel_stats", backend, namespace, name)
+    return ray.blocking_channel_stats(name, namespace=namespace)
 
 
 def delete_channel(
@@ -349,12 +369,14 @@ def delete_channel(
 
     True when there was one. Raises as ``get_channel``.
     """
-    _refuse_named("delete_channel", backend, namespace, name)
+    ray = _ray_for_named("delete_channel", backend, namespace, name)
+    return ray.delete_ray_channel(name, namespace=namespace)
 
 
 def list_channels(*, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT) -> list[str]:
     """The names of all channels in the namespace. A plain call. Raises as ``get_channel``."""
-    _refuse_named("list_channels", backend, namespace)
+    ray = _ray_for_named("list_channels", backend, namespace)
+    return ray.list_ray_channels(namespace=namespace)
 
 
 # ----------------------------------------------------------------------------- arguments, and Ray
@@ -402,6 +424,19 @@ class _Settings:
         """As the core wants it: None for unbounded."""
         return None if self.unbounded else self.capacity
 
+    def make_on(self, ray: RayFactory) -> AnyChannel:
+        """Blocks."""
+        return ray.blocking_ray_channel(
+            self.capacity,
+            unbounded=self.unbounded,
+            name=self.name,
+            namespace=self.namespace,
+            persistent=self.persistent,
+            orphan_grace=self.orphan_grace,
+            prefetch=self.prefetch,
+            actor_options=self.actor_options,
+        )
+
 
 def _chosen_backend(backend: object, distributed: object, name: object) -> Backend:
     if distributed is not None:
@@ -423,22 +458,48 @@ def _known_backend(backend: object) -> Backend:
     return backend
 
 
-def _refuse_named(caller: str, backend: object, namespace: object, name: object = "") -> NoReturn:
+class RayFactory(Protocol):
+    """What ``klaw_core.runtime.channels.ray.factory`` is to this module, which loads no Ray by itself."""
+
+    blocking_ray_channel: Callable[..., AnyChannel]
+    blocking_get_channel: Callable[..., AnyChannel | None]
+    blocking_get_sender: Callable[..., ChannelSender[Any] | None]
+    blocking_get_receiver: Callable[..., ChannelReceiver[Any] | None]
+    blocking_channel_stats: Callable[..., ChannelStats | None]
+    delete_ray_channel: Callable[..., bool]
+    list_ray_channels: Callable[..., list[str]]
+
+
+def _ray_for_channel(settings: _Settings) -> RayFactory:
+    ray = _ray_factory("Ray backend requested but 'ray' is not installed.")
+    for later in ("reference", "checkpoint_dir"):
+        if getattr(settings, later):
+            raise NotImplementedError(f"{later}= is not part of this version of klaw channels yet")
+    return ray
+
+
+def _ray_for_named(
+    caller: str, backend: object, namespace: object, name: object = ""
+) -> RayFactory:
     _check_string("name", name)
     _check_string("namespace", namespace)
     if _known_backend(backend) == "local":
         raise NotImplementedError(f"{caller}() only implemented for backend='ray'")
-    _no_ray_yet("Ray not installed.")
+    return _ray_factory("Ray not installed.")
 
 
-def _no_ray_yet(missing: str) -> NoReturn:
+def _ray_factory(missing: str) -> RayFactory:
     # A spec without an origin is a namespace package: some folder named "ray" on sys.path, not Ray.
     spec = find_spec("ray")
     if spec is None or spec.origin is None:
         raise RuntimeError(missing)
-    raise NotImplementedError(
-        "the Ray backend is not part of this version of klaw channels yet (use backend='local')"
-    )
+    return cast("RayFactory", import_module("klaw_core.runtime.channels.ray.factory"))
+
+
+def _in_thread(
+    call: Callable[..., R_co], name: str, **options: Any
+) -> Coroutine[object, object, R_co]:
+    return asyncio.to_thread(call, name, **options)
 
 
 def _integer(what: str, value: object) -> int:

@@ -1,0 +1,10 @@
+# Defines msgpack-cxx, header-only, without Boost (Debian's CMake files want Boost).
+find_path(msgpack-cxx_INCLUDE_DIR msgpack.hpp)
+mark_as_advanced(msgpack-cxx_INCLUDE_DIR)
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(msgpack-cxx REQUIRED_VARS msgpack-cxx_INCLUDE_DIR)
+if(msgpack-cxx_FOUND AND NOT TARGET msgpack-cxx)
+  add_library(msgpack-cxx INTERFACE IMPORTED)
+  target_include_directories(msgpack-cxx INTERFACE ${msgpack-cxx_INCLUDE_DIR})
+  target_compile_definitions(msgpack-cxx INTERFACE MSGPACK_NO_BOOST)
+endif()

@@ -1,0 +1,282 @@
+#include "broker_server.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <dataplane/auth/handshake.hpp>
+#include <dataplane/server/server.hpp>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "channel.hpp"
+#include "mailbox.hpp"
+#include "operation.hpp"
+#include "payload.hpp"
+
+namespace klaw::python {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using dataplane::Broker;
+using dataplane::PlainCall;
+using dataplane::PlainCalls;
+using dataplane::PlainOp;
+using dataplane::PlainStatus;
+using dataplane::Server;
+using dataplane::ServerSettings;
+using dataplane::Time;
+
+namespace {
+
+nb::object checked(PyObject* object) {
+  if (object == nullptr) nb::raise_python_error();
+  return nb::steal(object);
+}
+
+const char* to_text(PlainStatus status) noexcept {
+  switch (status) {
+    case PlainStatus::ok: return "ok";
+    case PlainStatus::full: return "full";
+    case PlainStatus::empty: return "empty";
+    case PlainStatus::closed: break;
+  }
+  return "closed";
+}
+
+// What the actor is told of: ("log", text), ("ended", ""), ("handles", how many).
+struct Event {
+  const char* what;
+  std::string text;
+};
+
+// The names that callers give go to the broker's statistics, and have to be UTF-8 as everything there.
+PlainOp make_op(const std::string& caller, std::uint64_t number) { return {.caller = caller, .number = number}; }
+
+// Waits for the reply of a plain call.
+class PlainPending final : public PendingOp {
+ public:
+  struct Request {
+    std::shared_ptr<Server> server;
+    bool is_get;
+    std::string handle;
+    std::vector<Bytes> messages;  // of a put
+    std::size_t max_items;        // of a get
+    PlainOp op;
+    dataplane::PlainOperation operation = {};
+  };
+
+  PlainPending(const char* name, Patience patience, std::unique_ptr<Request> request)
+      : PendingOp(name, patience), request_(std::move(request)) {}
+
+  Status start(Operation* operation) override {
+    if (operation == nullptr) return Status::pending;
+    Request& r = *request_;
+    return r.server->start_plain(r.operation, *operation, [&](PlainCalls& plain, Time now, PlainCall call) {
+      if (r.is_get) {
+        plain.get(now, call, r.handle, r.max_items, deadline(now), r.op);
+      } else {
+        plain.put(now, call, r.handle, std::move(r.messages), deadline(now), r.op);
+      }
+    });
+  }
+  Status finish() override { return Status::done; }
+  void abandon() noexcept override { request_->server->abandon_plain(request_->operation); }
+
+  PyObject* outcome(Status /*status*/) override {
+    const dataplane::PlainReply& reply = request_->operation.reply;
+    if (!request_->is_get) return PyUnicode_FromString(to_text(reply.status));
+    const Ref list = Ref::steal(PyList_New(0));
+    for (const Bytes& message : reply.messages) {
+      const Ref bytes = Ref::steal(PyBytes_FromStringAndSize(message.data(), static_cast<Py_ssize_t>(message.size())));
+      if (!list || !bytes || PyList_Append(list.get(), bytes.get()) < 0) return nullptr;
+    }
+    return list ? Py_BuildValue("sO", to_text(reply.status), list.get()) : nullptr;
+  }
+
+  void hold(PyObject* operation) override { held_ = Ref::borrow(operation); }
+  void release() noexcept override { const Ref last = std::move(held_); }
+  [[nodiscard]] bool is_remote() const noexcept override { return true; }
+  [[nodiscard]] bool keeps_time() const noexcept override { return true; }
+  int traverse(visitproc /*visit*/, void* /*arg*/) const override { return 0; }
+
+ private:
+  [[nodiscard]] Time deadline(Time now) const noexcept {
+    if (!patience().waits()) return Time();
+    if (!patience().is_limited()) return dataplane::kNever;
+    constexpr double kLongest_s = 1e9;
+    return now + std::chrono::duration_cast<dataplane::Duration>(
+                     std::chrono::duration<double>(std::min(patience().seconds(), kLongest_s)));
+  }
+
+  std::unique_ptr<Request> request_;
+  Ref held_;
+};
+
+Patience patience_of(const nb::object& timeout) {
+  Patience patience = Patience::forever();
+  if (!parse_patience(timeout.ptr(), patience)) nb::raise_python_error();
+  return patience;
+}
+
+class BrokerServer {
+ public:
+  BrokerServer(std::optional<std::uint64_t> capacity, std::uint64_t epoch, bool persistent, double orphan_grace_s,
+               double created_at, const nb::bytes& channel, const nb::bytes& secret, std::string unix_path,
+               std::vector<std::string> hosts, std::uint16_t port_min, std::uint16_t port_max)
+      : mailbox_(std::make_shared<Mailbox<Event>>()) {
+    ServerSettings settings{
+        .broker = {.capacity = capacity.value_or(dataplane::kUnbounded),
+                   .epoch = epoch,
+                   .persistent = persistent,
+                   .created_at = created_at,
+                   .orphan_grace = std::chrono::duration_cast<dataplane::Duration>(
+                       std::chrono::duration<double>(std::min(orphan_grace_s, 1e9)))},
+        .unix_path = std::move(unix_path),
+        .hosts = std::move(hosts),
+        .port_min = port_min,
+        .port_max = port_max,
+        .log = [box = mailbox_](const std::string& text) { box->put({"log", text}); },
+        .ended = [box = mailbox_] { box->put({"ended", ""}); },
+        .handles_changed = [box = mailbox_](std::size_t handles) { box->put({"handles", std::to_string(handles)}); },
+    };
+    copy_id(channel, settings.channel.bytes);
+    copy_id(secret, settings.secret);
+    server_ = Server::start(std::move(settings));
+  }
+
+  [[nodiscard]] std::vector<std::string> addresses() const { return server_->addresses(); }
+
+  nb::object next_event(const nb::object& timeout) {
+    const Patience patience = patience_of(timeout);
+    channels::detail::Deadline deadline;
+    if (patience.is_limited()) {
+      deadline = channels::detail::deadline_after(std::chrono::duration<double>(patience.seconds()));
+    }
+    const std::shared_ptr<Mailbox<Event>> box = mailbox_;
+    const std::optional<Event> event = box->take(deadline);
+    if (!event) return nb::none();
+    return nb::make_tuple(event->what, nb::str(event->text.c_str(), event->text.size()));
+  }
+
+  const char* register_handle(bool is_sender, const std::string& name) {
+    const Side side = is_sender ? Side::sender : Side::receiver;
+    return to_text(
+        server_->with_plain([&](PlainCalls& plain, Time now) { return plain.register_handle(now, side, name); }));
+  }
+  void deregister_handle(bool is_sender, const std::string& name) {
+    const Side side = is_sender ? Side::sender : Side::receiver;
+    server_->with_plain([&](PlainCalls& plain, Time now) { plain.deregister_handle(now, side, name); });
+  }
+
+  nb::object put(const nb::list& items, const nb::object& timeout, const std::string& handle, const std::string& caller,
+                 std::uint64_t number) {
+    auto request = make_request(false, handle, caller, number);
+    for (const nb::handle item : items) {
+      std::optional<Bytes> payload = encode_payload(item.ptr());
+      if (!payload) nb::raise_python_error();
+      request->messages.push_back(*std::move(payload));
+    }
+    return checked(make_operation<PlainPending>("put", patience_of(timeout), std::move(request)));
+  }
+  nb::object get(std::size_t max_items, const nb::object& timeout, const std::string& handle, const std::string& caller,
+                 std::uint64_t number) {
+    auto request = make_request(true, handle, caller, number);
+    request->max_items = max_items;
+    return checked(make_operation<PlainPending>("get", patience_of(timeout), std::move(request)));
+  }
+
+  nb::object stats() {
+    return checked(make_stats(server_->with_broker([](Broker& broker, Time now) { return broker.stats(now); })));
+  }
+  // name -> (node, seconds since it registered, seconds since it was last seen, messages received)
+  nb::dict reader_stats() {
+    Time now;
+    const auto readers = server_->with_broker([&](Broker& broker, Time at) {
+      now = at;
+      return broker.reader_stats();
+    });
+    const auto ago = [&](Time then) { return std::chrono::duration<double>(now - then).count(); };
+    nb::dict all;
+    for (const dataplane::ReaderStats& reader : readers) {
+      all[reader.name.c_str()] =
+          nb::make_tuple(reader.node, ago(reader.registered_at), ago(reader.last_seen_at), reader.total_received);
+    }
+    return all;
+  }
+  bool is_closed() {
+    return server_->with_broker([](Broker& broker, Time) { return broker.is_closed(); });
+  }
+  // (created_at, total_sent, total_received, senders_closed, receivers_closed)
+  nb::tuple checkpoint() {
+    const dataplane::Checkpoint c = server_->with_broker([](Broker& broker, Time) { return broker.checkpoint(false); });
+    return nb::make_tuple(c.created_at, c.total_sent, c.total_received, c.sending.is_closed, c.receiving.is_closed);
+  }
+  // False: it has been used already.
+  bool restore(double created_at, std::uint64_t total_sent, std::uint64_t total_received, bool senders_closed,
+               bool receivers_closed) {
+    dataplane::Checkpoint c{.created_at = created_at, .total_sent = total_sent, .total_received = total_received};
+    c.sending.is_closed = senders_closed;
+    c.receiving.is_closed = receivers_closed;
+    return server_->with_broker([&](Broker& broker, Time now) { return broker.restore(now, c); });
+  }
+  void remove() {
+    server_->with_broker([](Broker& broker, Time now) { broker.remove(now); });
+  }
+  void stop() { server_->stop(); }
+
+ private:
+  template <std::size_t kSize>
+  static void copy_id(const nb::bytes& from, std::array<std::uint8_t, kSize>& to) {
+    if (from.size() != kSize) throw nb::value_error(("expected " + std::to_string(kSize) + " bytes").c_str());
+    std::copy_n(from.c_str(), kSize, reinterpret_cast<char*>(to.data()));
+  }
+  std::unique_ptr<PlainPending::Request> make_request(bool is_get, const std::string& handle, const std::string& caller,
+                                                      std::uint64_t number) {
+    return std::make_unique<PlainPending::Request>(PlainPending::Request{.server = server_,
+                                                                         .is_get = is_get,
+                                                                         .handle = handle,
+                                                                         .messages = {},
+                                                                         .max_items = 1,
+                                                                         .op = make_op(caller, number)});
+  }
+
+  std::shared_ptr<Mailbox<Event>> mailbox_;
+  std::shared_ptr<Server> server_;
+};
+
+}  // namespace
+
+void add_broker_server(nb::module_& module) {
+  nb::class_<BrokerServer>(module, "BrokerServer", nb::is_final(), "A channel's broker at its sockets.")
+      .def(nb::init<std::optional<std::uint64_t>, std::uint64_t, bool, double, double, nb::bytes, nb::bytes,
+                    std::string, std::vector<std::string>, std::uint16_t, std::uint16_t>(),
+           "capacity"_a.none(), nb::kw_only(), "epoch"_a, "persistent"_a, "orphan_grace"_a, "created_at"_a, "channel"_a,
+           "secret"_a, "unix_path"_a, "hosts"_a, "port_min"_a, "port_max"_a)
+      .def_prop_ro("addresses", &BrokerServer::addresses, "The host:port of each of its TCP sockets.")
+      .def("next_event", &BrokerServer::next_event, "timeout"_a.none() = nb::none(),
+           "Blocks: ('log', text), ('ended', ''), ('handles', how many); None when the time is over.")
+      .def("register_handle", &BrokerServer::register_handle, "is_sender"_a, "name"_a, "'ok' or 'closed'. Idempotent.")
+      .def("deregister_handle", &BrokerServer::deregister_handle, "is_sender"_a, "name"_a, "Idempotent.")
+      .def("put", &BrokerServer::put, "items"_a, "timeout"_a.none(), "handle"_a = "", "caller"_a = "", "number"_a = 0,
+           "Awaitable: all items or none; 'ok', 'full' or 'closed'.")
+      .def("get", &BrokerServer::get, "max_items"_a, "timeout"_a.none(), "handle"_a = "", "caller"_a = "",
+           "number"_a = 0, "Awaitable: ('ok', 'empty' or 'closed', list of payloads).")
+      .def("stats", &BrokerServer::stats, "A snapshot, as ChannelStats.")
+      .def("reader_stats", &BrokerServer::reader_stats,
+           "name -> (node, seconds since it registered, seconds since it was last seen, messages received)")
+      .def("is_closed", &BrokerServer::is_closed, "Both sides have closed and nothing is left.")
+      .def("checkpoint", &BrokerServer::checkpoint,
+           "(created_at, total_sent, total_received, senders_closed, receivers_closed)")
+      .def("restore", &BrokerServer::restore, "created_at"_a, "total_sent"_a, "total_received"_a, "senders_closed"_a,
+           "receivers_closed"_a, "Takes over what checkpoint() gave; False if it has been used already.")
+      .def("remove", &BrokerServer::remove, "Deletes the channel: tells everybody, and then ('ended', '').")
+      .def("stop", &BrokerServer::stop, "Closes its sockets. What it holds is lost.");
+}
+
+}  // namespace klaw::python

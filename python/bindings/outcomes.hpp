@@ -1,0 +1,65 @@
+// How what an operation has come to looks in Python, whatever its backend.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdint>
+
+#include <klaw/channels/detail/operation.hpp>
+#include <klaw/errors.hpp>
+
+#include "patience.hpp"
+#include "python.hpp"
+
+namespace klaw::python {
+
+using channels::detail::Status;
+
+// How a failure is told.
+enum class Style : std::uint8_t {
+  raise,    // exceptions; out of time is SendTimeoutError or RecvTimeoutError
+  nowait,   // exceptions; "not now" is ChannelFullError or ChannelEmptyError
+  result,   // Ok or Err
+  iterate,  // as raise, but an orderly end stops the iteration (StopAsyncIteration)
+  next,     // as iterate, in a plain `for`: null without an exception
+};
+
+// All of them: a new reference, or null with an exception set (but for Style::next).
+
+[[nodiscard]] inline PyObject* tell_sent(Style style) noexcept {
+  if (style == Style::result) return Py_NewRef(Classes::get()->ok_none);
+  Py_RETURN_NONE;
+}
+
+[[nodiscard]] inline PyObject* tell_closed(Style style, const ChannelClosed& error) noexcept {
+  if (style == Style::result) return make_err_closed(error);
+  if (style == Style::iterate && is_orderly(error.kind)) {
+    PyErr_SetNone(PyExc_StopAsyncIteration);
+  } else if (style != Style::next || !is_orderly(error.kind)) {
+    raise_closed(error);
+  }
+  return nullptr;
+}
+
+// `status`: too_large, or out of time.
+[[nodiscard]] inline PyObject* tell_full(Style style, Status status, std::size_t capacity, Patience patience) noexcept {
+  if (style == Style::result) return make_err_full(capacity);
+  if (style == Style::nowait || status == Status::too_large) {
+    raise_full(capacity);
+  } else {
+    raise_send_timeout(capacity, patience.seconds());
+  }
+  return nullptr;
+}
+
+[[nodiscard]] inline PyObject* tell_empty(Style style, Patience patience) noexcept {
+  if (style == Style::result) return Py_NewRef(Classes::get()->err_empty);
+  if (style == Style::nowait) {
+    raise_empty();
+  } else {
+    raise_recv_timeout(patience.seconds());
+  }
+  return nullptr;
+}
+
+}  // namespace klaw::python

@@ -1,0 +1,545 @@
+#include "remote.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <latch>
+#include <map>
+#include <new>
+#include <span>
+
+#include <dataplane/auth/handshake.hpp>
+#include <pthread.h>
+#include <structmember.h>
+
+#include "handle_methods.hpp"
+#include "mailbox.hpp"
+#include "receiver_methods.hpp"
+#include "remote_ops.hpp"
+#include "sender_methods.hpp"
+
+namespace klaw::python {
+
+using dataplane::DialerSettings;
+using dataplane::Duration;
+using dataplane::Endpoint;
+using dataplane::EndpointAnswer;
+using dataplane::Token;
+
+namespace {
+
+// For the broker to hear that the last handles have closed.
+constexpr Duration kRetireLimit = std::chrono::seconds(5);
+
+PyTypeObject* channel_type = nullptr;
+PyTypeObject* sender_type = nullptr;
+PyTypeObject* receiver_type = nullptr;
+
+RemoteChannelObject* cast_channel(PyObject* object) noexcept { return reinterpret_cast<RemoteChannelObject*>(object); }
+RemoteHandleObject* cast_remote(PyObject* object) noexcept { return reinterpret_cast<RemoteHandleObject*>(object); }
+PyObject* cast(RemoteChannelObject* channel) noexcept { return reinterpret_cast<PyObject*>(channel); }
+
+// --- lookups ---
+
+struct LookupDesk {
+  Mailbox<Lookup> asked;
+  channels::detail::Mutex mutex;
+  std::map<std::uint64_t, EndpointAnswer> pending;  // under the mutex
+  std::uint64_t last = 0;                           // under the mutex
+};
+
+// Never destroyed, and made anew in a fork's child: a thread of the parent's may have held it.
+LookupDesk* desk = new LookupDesk;
+
+void ask(const std::string& key, EndpointAnswer answer) {
+  std::uint64_t id = 0;
+  {
+    const channels::detail::LockGuard<channels::detail::Mutex> guard(desk->mutex);
+    id = ++desk->last;
+    desk->pending.emplace(id, std::move(answer));
+  }
+  desk->asked.put(Lookup{.id = id, .key = key});
+}
+
+// --- RemoteChannel ---
+
+std::shared_ptr<dataplane::Dialer> make_dialer(const RemoteChannelObject& channel) {
+  return dataplane::Dialer::start(DialerSettings{
+      .link = {.new_client_id = dataplane::random_id<dataplane::ClientId>,
+               .node = channel.node,
+               .about = channel.about,
+               .prefetch = channel.prefetch},
+      .look_up = [key = channel.key](EndpointAnswer answer) { ask(key, std::move(answer)); },
+  });
+}
+
+// False with an exception set. `text`: a str or None.
+bool parse_text(PyObject* object, std::optional<std::string>& text) noexcept { return parse_reason(object, text); }
+
+PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  static const char* const kNames[] = {"key", "capacity", "name", "namespace", "node", "prefetch", nullptr};
+  PyObject* key = nullptr;
+  PyObject* capacity = nullptr;
+  PyObject* name = nullptr;
+  PyObject* ns = nullptr;
+  PyObject* node = nullptr;
+  unsigned int prefetch = 0;
+  if (PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOI:RemoteChannel", const_cast<char**>(kNames), &key, &capacity,
+                                  &name, &ns, &node, &prefetch) == 0) {
+    return nullptr;
+  }
+  std::optional<std::string> key_text;
+  std::optional<std::string> node_text;
+  ChannelBackendError about{.message = {}, .backend = "ray", .actor_name = {}, .ns = {}};
+  const Py_ssize_t messages = capacity == Py_None ? -1 : PyNumber_AsSsize_t(capacity, PyExc_OverflowError);
+  if (PyErr_Occurred() != nullptr || !parse_text(key, key_text) || !parse_text(node, node_text) ||
+      !parse_text(name, about.actor_name) || !parse_text(ns, about.ns)) {
+    return nullptr;
+  }
+  auto* const self = cast_channel(type->tp_alloc(type, 0));
+  if (self == nullptr) return nullptr;
+  self->owner = nullptr;
+  ::new (&self->dialer) std::shared_ptr<dataplane::Dialer>();
+  ::new (&self->key) std::string(key_text.value_or(""));
+  ::new (&self->about) ChannelBackendError(std::move(about));
+  ::new (&self->node) std::string(node_text.value_or(""));
+  self->capacity = capacity == Py_None ? channels::detail::kUnbounded : static_cast<std::size_t>(messages);
+  self->prefetch = prefetch;
+  self->fork_generation = fork_generation;
+  self->dialer = make_dialer(*self);
+  return cast(self);
+}
+
+int channel_traverse(PyObject* object, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(cast_channel(object)->owner);
+  return 0;
+}
+
+int channel_clear(PyObject* object) {
+  Py_CLEAR(cast_channel(object)->owner);
+  return 0;
+}
+
+void channel_dealloc(PyObject* object) {
+  RemoteChannelObject& self = *cast_channel(object);
+  PyTypeObject* const type = Py_TYPE(object);
+  PyObject_GC_UnTrack(object);
+  if (self.weakrefs != nullptr) PyObject_ClearWeakRefs(object);
+  channel_clear(object);
+  if (!self.dialer->is_inherited()) {
+    self.dialer->retire(kRetireLimit);
+    self.dialer.~shared_ptr();
+  }
+  self.key.~basic_string();
+  self.about.~ChannelBackendError();
+  self.node.~basic_string();
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+// Its dialer is the parent's: it gets one of its own. The parent's is left as it is, and leaks.
+void renew_after_fork(RemoteChannelObject& channel) {
+  if (channel.fork_generation == fork_generation) return;
+  channel.fork_generation = fork_generation;
+  ::new (&channel.dialer) std::shared_ptr<dataplane::Dialer>(make_dialer(channel));
+}
+
+PyObject* channel_broker_died(PyObject* object, PyObject* args) {
+  unsigned long long epoch = 0;
+  const char* why = nullptr;
+  int is_final = 0;
+  if (PyArg_ParseTuple(args, "Ksp:broker_died", &epoch, &why, &is_final) == 0) return nullptr;
+  RemoteChannelObject& self = *cast_channel(object);
+  if (!self.dialer->is_inherited()) {
+    self.dialer->with_link(
+        [&](dataplane::Link& link, dataplane::Time now) { link.broker_died(now, epoch, why, is_final != 0); });
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject* channel_get_epoch(PyObject* object, void* /*closure*/) {
+  RemoteChannelObject& self = *cast_channel(object);
+  if (self.dialer->is_inherited()) return PyLong_FromLong(0);
+  return PyLong_FromUnsignedLongLong(
+      self.dialer->with_link([](dataplane::Link& link, dataplane::Time) { return link.epoch(); }));
+}
+
+PyObject* channel_get_key(PyObject* object, void* /*closure*/) {
+  const std::string& key = cast_channel(object)->key;
+  return PyUnicode_FromStringAndSize(key.data(), static_cast<Py_ssize_t>(key.size()));
+}
+
+PyMethodDef channel_methods[] = {
+    {"broker_died", channel_broker_died, METH_VARARGS,
+     "broker_died(epoch, why, is_final)\n--\n\nThe control plane says so; is_final: it will not come back."},
+    {},
+};
+
+PyGetSetDef channel_getset[] = {
+    {"epoch", channel_get_epoch, nullptr, "The broker's, as far as it is known; 0: not yet.", nullptr},
+    {"key", channel_get_key, nullptr, "What next_lookup() asks by.", nullptr},
+    {},
+};
+
+PyMemberDef channel_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(RemoteChannelObject, weakrefs), READONLY, nullptr},
+    {"owner", T_OBJECT, offsetof(RemoteChannelObject, owner), 0, "Anything: what the Python half knows of it."},
+    {},
+};
+
+PyType_Slot channel_slots[] = {
+    {Py_tp_doc, const_cast<char*>("A process's connection to a channel of another one.")},
+    {Py_tp_new, reinterpret_cast<void*>(channel_new)},
+    {Py_tp_methods, channel_methods},
+    {Py_tp_getset, channel_getset},
+    {Py_tp_members, channel_members},
+    {Py_tp_traverse, reinterpret_cast<void*>(channel_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(channel_clear)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(channel_dealloc)},
+    {},
+};
+
+PyType_Spec channel_spec = {
+    .name = "klaw_core._core.RemoteChannel",
+    .basicsize = sizeof(RemoteChannelObject),
+    .itemsize = 0,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = channel_slots,
+};
+
+// --- handles: life ---
+
+// A random UUID (version 4) as 32 hexadecimal digits. Null with an exception set.
+PyObject* make_reader_id() {
+  std::array<std::uint8_t, 16> bytes = dataplane::random_id<Token>().bytes;
+  bytes[6] = static_cast<std::uint8_t>((bytes[6] & 0x0FU) | 0x40U);
+  bytes[8] = static_cast<std::uint8_t>((bytes[8] & 0x3FU) | 0x80U);
+  std::string text;
+  for (const std::uint8_t byte : bytes) {
+    text += "0123456789abcdef"[byte >> 4U];
+    text += "0123456789abcdef"[byte & 0xFU];
+  }
+  return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+}
+
+PyObject* make_remote_handle(PyTypeObject* type, RemoteChannelObject* channel, Registration registration) {
+  const Side side = PyType_IsSubtype(type, sender_type) != 0 ? Side::sender : Side::receiver;
+  Ref name = Ref::steal(side == Side::receiver ? make_reader_id() : PyUnicode_FromString(""));
+  if (!name) return nullptr;
+  auto* const self = cast_remote(type->tp_alloc(type, 0));
+  if (self == nullptr) return nullptr;
+  Py_INCREF(cast(channel));
+  self->channel = channel;
+  self->name = name.release();
+  self->registration = registration;
+  self->side = side;
+  self->fork_generation = fork_generation;
+  return reinterpret_cast<PyObject*>(self);
+}
+
+std::string name_of(const RemoteHandleObject& self) {
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(self.name, &size);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+// A token of 16 bytes. False with an exception set.
+bool parse_token(PyObject* object, Token& token) {
+  if (!PyBytes_Check(object) || PyBytes_GET_SIZE(object) != static_cast<Py_ssize_t>(token.bytes.size())) {
+    PyErr_SetString(PyExc_TypeError, "a token is 16 bytes");
+    return false;
+  }
+  std::copy_n(PyBytes_AS_STRING(object), token.bytes.size(), reinterpret_cast<char*>(token.bytes.data()));
+  return true;
+}
+
+void open_session(RemoteHandleObject& self, std::optional<Token> claim) {
+  self.registration = self.channel->dialer->with_link(
+      [&](dataplane::Link& link, dataplane::Time now) { return link.open(now, self.side, claim, name_of(self)); });
+}
+
+// handle(channel, claim=None)
+PyObject* handle_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  static const char* const kNames[] = {"channel", "claim", nullptr};
+  PyObject* channel = nullptr;
+  PyObject* claim = Py_None;
+  if (PyArg_ParseTupleAndKeywords(args, kwargs, "O!|O", const_cast<char**>(kNames), channel_type, &channel, &claim) ==
+      0) {
+    return nullptr;
+  }
+  Token token;
+  if (claim != Py_None && !parse_token(claim, token)) return nullptr;
+  PyObject* const made = make_remote_handle(type, cast_channel(channel), Registration{});
+  if (made != nullptr && claim != Py_None) {
+    renew_after_fork(*cast_remote(made)->channel);
+    open_session(*cast_remote(made), token);
+  }
+  return made;
+}
+
+int handle_traverse(PyObject* object, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(reinterpret_cast<PyObject*>(cast_remote(object)->channel));
+  Py_VISIT(cast_remote(object)->untold);
+  return 0;
+}
+
+int handle_clear(PyObject* object) {
+  Py_CLEAR(cast_remote(object)->channel);
+  Py_CLEAR(cast_remote(object)->untold);
+  return 0;
+}
+
+bool is_mine(const RemoteHandleObject& self) noexcept {
+  return self.channel != nullptr && self.fork_generation == fork_generation;
+}
+
+// A handle that is dropped closes.
+void handle_finalize(PyObject* object) {
+  RemoteHandleObject& self = *cast_remote(object);
+  if (!is_mine(self) || self.registration.closed || self.registration.id == 0) return;
+  const SavedError saved;
+  if (is_dev_mode() && PyErr_ResourceWarning(object, 1, "unclosed %R", object) < 0) PyErr_WriteUnraisable(object);
+  Remote::close(self, std::nullopt);
+}
+
+void handle_dealloc(PyObject* object) {
+  if (PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
+  PyTypeObject* const type = Py_TYPE(object);
+  PyObject_GC_UnTrack(object);
+  if (cast_remote(object)->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
+  handle_clear(object);
+  Py_CLEAR(cast_remote(object)->name);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+// --- handles: methods ---
+
+PyObject* handle_clone(PyObject* object, PyObject* /*unused*/) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr) return nullptr;
+  if (self->registration.closed) {
+    raise_closed(ChannelClosed{.kind = CloseKind::handle_closed});
+    return nullptr;
+  }
+  PyObject* const made = make_remote_handle(Py_TYPE(object), self->channel, Registration{});
+  if (made != nullptr && self->registration.id != 0) open_session(*cast_remote(made), std::nullopt);
+  return made;
+}
+
+PyObject* handle_open(PyObject* object, PyObject* /*unused*/) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr) return nullptr;
+  open_if_new(*self);
+  Py_RETURN_NONE;
+}
+
+PyObject* handle_wait_until_opened(PyObject* object, PyObject* timeout) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  Patience patience = Patience::forever();
+  if (self == nullptr || !parse_patience(timeout, patience)) return nullptr;
+  RemoteWait op(self, "opening the channel", patience, RemoteWait::What::opened);
+  return run_blocking(op);
+}
+
+PyObject* handle_hold(PyObject* object, PyObject* argument) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  Token token;
+  if (self == nullptr || !parse_token(argument, token)) return nullptr;
+  if (self->registration.closed) {
+    raise_closed(ChannelClosed{.kind = CloseKind::handle_closed});
+    return nullptr;
+  }
+  open_if_new(*self);
+  self->channel->dialer->with_link(
+      [&](dataplane::Link& link, dataplane::Time now) { link.hold(now, self->side, self->registration, token); });
+  Py_RETURN_NONE;
+}
+
+PyObject* handle_same_channel(PyObject* object, PyObject* other) {
+  const PyTypeObject* const type = Py_TYPE(other);
+  const bool is_remote = PyType_IsSubtype(const_cast<PyTypeObject*>(type), sender_type) != 0 ||
+                         PyType_IsSubtype(const_cast<PyTypeObject*>(type), receiver_type) != 0;
+  const auto actor_of =
+      [](PyObject* handle) {  // a process may have connections to one actor that differ in their settings
+        const std::string& key = cast_remote(handle)->channel->key;
+        return key.substr(0, key.find('/'));
+      };
+  const bool is_same = is_remote && cast_remote(object)->channel != nullptr && cast_remote(other)->channel != nullptr &&
+                       actor_of(object) == actor_of(other);
+  return PyBool_FromLong(is_same ? 1 : 0);
+}
+
+// <RaySender 'jobs', capacity 64>: asking the broker for more would take its time.
+PyObject* handle_repr(PyObject* object) {
+  const RemoteHandleObject& self = *cast_remote(object);
+  const char* const type = Py_TYPE(object)->tp_name;
+  if (self.channel == nullptr) return PyUnicode_FromFormat("<%s>", type);
+  const RemoteChannelObject& channel = *self.channel;
+  std::string text = self.registration.closed ? "closed " : "";
+  text += channel.about.actor_name ? "'" + *channel.about.actor_name + "'" : "(unnamed)";
+  text += channel.capacity == channels::detail::kUnbounded ? ", unbounded"
+                                                           : ", capacity " + std::to_string(channel.capacity);
+  return PyUnicode_FromFormat("<%s %s>", type, text.c_str());
+}
+
+const PyMethodDef kRemoteMethods[] = {
+    {"clone", handle_clone, METH_NOARGS,
+     "clone()\n--\n\nAnother handle on the same channel; it counts from this call on (of one that has not been used "
+     "and "
+     "does not count yet: from its first use). ChannelClosedError if this one is closed."},
+    {"same_channel", handle_same_channel, METH_O,
+     "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on the same channel."},
+    {"_open", handle_open, METH_NOARGS, "_open()\n--\n\nCounts from here on."},
+    {"_wait_until_opened", handle_wait_until_opened, METH_O,
+     "_wait_until_opened(timeout)\n--\n\nBlocks until it counts at the broker."},
+    {"_hold", handle_hold, METH_O,
+     "_hold(token)\n--\n\nKeeps its side open until the token of 16 bytes is claimed: it is about to be pickled."},
+};
+
+PyMemberDef handle_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(RemoteHandleObject, weakrefs), READONLY, nullptr},
+    {"_channel", T_OBJECT, offsetof(RemoteHandleObject, channel), READONLY, "Its RemoteChannel."},
+    {"_name", T_OBJECT, offsetof(RemoteHandleObject, name), READONLY, "What the broker knows it by."},
+    {},
+};
+
+PyTypeObject* make_remote_type(PyObject* module, const char* name, const char* doc, std::vector<PyMethodDef> methods,
+                               std::vector<PyType_Slot> slots) {
+  methods.insert(methods.end(), std::begin(kRemoteMethods), std::end(kRemoteMethods));
+  slots.insert(slots.end(), {
+                                {Py_tp_doc, const_cast<char*>(doc)},
+                                {Py_tp_new, reinterpret_cast<void*>(handle_new)},
+                                {Py_tp_members, handle_members},
+                                {Py_tp_repr, reinterpret_cast<void*>(handle_repr)},
+                                {Py_tp_traverse, reinterpret_cast<void*>(handle_traverse)},
+                                {Py_tp_clear, reinterpret_cast<void*>(handle_clear)},
+                                {Py_tp_finalize, reinterpret_cast<void*>(handle_finalize)},
+                                {Py_tp_dealloc, reinterpret_cast<void*>(handle_dealloc)},
+                            });
+  return make_handle_type<Remote>(module,
+                                  {
+                                      .name = name,
+                                      .basicsize = sizeof(RemoteHandleObject),
+                                      .itemsize = 0,
+                                      .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+                                      .slots = nullptr,
+                                  },
+                                  std::move(methods), std::move(slots));
+}
+
+}  // namespace
+
+// --- what the methods need to know ---
+
+Remote::Handle* Remote::usable(PyObject* object) {
+  RemoteHandleObject* const self = cast_remote(object);
+  if (self->channel == nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "this handle is being collected");
+    return nullptr;
+  }
+  if (self->fork_generation != fork_generation) {
+    renew_after_fork(*self->channel);
+    self->fork_generation = fork_generation;
+    self->registration.id = 0;
+  }
+  return self;
+}
+
+void open_if_new(RemoteHandleObject& self) {
+  if (self.registration.id == 0 && !self.registration.closed) open_session(self, std::nullopt);
+}
+
+void Remote::close(Handle& self, std::optional<std::string> reason) {
+  if (self.registration.id == 0) {
+    self.registration.closed = true;
+    return;
+  }
+  const auto untold = self.channel->dialer->with_link(
+      [&](Link& link, Time now) { return link.close(now, self.side, self.registration, std::move(reason)); });
+  if (!untold) return;
+  const SavedError saved;
+  raise_closed(*untold);
+  PyObject* type = nullptr;
+  PyObject* error = nullptr;
+  PyObject* traceback = nullptr;
+  PyErr_Fetch(&type, &error, &traceback);
+  Py_XDECREF(type);
+  Py_XDECREF(traceback);
+  Py_XSETREF(self.untold, error);
+}
+
+PyObject* Remote::when_closed(Handle& self, const char* name) {
+  return make_operation<RemoteWait>(&self, name, Patience::forever(), RemoteWait::What::flushed);
+}
+
+PyObject* Remote::wait_until_closed(Handle& self, Patience patience) {
+  if (!refuse_event_loop("await handle.close()")) return nullptr;
+  RemoteWait op(&self, "blocking_close", patience, RemoteWait::What::flushed);
+  return run_blocking(op);
+}
+
+bool Remote::is_closed(const Handle& self) {
+  if (self.registration.id == 0) return self.registration.closed;
+  return self.registration.closed || self.channel->dialer->with_link([&](Link& link, Time) {
+    return link.is_closed(self.side, self.registration);
+  });
+}
+
+RemoteHandleObject* as_remote_receiver(PyObject* object) noexcept {
+  return PyObject_TypeCheck(object, receiver_type) != 0 ? Remote::usable(object) : nullptr;
+}
+
+// --- lookups ---
+
+std::optional<Lookup> next_lookup(double timeout_s) {
+  channels::detail::Deadline deadline;
+  if (timeout_s >= 0) deadline = channels::detail::deadline_after(std::chrono::duration<double>(timeout_s));
+  return desk->asked.take(deadline);
+}
+
+void answer_lookup(std::uint64_t id, std::expected<Endpoint, std::string> answer) {
+  EndpointAnswer tell;
+  {
+    const channels::detail::LockGuard<channels::detail::Mutex> guard(desk->mutex);
+    const auto found = desk->pending.extract(id);
+    if (found.empty()) return;
+    tell = std::move(found.mapped());
+  }
+  tell(std::move(answer));
+}
+
+void retire(std::span<PyObject* const> channels, double timeout_s) {
+  const auto limit = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(timeout_s));
+  std::vector<std::shared_ptr<dataplane::Dialer>> dialers;
+  for (PyObject* const channel : channels) {
+    if (Py_TYPE(channel) == channel_type && !cast_channel(channel)->dialer->is_inherited()) {
+      dialers.push_back(cast_channel(channel)->dialer);
+    }
+  }
+  const auto left = std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(dialers.size()));
+  PyThreadState* const state = PyEval_SaveThread();
+  for (const auto& dialer : dialers) dialer->retire(limit, [left] { left->count_down(); });
+  left->wait();
+  PyEval_RestoreThread(state);
+}
+
+bool add_remote_types(PyObject* module) noexcept {
+  pthread_atfork(nullptr, nullptr, [] { desk = new LookupDesk; });
+  channel_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &channel_spec, nullptr));
+  sender_type = make_remote_type(module, "klaw_core._core.RemoteSender",
+                                 "The sending handle of a channel of another process. See klaw_core.runtime.channels."
+                                 "ray.core.",
+                                 sender_methods<Remote>(), {});
+  receiver_type = make_remote_type(module, "klaw_core._core.RemoteReceiver",
+                                   "The receiving handle of a channel of another process. See klaw_core.runtime."
+                                   "channels.ray.core.",
+                                   receiver_methods<Remote>(), receiver_slots<Remote>());
+  return channel_type != nullptr && sender_type != nullptr && receiver_type != nullptr &&
+         PyModule_AddObjectRef(module, "RemoteChannel", reinterpret_cast<PyObject*>(channel_type)) == 0 &&
+         PyModule_AddObjectRef(module, "RemoteSender", reinterpret_cast<PyObject*>(sender_type)) == 0 &&
+         PyModule_AddObjectRef(module, "RemoteReceiver", reinterpret_cast<PyObject*>(receiver_type)) == 0;
+}
+
+}  // namespace klaw::python

@@ -1,0 +1,268 @@
+// The operations on handles of a remote channel, as the awaitable and the blocking calls drive them: an operation of the link,
+// and how its outcome looks in Python.
+//
+// The I/O thread wakes them, without the GIL, and the link keeps their time: whether something has happened when the time is
+// over, only the broker knows, so an operation ends when the answer has come.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "handle.hpp"
+#include "operation.hpp"
+#include "outcomes.hpp"
+#include "payload.hpp"
+#include "remote.hpp"
+
+namespace klaw::python {
+
+using dataplane::Dialer;
+using dataplane::Link;
+using dataplane::Message;
+using dataplane::Time;
+
+// What all have in common: the handle stays alive, and the dialer.
+class RemoteOp : public PendingOp {
+ public:
+  RemoteOp(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
+      : PendingOp(name, patience),
+        handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))),
+        dialer_(handle->channel->dialer),
+        style_(style) {
+    open_if_new(*handle);
+  }
+
+  // While it waits, others may wake it whom the collector does not see: so it is owned by nobody that could be collected.
+  void hold(PyObject* operation) final { held_ = Ref::borrow(operation); }
+  void release() noexcept final { const Ref last = std::move(held_); }  // perhaps the last one of ourselves
+
+  [[nodiscard]] bool is_remote() const noexcept final { return true; }
+  [[nodiscard]] bool keeps_time() const noexcept override { return style_ != Style::nowait; }
+
+  int traverse(visitproc visit, void* arg) const override {
+    Py_VISIT(handle_.get());
+    return 0;
+  }
+
+ protected:
+  [[nodiscard]] Style style() const noexcept { return style_; }
+  [[nodiscard]] RemoteHandleObject& handle() const noexcept {
+    return *reinterpret_cast<RemoteHandleObject*>(handle_.get());
+  }
+  [[nodiscard]] const Registration& registration() const noexcept { return handle().registration; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return handle().channel->capacity; }
+  template <class F>
+  auto with_link(F f) {
+    return dialer_->with_link(std::move(f));
+  }
+  // An error that this operation, or the next one of its handle, has to tell.
+  void keep_error() noexcept {
+    PyObject* type = nullptr;
+    PyObject* error = nullptr;
+    PyObject* traceback = nullptr;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    Py_XSETREF(handle().untold, error);
+  }
+  PyObject* raise_kept() noexcept {
+    if (const Ref error = Ref::steal(std::exchange(handle().untold, nullptr))) {
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+    }
+    return nullptr;
+  }
+  // Long past: it only tries.
+  [[nodiscard]] Time deadline(Time now) const noexcept {
+    if (!patience().waits()) return Time();
+    const auto limit = std::chrono::duration<double, std::micro>(patience().seconds() * 1e6);
+    const auto room = std::chrono::duration<double, std::micro>(dataplane::kNever - now);
+    return limit >= room ? dataplane::kNever : now + std::chrono::ceil<dataplane::Duration>(limit);
+  }
+
+ private:
+  Ref handle_;
+  std::shared_ptr<Dialer> dialer_;
+  Ref held_;
+  Style style_;
+};
+
+// Sends one message, or a batch.
+class RemoteSend final : public RemoteOp {
+ public:
+  RemoteSend(RemoteHandleObject* handle, const char* name, Patience patience, Style style, Bytes payload)
+      : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {
+    state_->messages.push_back({.payload = std::move(payload)});
+  }
+  RemoteSend(RemoteHandleObject* handle, const char* name, Patience patience, Style style, std::vector<Bytes> payloads)
+      : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {
+    state_->messages.reserve(payloads.size());
+    for (Bytes& payload : payloads) state_->messages.push_back({.payload = std::move(payload)});
+  }
+
+  Status start(Operation* operation) override {
+    // No send is done before the broker has answered.
+    if (operation == nullptr && keeps_time()) return Status::pending;
+    dataplane::SendOperation& op = state_->op;
+    op.values = state_->messages.data();
+    op.count = state_->messages.size();
+    return with_link([&](Link& link, Time now) {
+      op.deadline = deadline(now);
+      return link.start_send(now, registration(), op, operation);
+    });
+  }
+  Status finish() override {
+    return with_link([&](Link& link, Time now) { return link.finish_send(now, state_->op); });
+  }
+  void abandon() noexcept override {
+    with_link([&](Link& link, Time now) { link.abandon_send(now, state_->op); });
+  }
+  PyObject* outcome(Status status) override {
+    if (status == Status::done) return tell_sent(style());
+    if (status == Status::closed) return tell_closed(style(), state_->op.error);
+    return tell_full(style(), status, capacity(), patience());
+  }
+
+ private:
+  struct State {
+    std::vector<Message> messages;
+    dataplane::SendOperation op;
+  };
+  std::unique_ptr<State> state_;
+};
+
+// Receives one message, or a batch of up to `max_items`.
+class RemoteRecv final : public RemoteOp {
+ public:
+  RemoteRecv(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
+      : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {}
+  RemoteRecv(RemoteHandleObject* handle, const char* name, Patience patience, Style style, std::size_t max_items)
+      : RemoteRecv(handle, name, patience, style) {
+    state_->op.max_items = max_items;
+    state_->op.many = &state_->many;
+  }
+
+  Status start(Operation* operation) override {
+    if (handle().untold != nullptr) return Status::closed;
+    return with_link([&](Link& link, Time now) {
+      state_->op.deadline = deadline(now);
+      return link.start_recv(now, registration(), state_->op, operation);
+    });
+  }
+  Status finish() override {
+    return with_link([&](Link& link, Time now) { return link.finish_recv(now, state_->op); });
+  }
+  void abandon() noexcept override {
+    with_link([&](Link& link, Time now) { link.abandon_recv(now, state_->op); });
+  }
+  PyObject* outcome(Status status) override {
+    if (status == Status::closed && handle().untold != nullptr) return raise_kept();
+    if (status == Status::closed) return tell_closed(style(), state_->op.error);
+    if (status != Status::done) return tell_empty(style(), patience());
+    const Ref value = Ref::steal(state_->op.many == nullptr ? decode_payload(state_->op.value->payload) : decoded());
+    if (!value) return nullptr;
+    return style() == Style::result ? make_ok(value.get()) : Py_NewRef(value.get());
+  }
+
+ private:
+  struct State {
+    std::vector<Message> many;
+    dataplane::RecvOperation op;
+  };
+  // A message that can't be decoded must not take the others of its batch with it: its error is raised by the next receive,
+  // unless there are no others.
+  PyObject* decoded() {
+    Ref list = Ref::steal(PyList_New(0));
+    for (std::size_t i = 0; list && i < state_->many.size(); ++i) {
+      const Ref value = Ref::steal(decode_payload(state_->many[i].payload));
+      if (!value) {
+        keep_error();
+      } else if (PyList_Append(list.get(), value.get()) < 0) {
+        return nullptr;
+      }
+    }
+    if (list && PyList_GET_SIZE(list.get()) > 0) return list.release();
+    return raise_kept();
+  }
+  std::unique_ptr<State> state_;
+};
+
+// Waits for something about its handle.
+class RemoteWait : public RemoteOp {
+ public:
+  enum class What : std::uint8_t {
+    opened,   // it counts at the broker
+    closed,   // the other side is gone
+    flushed,  // all that it has sent is stored; also of a closed handle
+  };
+  RemoteWait(RemoteHandleObject* handle, const char* name, Patience patience, What what)
+      : RemoteOp(handle, name, patience, Style::raise), state_(std::make_unique<State>(what)) {}
+
+  // It only looks at what the link knows, and may stop looking at any time.
+  [[nodiscard]] bool keeps_time() const noexcept override { return false; }
+
+  Status start(Operation* operation) override {
+    if (state_->what == What::flushed && handle().untold != nullptr) return Status::closed;
+    const Registration session{.id = registration().id, .closed = registration().closed};
+    return with_link([&](Link& link, Time now) {
+      switch (state_->what) {
+        case What::opened: return link.start_opened(now, handle().side, session, state_->op, operation);
+        case What::closed: return link.start_closed(now, handle().side, session, state_->op, operation);
+        case What::flushed: break;
+      }
+      return link.start_flush(now, session, state_->op, operation);
+    });
+  }
+  Status finish() override {
+    return with_link([&](Link& link, Time) { return link.finish_wait(state_->op); });
+  }
+  void abandon() noexcept override {
+    with_link([&](Link& link, Time) { link.abandon_wait(state_->op); });
+  }
+  PyObject* outcome(Status status) override {
+    if (status == Status::done) Py_RETURN_NONE;
+    if (status == Status::closed) {
+      return handle().untold != nullptr ? raise_kept() : tell_closed(style(), state_->op.error);
+    }
+    PyErr_Format(PyExc_TimeoutError, "%s() timed out", name());
+    return nullptr;
+  }
+  [[nodiscard]] bool must_be_awaited() const noexcept override { return state_->what != What::flushed; }
+
+ private:
+  struct State {
+    explicit State(What w) noexcept : what(w) {}
+    const What what;
+    dataplane::HandleOperation op;
+  };
+  std::unique_ptr<State> state_;
+};
+
+class RemoteClosed final : public RemoteWait {
+ public:
+  RemoteClosed(RemoteHandleObject* handle, const char* name)
+      : RemoteWait(handle, name, Patience::forever(), What::closed) {}
+};
+
+// What the methods of a handle (methods.hpp) need to know of remote ones.
+struct Remote {
+  using Handle = RemoteHandleObject;
+  using Value = Bytes;
+  template <class>
+  using Send = RemoteSend;
+  using Recv = RemoteRecv;
+  using RecvBatch = RemoteRecv;
+  using Closed = RemoteClosed;
+  static constexpr FixedString kPrefix = "Ray";
+
+  static Handle* usable(PyObject* object);
+  static std::optional<Value> pack(PyObject* value) { return encode_payload(value); }
+  static void close(Handle& self, std::optional<std::string> reason);
+  static PyObject* when_closed(Handle& self, const char* name);
+  static PyObject* wait_until_closed(Handle& self, Patience patience);
+  static bool is_closed(const Handle& self);
+  static std::size_t capacity(const Handle& self) { return self.channel->capacity; }
+};
+
+}  // namespace klaw::python

@@ -1,0 +1,34 @@
+"""Channels on a Ray cluster. Importing this package loads Ray; ``klaw_core.runtime.channels`` does it when asked to.
+
+Example::
+
+    from klaw_core.runtime.channels import channel, get_receiver
+
+    tx, rx = await channel[str](100, backend="ray", name="jobs")
+    await tx.send("a job")
+
+    # in another process, on any node
+    rx = await get_receiver("jobs", wait=10)
+    async for job in rx:
+        print(job)
+"""
+
+from klaw_core.runtime.channels.ray.actor import RayChannelActor, ReaderInfo
+from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
+from klaw_core.runtime.channels.ray.factory import (
+    delete_ray_channel,
+    get_ray_channel,
+    list_ray_channels,
+    ray_channel,
+)
+
+__all__ = [
+    "RayChannelActor",
+    "RayReceiver",
+    "RaySender",
+    "ReaderInfo",
+    "delete_ray_channel",
+    "get_ray_channel",
+    "list_ray_channels",
+    "ray_channel",
+]

@@ -1,0 +1,183 @@
+"""This process's connections to channels: one for each channel, shared by all of its handles.
+
+A connection finds its broker by itself: it asks for it here (``next_lookup``), in a thread that calls
+the channel's actor and never waits for one channel while others ask. The answer is remembered, so that
+a forked child, which cannot use Ray, can connect as well.
+
+At the end of the process all handles are closed, and the brokers have ``_EXIT_LIMIT_S`` to hear of it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
+
+import ray
+from ray.exceptions import ActorDiedError, RayError
+
+from klaw_core import _core
+from klaw_core.runtime.channels.ray.explain import explain
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+__all__ = ["Connection", "connection_of"]
+
+_LOOKUP_LIMIT_S: Final = 5.0  # for the actor to answer; then it is asked again
+_EXIT_LIMIT_S: Final = 5.0
+
+
+class Connection:
+    """What this process knows of a channel, beside its link to the broker (``channel``)."""
+
+    __slots__ = (
+        "actor",
+        "capacity",
+        "endpoint",
+        "name",
+        "namespace",
+        "node_id",
+        "prefetch",
+        "ray_pid",
+    )
+
+    def __init__(
+        self,
+        actor: Any,
+        capacity: int | None,
+        name: str | None,
+        namespace: str | None,
+        prefetch: int,
+    ) -> None:
+        self.actor = actor
+        self.capacity = capacity
+        self.name = name
+        self.namespace = namespace
+        self.prefetch = prefetch
+        self.node_id = ray.get_runtime_context().get_node_id()
+        self.ray_pid = os.getpid()
+        self.endpoint: dict[str, Any] | None = None  # as the actor has told it last
+
+
+_lock = threading.Lock()
+_channels: WeakValueDictionary[str, _core.RemoteChannel] = WeakValueDictionary()
+_finder: threading.Thread | None = None
+
+
+def connection_of(
+    actor: Any,
+    capacity: int | None,
+    *,
+    name: str | None = None,
+    namespace: str | None = None,
+    prefetch: int = 0,
+) -> _core.RemoteChannel:
+    """This process's connection to the channel of that actor. Calls nobody, and never waits."""
+    key = f"{actor._actor_id.hex()}/{prefetch}"
+    with _lock:
+        channel = _channels.get(key)
+        if channel is None:
+            known = Connection(actor, capacity, name, namespace, prefetch)
+            actor_name = f"channel_{name}" if name else actor._actor_id.hex()
+            channel = _core.RemoteChannel(
+                key, capacity, actor_name, namespace, node=known.node_id, prefetch=prefetch
+            )
+            channel.owner = known
+            _channels[key] = channel
+        _start_finder()
+    return channel
+
+
+def _start_finder() -> None:
+    global _finder  # noqa: PLW0603  one for the process; under the lock
+    if _finder is None:
+        _finder = threading.Thread(target=_find_brokers, name="klaw-lookup", daemon=True)
+        _finder.start()
+
+
+def _find_brokers() -> None:
+    deadlines: dict[int, float] = {}  # of lookups that the actor has not answered, the oldest first
+    while True:
+        now = time.monotonic()
+        for late in [lookup for lookup, deadline in deadlines.items() if deadline <= now]:
+            del deadlines[late]  # answered in time, mostly: then this is ignored
+            _core.fail_lookup(
+                late, f"the channel's actor did not answer within {_LOOKUP_LIMIT_S:g} s"
+            )
+        timeout = next(iter(deadlines.values())) - now if deadlines else -1.0
+        asked = _core.next_lookup(max(0.0, timeout) if deadlines else -1.0)
+        if asked is None:
+            continue
+        lookup, key = asked
+        deadlines[lookup] = time.monotonic() + _LOOKUP_LIMIT_S
+        try:
+            _look_up(lookup, key)
+        except Exception as error:  # noqa: BLE001  whatever Ray says, the one who waits is told
+            _core.fail_lookup(lookup, str(error))
+
+
+def _look_up(lookup: int, key: str) -> None:
+    channel = _channels.get(key)
+    if channel is None:
+        return _core.fail_lookup(lookup, "all its handles are gone")
+    known: Connection = channel.owner
+    if known.ray_pid != os.getpid():
+        if known.endpoint is None:
+            return _core.fail_lookup(
+                lookup,
+                "this process was forked before its parent had reached the channel, and cannot use Ray",
+            )
+        return _answer(lookup, known, known.endpoint)
+    if not ray.is_initialized():
+        return _core.fail_lookup(lookup, "Ray was shut down in this process")
+    future: Future[Any] = known.actor.get_endpoint.remote().future()
+    future.add_done_callback(partial(_answered, lookup, key))
+    return None
+
+
+def _answered(lookup: int, key: str, future: Future[Any]) -> None:
+    channel = _channels.get(key)
+    try:
+        endpoint = future.result()
+    except ActorDiedError as error:
+        if channel is not None:
+            channel.broker_died(channel.epoch, explain(error), True)
+    except (RayError, Exception) as error:  # noqa: BLE001  it is told to the one who waits
+        _core.fail_lookup(lookup, explain(error))
+    else:
+        if channel is not None:
+            _answer(lookup, channel.owner, endpoint)
+
+
+def _answer(lookup: int, known: Connection, endpoint: dict[str, Any]) -> None:
+    known.endpoint = endpoint
+    on_this_node = endpoint["node_id"] == known.node_id
+    _core.answer_lookup(
+        lookup,
+        endpoint["channel"],
+        endpoint["secret"],
+        endpoint["unix_path"] if on_this_node else "",
+        endpoint["addresses"],
+    )
+
+
+def _after_fork() -> None:
+    """In the child: the finder is the parent's, and so is who may hold the lock."""
+    global _lock, _finder  # noqa: PLW0603  one for the process
+    _lock = threading.Lock()
+    _finder = None
+    if _channels:
+        _start_finder()
+
+
+def _at_exit() -> None:
+    _core.retire(list(_channels.values()), _EXIT_LIMIT_S)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

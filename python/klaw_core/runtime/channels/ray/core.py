@@ -1,0 +1,141 @@
+"""MPMC channels between the processes and nodes of a Ray cluster.
+
+What they promise beyond ``klaw_core.runtime.channels.local``:
+
+- **Capacity**: strict over all processes: stored, on their way to a receiver, and read but not confirmed.
+- **Order**: of each sender, for first deliveries. A message that comes back from a receiver that was
+  cancelled, closed or killed may reach one that has seen later ones.
+- **Sending**: ``send`` returns when the channel has stored the message (on a rendezvous: when a receiver
+  has it). From then on it survives the sender's death. ``send_nowait`` cannot ask the broker, so it
+  raises ``ChannelFullError``: use ``try_send``, which takes one round trip.
+- **Receiving**: a message is taken when ``recv`` returns it. What a receiver that is *killed* had not
+  confirmed is delivered again, to another one: at least once. Without a death: exactly once.
+  ``recv_nowait`` takes only what is in this process already.
+- **Cancel**: nothing is lost, as on ``local``; what was on its way to a cancelled receive serves the next.
+- **Time limits**: a limited operation ends when the broker has answered: "timed out" means that nothing
+  has happened.
+- **Close**: as on ``local``, over all processes. A process that is killed lets go of its handles; if they
+  were the last of their side, the side stays open for ``orphan_grace`` seconds.
+- **Death of the actor**: what it held is lost, every handle raises ``ChannelBackendErrorException`` once, and
+  goes on with the restarted actor. Past its last restart all operations raise it.
+- **Threads and loops**: as on ``local``. Messages are decoded in the thread that receives them.
+- **Pickling**: handles can be passed to tasks and actors, and sent through channels: each unpickling is
+  a new handle, and a pickled one holds its side open until then (ten minutes at most).
+- **Fork**: a child's handles count as new ones from their first use.
+- **Memory**: messages are bytes; see ``payload``. One above 64 MiB is refused.
+- **Cost**: a send or a receive is a round trip to the actor's process, some 50 us on one node; no actor call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Any, Generic, Self, TypeVar, cast
+
+from klaw_core import _core
+from klaw_core.runtime.channels.ray.connections import Connection, connection_of
+from klaw_core.runtime.channels.ray.explain import backend_error
+from klaw_core.runtime.channels.stats import ChannelStats
+
+__all__ = ["RayReceiver", "RaySender"]
+
+T_contra = TypeVar("T_contra", contravariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+_STATS_LIMIT_S = 5.0
+
+
+class RaySender(_core.RemoteSender[T_contra], Generic[T_contra]):
+    """The sending handle of a Ray channel: a ``ChannelSender``. Made by ``channel(backend='ray')``.
+
+    Built by hand on any ``RayChannelActor`` it registers at its first use, and so do its clones.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, actor: Any, capacity: int | None) -> Self:  # noqa: D102  the class says it
+        return _core.RemoteSender.__new__(cls, connection_of(actor, capacity))
+
+    async def stats(self) -> ChannelStats:
+        """A consistent snapshot. One actor call."""
+        return await _stats(self._channel)
+
+    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
+        return _reduce(self)
+
+
+class RayReceiver(_core.RemoteReceiver[T_co], Generic[T_co]):
+    """The receiving handle of a Ray channel: a ``ChannelReceiver``. Made by ``channel(backend='ray')``.
+
+    Built by hand on any ``RayChannelActor`` it registers at its first use, and so do its clones.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, actor: Any, capacity: int | None) -> Self:  # noqa: D102  the class says it
+        return _core.RemoteReceiver.__new__(cls, connection_of(actor, capacity))
+
+    @property
+    def reader_id(self) -> str:
+        """Its name at the channel: 32 hexadecimal digits, another for each handle."""
+        return self._name
+
+    @property
+    def node_id(self) -> str:
+        """The Ray node of this process."""
+        return str(_known(self._channel).node_id)
+
+    async def stats(self) -> ChannelStats:
+        """A consistent snapshot. One actor call."""
+        return await _stats(self._channel)
+
+    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
+        return _reduce(self)
+
+
+def _known(channel: _core.RemoteChannel) -> Connection:
+    return cast("Connection", channel.owner)
+
+
+async def _stats(channel: _core.RemoteChannel) -> ChannelStats:
+    known = _known(channel)
+    try:
+        answer = asyncio.wrap_future(known.actor.get_stats.remote().future())
+        return cast("ChannelStats", await asyncio.wait_for(answer, _STATS_LIMIT_S))
+    except Exception as error:
+        raise backend_error(
+            "the channel's actor was asked for its statistics",
+            name=known.name,
+            namespace=known.namespace,
+            cause=error,
+        ) from error
+
+
+def _reduce(handle: RaySender[Any] | RayReceiver[Any]) -> tuple[Any, ...]:
+    token = secrets.token_bytes(16)
+    handle._hold(token)
+    known = _known(handle._channel)
+    return _claim, (
+        type(handle),
+        known.actor,
+        known.capacity,
+        known.name,
+        known.namespace,
+        known.prefetch,
+        token,
+    )
+
+
+def _claim(
+    cls: type[Any],
+    actor: Any,
+    capacity: int | None,
+    name: str | None,
+    namespace: str | None,
+    prefetch: int,
+    token: bytes,
+) -> Any:
+    """Unpickles a handle. Calls nobody and never waits: the connection claims it."""
+    channel = connection_of(actor, capacity, name=name, namespace=namespace, prefetch=prefetch)
+    base = _core.RemoteSender if issubclass(cls, RaySender) else _core.RemoteReceiver
+    return base.__new__(cls, channel, claim=token)

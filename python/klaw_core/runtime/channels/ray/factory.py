@@ -1,0 +1,363 @@
+"""Ray channels: making and finding them.
+
+The plain functions block; each async one does the same in a thread, so that the event loop goes on.
+
+- **Names**: a named channel is a detached actor ``channel_{name}`` in its namespace, and lives until it is
+  deleted. Making one that is there gives handles on it, if its settings are the same. One that is closed on
+  both sides and drained is made anew.
+- **Without a name** it ends when no handle is left in any process, or none came within a minute; not with
+  the process that made it.
+- **Ray** is initialised, if it is not, in Ray's own way: ``RAY_ADDRESS``, else a local cluster.
+- **Errors**: ``ChannelBackendErrorException`` that names the channel and says what to do, within seconds.
+- **Cancel safety**: a cancelled call leaves nothing behind but, at most, a channel without handles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import ray
+from ray.exceptions import RayActorError
+
+from klaw_core import _core
+from klaw_core.runtime.channels.ray.actor import PROTOCOL_VERSION, RayChannelActor
+from klaw_core.runtime.channels.ray.connections import connection_of
+from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
+from klaw_core.runtime.channels.ray.explain import backend_error
+from klaw_core.runtime.channels.stats import ChannelStats
+
+__all__ = [
+    "blocking_channel_stats",
+    "blocking_get_channel",
+    "blocking_get_receiver",
+    "blocking_get_sender",
+    "blocking_ray_channel",
+    "delete_ray_channel",
+    "get_ray_channel",
+    "list_ray_channels",
+    "ray_channel",
+]
+
+NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
+
+Pair: TypeAlias = tuple[RaySender[Any], RayReceiver[Any]]
+
+_LOGGER: Final = logging.getLogger(__name__)
+_PREFIX: Final = "channel_"
+_PLACEMENT_LIMIT_S: Final = (
+    20.0  # for an actor to be placed and to start: Ray starts a worker for it
+)
+_ANSWER_LIMIT_S: Final = 10.0  # for one that runs
+_DELETE_LIMIT_S: Final = 5.0
+_POLL_S: Final = 0.02
+_CLASS_NAME: Final = "ChannelActor"
+
+
+# ------------------------------------------------------------------------------------------- making
+
+
+async def ray_channel(
+    capacity: int = 10_000,
+    *,
+    unbounded: bool = False,
+    name: str | None = None,
+    namespace: str = NAMESPACE_DEFAULT,
+) -> Pair:
+    """Make a channel, or get the one of that name: ``(sender, receiver)``, which count when this returns."""
+    return await asyncio.to_thread(
+        blocking_ray_channel, capacity, unbounded=unbounded, name=name, namespace=namespace
+    )
+
+
+def blocking_ray_channel(
+    capacity: int = 10_000,
+    *,
+    unbounded: bool = False,
+    name: str | None = None,
+    namespace: str = NAMESPACE_DEFAULT,
+    persistent: bool = False,
+    orphan_grace: float = 10.0,
+    prefetch: int | None = None,
+    actor_options: Mapping[str, Any] | None = None,
+) -> Pair:
+    """``ray_channel``, for threads and plain Ray tasks, with all settings.
+
+    Raises:
+        ChannelBackendErrorException: Ray can't be reached, the actor can't be placed, or its node can't.
+        ValueError: there is a channel of that name with other settings; the text names both.
+    """
+    _ensure_ray()
+    if unbounded:
+        _LOGGER.warning("channel %s is unbounded: nothing holds senders back", name or "(unnamed)")
+    wanted = {
+        "capacity": None if unbounded else capacity,
+        "persistent": persistent,
+        "orphan_grace": float(orphan_grace),
+    }
+    for _ in range(3):
+        actor = _make_actor(capacity, unbounded, name, namespace, wanted, dict(actor_options or {}))
+        metadata = _metadata_of(actor, name, namespace, _PLACEMENT_LIMIT_S)
+        if name is not None and _is_used_up(actor, name, namespace):
+            delete_ray_channel(name, namespace=namespace)
+            continue
+        _check_settings(name, namespace, wanted, metadata)
+        return _open_pair(actor, metadata, prefetch)
+    raise backend_error(
+        "it was closed by others each time it was made", name=name, namespace=namespace
+    )
+
+
+def _make_actor(
+    capacity: int,
+    unbounded: bool,
+    name: str | None,
+    namespace: str,
+    wanted: Mapping[str, Any],
+    options: dict[str, Any],
+) -> Any:
+    # Detached also without a name: else it would end with this process, whoever else has handles.
+    options |= {"lifetime": "detached"}
+    if name is not None:
+        options |= {"name": _PREFIX + name, "namespace": namespace, "get_if_exists": True}
+    try:
+        return RayChannelActor.options(**options).remote(
+            capacity,
+            unbounded,
+            name=name,
+            namespace=namespace,
+            anonymous=name is None,
+            persistent=wanted["persistent"],
+            orphan_grace=wanted["orphan_grace"],
+        )
+    except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
+        raise backend_error(
+            "its actor could not be made", name=name, namespace=namespace, cause=error
+        ) from error
+
+
+def _check_settings(
+    name: str | None, namespace: str, wanted: Mapping[str, Any], found: Mapping[str, Any]
+) -> None:
+    if name is None or all(found[key] == value for key, value in wanted.items()):
+        return
+    there = {key: found[key] for key in wanted}
+    raise ValueError(
+        f"channel {name!r} in namespace {namespace!r} exists with other settings: {there}, not {dict(wanted)}; "
+        "use get_channel(), or delete_channel() first"
+    )
+
+
+def _is_used_up(actor: Any, name: str, namespace: str) -> bool:
+    return bool(_ask(actor.is_closed.remote(), name, namespace, _ANSWER_LIMIT_S))
+
+
+def _open_pair(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Pair:
+    return _open(RaySender, actor, metadata, None), _open(RayReceiver, actor, metadata, prefetch)
+
+
+def _open(cls: type[Any], actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Any:
+    """A handle that counts."""
+    channel = connection_of(
+        actor,
+        metadata["capacity"],
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        prefetch=prefetch or 0,
+    )
+    base = _core.RemoteSender if cls is RaySender else _core.RemoteReceiver
+    handle = base.__new__(cls, channel)
+    handle._open()
+    handle._wait_until_opened(_ANSWER_LIMIT_S)
+    return handle
+
+
+# ------------------------------------------------------------------------------------------ finding
+
+
+async def get_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> Pair | None:
+    """Both sides of the channel of that name; None if there is none, or it is closed and drained."""
+    return await asyncio.to_thread(blocking_get_channel, name, namespace=namespace)
+
+
+def blocking_get_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> Pair | None:
+    """``get_ray_channel``, for threads and plain Ray tasks."""
+    found = _find(name, namespace)
+    if found is None or _is_used_up(found[0], name, namespace):
+        return None
+    return _open_pair(*found, None)
+
+
+def blocking_get_sender(
+    name: str, *, wait: float = 0.0, namespace: str = NAMESPACE_DEFAULT
+) -> RaySender[Any] | None:
+    """A sender only; None if the channel does not appear within ``wait`` seconds."""
+    found = _wait_for(name, namespace, wait)
+    return None if found is None else _open(RaySender, *found, None)
+
+
+def blocking_get_receiver(
+    name: str,
+    *,
+    wait: float = 0.0,
+    namespace: str = NAMESPACE_DEFAULT,
+    prefetch: int | None = None,
+) -> RayReceiver[Any] | None:
+    """A receiver only; None if the channel does not appear within ``wait`` seconds."""
+    found = _wait_for(name, namespace, wait)
+    return None if found is None else _open(RayReceiver, *found, prefetch)
+
+
+def blocking_channel_stats(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> ChannelStats | None:
+    """The channel at this moment; registers nobody."""
+    _ensure_ray()
+    actor = _actor_of(name, namespace)
+    if actor is None:
+        return None
+    stats: ChannelStats = _ask(actor.get_stats.remote(), name, namespace, _ANSWER_LIMIT_S)
+    return stats
+
+
+def delete_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> bool:
+    """Delete the channel: whoever waits on it anywhere gets ``ChannelClosed``. True if there was one.
+
+    When it returns, the name is free.
+    """
+    _ensure_ray()
+    actor = _actor_of(name, namespace)
+    if actor is None:
+        return False
+    try:
+        ray.get(actor.remove.remote(), timeout=_DELETE_LIMIT_S)
+    except ray.exceptions.RayError as error:
+        # It ends by itself, so its answer may not arrive; and one that does not answer is ended all the same.
+        _LOGGER.debug("channel %s was deleted without an answer: %s", name, error)
+    ray.kill(actor, no_restart=True)
+    deadline = time.monotonic() + _DELETE_LIMIT_S
+    while _is_named(name, namespace):
+        if time.monotonic() >= deadline:
+            raise backend_error(
+                f"its actor is still there {_DELETE_LIMIT_S:g} s after it was killed",
+                name=name,
+                namespace=namespace,
+            )
+        time.sleep(_POLL_S)
+    return True
+
+
+def list_ray_channels(*, namespace: str = NAMESPACE_DEFAULT) -> list[str]:
+    """The names of all channels in the namespace, sorted; other actors are passed over."""
+    _ensure_ray()
+    names = [
+        actor["name"]
+        for actor in ray.util.list_named_actors(all_namespaces=True)
+        if actor["namespace"] == namespace and actor["name"].startswith(_PREFIX)
+    ]
+    return sorted(
+        name.removeprefix(_PREFIX) for name in names if _is_channel(_handle_of(name, namespace))
+    )
+
+
+def _find(name: str, namespace: str) -> tuple[Any, Mapping[str, Any]] | None:
+    _ensure_ray()
+    actor = _actor_of(name, namespace)
+    if actor is None:
+        return None
+    return actor, _metadata_of(actor, name, namespace, _ANSWER_LIMIT_S)
+
+
+def _wait_for(name: str, namespace: str, wait: float) -> tuple[Any, Mapping[str, Any]] | None:
+    deadline = time.monotonic() + wait
+    pause = _POLL_S
+    while (found := _find(name, namespace)) is None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return None
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, 0.5)
+    return found
+
+
+def _handle_of(actor_name: str, namespace: str) -> Any:
+    try:
+        return ray.get_actor(actor_name, namespace=namespace)
+    except ValueError:
+        return None
+
+
+def _is_named(name: str, namespace: str) -> bool:
+    return _handle_of(_PREFIX + name, namespace) is not None
+
+
+def _actor_of(name: str, namespace: str) -> Any:
+    """The channel's actor, or None; a foreign one is an error."""
+    actor = _handle_of(_PREFIX + name, namespace)
+    if actor is not None:
+        _refuse_foreign(actor, name, namespace)
+    return actor
+
+
+def _is_channel(actor: Any) -> bool:
+    descriptor = getattr(actor, "_ray_actor_creation_function_descriptor", None)
+    return descriptor is not None and descriptor.class_name == _CLASS_NAME
+
+
+def _refuse_foreign(actor: Any, name: str | None, namespace: str) -> None:
+    if not _is_channel(actor):
+        raise backend_error(
+            "an actor that is no channel has this name: use another name for the channel",
+            name=name,
+            namespace=namespace,
+        )
+
+
+def _metadata_of(actor: Any, name: str | None, namespace: str, limit: float) -> Mapping[str, Any]:
+    _refuse_foreign(actor, name, namespace)
+    metadata: Mapping[str, Any] = _ask(actor.get_metadata.remote(), name, namespace, limit)
+    if metadata["protocol"] != PROTOCOL_VERSION:
+        raise backend_error(
+            f"its actor runs klaw {metadata['klaw']} (protocol {metadata['protocol']}), this process klaw "
+            f"{_core.__version__} (protocol {PROTOCOL_VERSION}): use one version on all nodes, as with "
+            f"ray.init(runtime_env={{'pip': ['klaw-channels=={_core.__version__}']}})",
+            name=name,
+            namespace=namespace,
+        )
+    return metadata
+
+
+def _ask(ref: Any, name: str | None, namespace: str, limit: float) -> Any:
+    try:
+        return ray.get(ref, timeout=limit)
+    except ray.exceptions.GetTimeoutError as error:
+        raise backend_error(
+            f"its actor did not answer within {limit:g} s: is there a node that can run it, with enough resources "
+            "(see `ray status`)?",
+            name=name,
+            namespace=namespace,
+        ) from error
+    except (RayActorError, ray.exceptions.RayError) as error:
+        raise backend_error(
+            "its actor is dead", name=name, namespace=namespace, cause=error
+        ) from error
+
+
+def _ensure_ray() -> None:
+    if ray.util.client.ray.is_connected():
+        raise RuntimeError(
+            "klaw channels cannot be used over Ray Client (ray://): run this program on a node of the cluster, "
+            "or submit it as a job"
+        )
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(log_to_driver=False)
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        address = os.environ.get("RAY_ADDRESS", "(RAY_ADDRESS is not set)")
+        raise backend_error(
+            f"Ray can't be reached at {address}; start a cluster, or call ray.init() yourself",
+            cause=error,
+        ) from error
