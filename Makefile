@@ -13,6 +13,7 @@ PYTEST_ARGS ?=
 CTEST_ARGS ?=
 
 python := .venv/bin/python
+python_ray := .venv-ray/bin/python
 stamps := build/stamps
 # What the installed Python package is made of.
 package_sources := $(shell find include src python cmake CMakeLists.txt pyproject.toml LICENSE README.md \
@@ -22,17 +23,21 @@ cpp_files = $$(find include src python/bindings tests bench examples -name '*.[c
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
 
-.PHONY: help demo test test-cpp test-python test-debug test-tsan test-clang simulate mutants fuzz build wheel check check-cpp check-python tidy \
+.PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan test-clang simulate mutants fuzz build wheel check check-cpp check-python tidy \
         format bench bench-python clean distclean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
 
-demo: $(stamps)/installed ## count the words of Python's standard library through channels
-	@$(python) examples/wordcount.py --backend $(BACKEND)
+demo: demo-$(BACKEND) ## count the words of Python's standard library through channels; BACKEND=ray: over processes and nodes
+.PHONY: demo-local demo-ray
+demo-local: $(stamps)/installed
+	@$(python) examples/wordcount.py --backend local
+demo-ray: $(stamps)/installed-ray
+	@$(python_ray) tools/ray_cluster.py $(python_ray) examples/wordcount.py --backend ray
 
-test: test-cpp test-python ## build everything and run every test
+test: test-cpp test-python test-ray ## build everything and run every test
 
 test-debug: $(stamps)/debian-tests ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 test-tsan: $(stamps)/debian-tests ## the C++ tests under ThreadSanitizer
@@ -65,6 +70,9 @@ test-cpp: build ## the C++ tests
 test-python: $(stamps)/installed $(stamps)/dev ## the Python tests, on the installed package
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(python) -m pytest $(PYTEST_ARGS)
 
+test-ray: $(stamps)/installed-ray ## the Python tests where Ray is installed, on a real cluster of two nodes
+	@PATH="$(CURDIR)/.venv-ray/bin:$$PATH" $(python_ray) -m pytest tests/runtime tests/examples tests/architecture $(PYTEST_ARGS)
+
 wheel: $(stamps)/venv ## a wheel in dist/
 	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
@@ -95,8 +103,8 @@ bench-python: $(stamps)/installed $(stamps)/dev ## Python channels beside their 
 clean: ## remove what was built
 	rm -rf build dist
 
-distclean: clean ## and the virtual environment
-	rm -rf .venv
+distclean: clean ## and the virtual environments
+	rm -rf .venv .venv-ray
 
 # Set-up. The Debian packages are looked for on every run, which is quick, since they can go away.
 $(stamps)/debian-build: FORCE | $(stamps)
@@ -132,8 +140,32 @@ $(stamps)/dev: $(stamps)/venv tools/requirements-dev.txt
 	@$(python) -m pip install --quiet --disable-pip-version-check -r tools/requirements-dev.txt
 	@touch $@
 
-$(stamps)/installed: $(stamps)/venv $(package_sources)
-	@echo "Building and installing the Python package"
-	@$(python) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall \
-	  --config-settings=cmake.define.KLAW_WERROR=ON .
+# One wheel for both environments.
+$(stamps)/wheel: $(stamps)/venv $(package_sources)
+	@echo "Building the Python package"
+	@rm -rf build/wheel
+	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --config-settings=cmake.define.KLAW_WERROR=ON --wheel-dir build/wheel .
+	@touch $@
+
+$(stamps)/installed: $(stamps)/wheel
+	@$(python) -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+	@touch $@
+
+# The environment with Ray.
+.venv-ray/pyvenv.cfg: .venv/pyvenv.cfg FORCE
+	@if ! $(python_ray) -c 'import pip, sys, pathlib; sys.exit(pathlib.Path(sys.prefix) != pathlib.Path(".venv-ray").resolve())' \
+	     2>/dev/null; then \
+	  echo "Making the virtual environment .venv-ray"; \
+	  rm -rf .venv-ray $(stamps)/ray $(stamps)/installed-ray; \
+	  "$$(tools/find-python)" -m venv .venv-ray; \
+	fi
+
+$(stamps)/ray: .venv-ray/pyvenv.cfg tools/requirements-ray.txt
+	@echo "Installing Ray and the test tools beside it"
+	@$(python_ray) -m pip install --quiet --disable-pip-version-check -r tools/requirements-ray.txt
+	@touch $@
+
+$(stamps)/installed-ray: $(stamps)/ray $(stamps)/wheel
+	@$(python_ray) -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@

@@ -2,8 +2,9 @@
 
     reader ──texts──> N counters ──counts──> collector
 
-Only channels connect them. What comes out is checked against a plain count in a single thread: the
-exit code is 1 if they differ.
+Only channels connect them: in one process (--backend local), or with the counters in processes of their
+own, on all nodes of a Ray cluster (--backend ray). What comes out is checked against a plain count in a
+single thread: the exit code is 1 if they differ.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import sys
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,7 @@ from pathlib import Path
 from klaw_core.runtime.channels import ChannelReceiver, ChannelSender, channel
 from klaw_core.runtime.channels.factory import Backend
 
-BACKENDS: tuple[Backend, ...] = ("local",)
+BACKENDS: tuple[Backend, ...] = ("local", "ray")
 STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 NOT_STANDARD = {"site-packages", "dist-packages"}  # what pip and apt put below it
 TEXTS_QUEUED_MAX = 16  # files read ahead: the reader waits when all the counters are busy
@@ -87,6 +88,22 @@ async def count(texts: ChannelReceiver[str], counts: ChannelSender[Counter[str]]
             await counts.send(await asyncio.to_thread(count_words, text))
 
 
+def start_counter(
+    backend: Backend, texts: ChannelReceiver[str], counts: ChannelSender[Counter[str]]
+) -> Awaitable[object]:
+    """Start a counter: as a task of this event loop, or as a Ray task in another process."""
+    if backend == "local":
+        return asyncio.ensure_future(count(texts, counts))
+    import ray
+
+    remote = ray.remote(lambda texts, counts: asyncio.run(count(texts, counts)))
+    # Each handle is pickled, and is a clone of its own over there.
+    started = remote.options(num_cpus=0.1, scheduling_strategy="SPREAD").remote(texts, counts)
+    texts.close()
+    counts.close()
+    return asyncio.wrap_future(started.future())
+
+
 async def collect(
     counts: ChannelReceiver[Counter[str]], advance: Callable[[], None]
 ) -> Counter[str]:
@@ -108,9 +125,11 @@ async def count_through_channels(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(read(files, text_tx))
         async with text_rx, count_tx:  # each counter has clones of its own, which keep both open
-            for _ in range(counters):
-                tasks.create_task(count(text_rx.clone(), count_tx.clone()))
+            started = [
+                start_counter(backend, text_rx.clone(), count_tx.clone()) for _ in range(counters)
+            ]
         total = tasks.create_task(collect(count_rx, advance))
+        await asyncio.gather(*started)
     return total.result()
 
 

@@ -5,8 +5,16 @@
 #include <asio/write.hpp>
 #include <dataplane/io/connection.hpp>
 #include <dataplane/io/descriptors.hpp>
+#include <sys/socket.h>
 
 namespace klaw::dataplane {
+
+namespace {
+
+// More is left to the I/O thread: a socket takes about that much at once, and what it does not take would have to be moved.
+constexpr std::size_t kSendAtOnceMax = 64 * 1024;
+
+}  // namespace
 
 Connection::Connection(Socket socket, std::weak_ptr<Owner> owner)
     : socket_(std::move(socket)), owner_(std::move(owner)) {
@@ -52,9 +60,18 @@ void Connection::flush() {
   {
     const std::lock_guard lock(mutex_);
     if (is_flushing_ || pending_.empty()) return;
+    if (pending_.size() <= kSendAtOnceMax) pending_.erase(0, send_some());
+    if (pending_.empty()) return;
     is_flushing_ = true;
   }
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->write(); });
+}
+
+// Under the mutex, and only while no write is under way. An error is the reader's to find.
+std::size_t Connection::send_some() noexcept {
+  if (!socket_.is_open()) return 0;
+  const ssize_t sent = ::send(socket_.native_handle(), pending_.data(), pending_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent > 0 ? static_cast<std::size_t>(sent) : 0;
 }
 
 // The buffers take turns, so that neither is allocated anew each time.
@@ -86,9 +103,8 @@ void Connection::close() {
     self->owner_.reset();
     if (self->writing_.empty()) {
       // One try: who is gone, or reads nothing, must not keep the socket.
-      asio::error_code ignored;
       const std::lock_guard lock(self->mutex_);
-      if (self->socket_.is_open()) self->socket_.send(asio::buffer(self->pending_), 0, ignored);
+      self->send_some();
     }
     self->shut_down();
   });
@@ -100,6 +116,7 @@ void Connection::end(const std::string& why) {
 }
 
 void Connection::shut_down() {
+  const std::lock_guard lock(mutex_);
   if (!socket_.is_open()) return;
   descriptors::closed(socket_.native_handle());
   asio::error_code ignored;

@@ -43,7 +43,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void authenticated() noexcept { decoder_.authenticated(); }
 
   // --- on any thread ---
-  // Appends the frame to what is to be written. flush() writes it: once for as many frames as there are.
+  // Appends the frame to what is to be written. flush() writes it: once for as many frames as there are, and from here as far
+  // as the socket takes it without waiting, which spares a way through the I/O thread. That does the rest.
   void append(const Frame& frame);
   void flush();
   // What was appended is written first, if the peer takes it at once.
@@ -55,6 +56,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read();
   void decode(std::size_t count);
   void write();
+  std::size_t send_some() noexcept;
   void end(const std::string& why);
   void shut_down();
 
@@ -64,7 +66,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::array<char, 64 * 1024> read_buffer_;
   std::string writing_;  // on its way; the I/O thread's
 
-  std::mutex mutex_;
+  std::mutex mutex_;          // also held while the socket is closed: so none is written to that is another's by now
   std::string pending_;       // to be written next; under the mutex
   bool is_flushing_ = false;  // a write is posted, or under way; under the mutex
   bool is_closing_ = false;   // under the mutex

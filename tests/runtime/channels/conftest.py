@@ -8,13 +8,8 @@ import gc
 import importlib.util
 import os
 import re
-import secrets
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -29,6 +24,7 @@ from klaw_core import _core
 
 # For waits that a correct channel never needs: what fails says so after this long, what passes never gets near it.
 LONG_S = 30.0
+TOOLS = Path(__file__).parents[3] / "tools"
 
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -244,84 +240,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.2", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-class RayCluster:
-    """A real cluster, on loopback: the head node at 127.0.0.2, others at 127.0.0.3 and on."""
-
-    def __init__(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix="kr-", dir="/tmp")  # its sockets need a short path
-        self.address = f"127.0.0.2:{free_port()}"
-        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
-        # Of this process as well: drivers and nodes need the same token.
-        os.environ |= {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_ADDRESS": self.address,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_SCHEDULER_EVENTS": "0",
-            "RAY_DEDUP_LOGS": "0",
-        }
-
-    def start_head(self) -> None:
-        port = self.address.rpartition(":")[2]
-        self._start(
-            "127.0.0.2",
-            "--head",
-            f"--port={port}",
-            f"--temp-dir={self.folder}",
-            "--include-dashboard=false",
-        )
-
-    def start_node(self, ip: str) -> None:
-        self._start(ip, f"--address={self.address}")
-
-    def _start(self, ip: str, *options: str) -> None:
-        log = Path(self.folder, f"start-{ip}.log").open("wb")
-        command = [
-            Path(sys.executable).with_name("ray"),
-            "start",
-            "--block",
-            f"--node-ip-address={ip}",
-        ]
-        limits = ["--num-cpus=4", "--object-store-memory=100000000", "--disable-usage-stats"]
-        self.nodes[ip] = subprocess.Popen(
-            [*command, *options, *limits], stdout=log, stderr=log, start_new_session=True
-        )
-        deadline = time.monotonic() + LONG_S
-        while b"Ray runtime started" not in Path(log.name).read_bytes():
-            assert self.nodes[ip].poll() is None, Path(log.name).read_text()
-            assert time.monotonic() < deadline, Path(log.name).read_text()
-            time.sleep(0.05)
-        log.close()
-
-    def kill_node(self, ip: str) -> None:
-        """At once, with all that runs on it, as a machine dies."""
-        node = self.nodes.pop(ip)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(node.pid, signal.SIGKILL)
-        node.wait()
-
-    def stop(self) -> None:
-        for ip in list(self.nodes):
-            self.kill_node(ip)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[RayCluster]:
-    """One for all tests of a run. This process is a driver on its head node."""
-    cluster = RayCluster()
-    import ray  # which reads the token when it is imported
+def ray_cluster() -> Iterator[Any]:
+    """One for all tests of a run, of two nodes. This process is a driver on its head node."""
+    spec = importlib.util.spec_from_file_location("ray_cluster", TOOLS / "ray_cluster.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    with tool.RayCluster() as cluster:
+        import ray  # which reads the token when it is imported
 
-    try:
         cluster.start_head()
-        cluster.start_node("127.0.0.3")
+        cluster.start_node()
         ray.init(address=cluster.address, log_to_driver=False, namespace="klaw-tests")
         yield cluster
-    finally:
         ray.shutdown()
-        cluster.stop()
