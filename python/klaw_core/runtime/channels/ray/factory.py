@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
@@ -55,6 +56,7 @@ _PLACEMENT_LIMIT_S: Final = (
 _ANSWER_LIMIT_S: Final = 10.0  # for one that runs
 _DELETE_LIMIT_S: Final = 5.0
 _POLL_S: Final = 0.02
+_PROBE_LIMIT_S: Final = 3.0
 _CLASS_NAME: Final = "ChannelActor"
 
 
@@ -346,18 +348,28 @@ def _ask(ref: Any, name: str | None, namespace: str, limit: float) -> Any:
 
 
 def _ensure_ray() -> None:
-    if ray.util.client.ray.is_connected():
+    address = os.environ.get("RAY_ADDRESS", "")
+    is_initialized = ray.is_initialized()
+    if ray.util.client.ray.is_connected() or (not is_initialized and address.startswith("ray://")):
         raise RuntimeError(
             "klaw channels cannot be used over Ray Client (ray://): run this program on a node of the cluster, "
             "or submit it as a job"
         )
-    if ray.is_initialized():
+    if is_initialized:
         return
     try:
+        _probe(address)
         ray.init(log_to_driver=False)
-    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-        address = os.environ.get("RAY_ADDRESS", "(RAY_ADDRESS is not set)")
+    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
         raise backend_error(
-            f"Ray can't be reached at {address}; start a cluster, or call ray.init() yourself",
+            f"Ray can't be reached at {address or '(RAY_ADDRESS is not set)'}; start a cluster, or call "
+            "ray.init() yourself",
             cause=error,
         ) from error
+
+
+def _probe(address: str) -> None:
+    """Fail soon where nobody listens: Ray itself tries for a minute."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_PROBE_LIMIT_S).close()
