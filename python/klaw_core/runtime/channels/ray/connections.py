@@ -13,6 +13,8 @@ import atexit
 import os
 import threading
 import time
+import weakref
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
@@ -30,6 +32,7 @@ __all__ = ["Connection", "connection_of"]
 
 _LOOKUP_LIMIT_S: Final = 5.0  # for the actor to answer; then it is asked again
 _EXIT_LIMIT_S: Final = 5.0
+_LINGER_S: Final = 60.0  # longer than a link lives on without its handles
 
 
 class Connection:
@@ -66,6 +69,9 @@ class Connection:
 
 _lock = threading.Lock()
 _channels: WeakValueDictionary[str, _core.RemoteChannel] = WeakValueDictionary()
+# Also of channels that are gone: a handle that was claimed and dropped at once still has to tell its broker so.
+_connections: dict[str, Connection] = {}
+_gone: deque[tuple[float, str]] = deque()  # when, and whose channel; the oldest first
 _finder: threading.Thread | None = None
 
 
@@ -82,6 +88,7 @@ def connection_of(
     with _lock:
         channel = _channels.get(key)
         if channel is None:
+            _forget_gone()
             known = Connection(actor, capacity, name, namespace, prefetch)
             actor_name = f"channel_{name}" if name else actor._actor_id.hex()
             channel = _core.RemoteChannel(
@@ -89,8 +96,22 @@ def connection_of(
             )
             channel.owner = known
             _channels[key] = channel
+            _connections[key] = known
+            weakref.finalize(channel, _note_gone, key).atexit = False
         _start_finder()
     return channel
+
+
+def _note_gone(key: str) -> None:
+    _gone.append((time.monotonic(), key))
+
+
+def _forget_gone() -> None:
+    """Under the lock."""
+    while _gone and _gone[0][0] < time.monotonic() - _LINGER_S:
+        _, key = _gone.popleft()
+        if key not in _channels:
+            _connections.pop(key, None)
 
 
 def _start_finder() -> None:
@@ -122,10 +143,9 @@ def _find_brokers() -> None:
 
 
 def _look_up(lookup: int, key: str) -> None:
-    channel = _channels.get(key)
-    if channel is None:
+    known = _connections.get(key)
+    if known is None:
         return _core.fail_lookup(lookup, "all its handles are gone")
-    known: Connection = channel.owner
     if known.ray_pid != os.getpid():
         if known.endpoint is None:
             return _core.fail_lookup(
@@ -136,22 +156,21 @@ def _look_up(lookup: int, key: str) -> None:
     if not ray.is_initialized():
         return _core.fail_lookup(lookup, "Ray was shut down in this process")
     future: Future[Any] = known.actor.get_endpoint.remote().future()
-    future.add_done_callback(partial(_answered, lookup, key))
+    future.add_done_callback(partial(_answered, lookup, key, known))
     return None
 
 
-def _answered(lookup: int, key: str, future: Future[Any]) -> None:
-    channel = _channels.get(key)
+def _answered(lookup: int, key: str, known: Connection, future: Future[Any]) -> None:
     try:
         endpoint = future.result()
     except ActorDiedError as error:
+        channel = _channels.get(key)
         if channel is not None:
             channel.broker_died(channel.epoch, explain(error), True)
     except (RayError, Exception) as error:  # noqa: BLE001  it is told to the one who waits
         _core.fail_lookup(lookup, explain(error))
     else:
-        if channel is not None:
-            _answer(lookup, channel.owner, endpoint)
+        _answer(lookup, known, endpoint)
 
 
 def _answer(lookup: int, known: Connection, endpoint: dict[str, Any]) -> None:
