@@ -151,7 +151,7 @@ class Link {
   using Session = link_state::Session;
   using Offered = link_state::Offered;
   enum class State : std::uint8_t {
-    idle,        // no handle has needed a broker yet
+    idle,        // no handle needs a broker
     connecting,  // Connect was asked for
     attaching,   // ATTACH was sent
     attached,
@@ -226,6 +226,7 @@ class Link {
   void apply_refused(const Refused& frame);
   void apply_ping(const Ping& frame);
   void connect();
+  [[nodiscard]] bool has_nothing_to_say() const;
   void drop_connection(const std::string& why);
   void pause();
   void begin_streams();

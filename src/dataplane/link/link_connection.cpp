@@ -23,9 +23,8 @@ bool Link::is_attached() const { return state_ == State::attached; }
 std::uint64_t Link::epoch() const { return epoch_; }
 const ClientId& Link::client_id() const { return client_; }
 
-bool Link::is_drained() const {
-  return gone_ || state_ == State::idle || (sessions_.empty() && stream_.unacknowledged().empty());
-}
+bool Link::has_nothing_to_say() const { return sessions_.empty() && stream_.unacknowledged().empty(); }
+bool Link::is_drained() const { return gone_ || state_ == State::idle || has_nothing_to_say(); }
 
 void Link::drain(Time now) {
   now_ = now;
@@ -79,6 +78,13 @@ void Link::pause() {
   if (gone_) {
     state_ = State::gone;
     return;
+  }
+  if (has_nothing_to_say()) {
+    // Nobody wants a broker, which may have ended because of that. Who opens a handle later begins as somebody else.
+    state_ = State::idle;
+    client_ = settings_.new_client_id();
+    connection_number_ = 0;
+    return begin_streams();
   }
   if (state_ == State::attached) {
     down_since_ = now_;

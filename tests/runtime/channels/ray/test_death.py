@@ -176,6 +176,32 @@ async def test_a_sender_that_stood_still_for_a_while_is_alive(ray_channel, victi
         assert await rx.recv(timeout=30) == n
 
 
+@pytest.mark.parametrize("seconds", [2, 8])
+async def test_an_actor_that_stood_still_goes_on_and_has_lost_nothing(ray, ray_channel, seconds):
+    tx, rx = await ray_channel(64)
+    pid = pid_of(ray, tx)
+    sent = 0
+    for _ in range(10):
+        await tx.send(sent)
+        sent += 1
+    os.kill(pid, signal.SIGSTOP)
+    sending = asyncio.ensure_future(tx.send(sent))
+    await asyncio.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+    try:
+        await asyncio.wait_for(sending, 60)
+        sent += 1
+    except ChannelBackendErrorException as error:  # it was out of reach for too long
+        assert seconds > 4, error  # noqa: PT017  the short pause must not be seen
+    received = []
+    while len(received) < sent:
+        try:
+            received.append(await rx.recv(timeout=20))
+        except ChannelBackendErrorException:
+            continue
+    assert received[:10] == list(range(10))
+
+
 async def test_the_death_of_the_last_sender_ends_the_channel_after_the_grace(ray_channel, victims):
     tx, rx = await ray_channel(4, orphan_grace=0.5)
     crowd = await victims(tx)

@@ -155,7 +155,9 @@ def _look_up(lookup: int, key: str) -> None:
         return _answer(lookup, known, known.endpoint)
     if not ray.is_initialized():
         return _core.fail_lookup(lookup, "Ray was shut down in this process")
-    future: Future[Any] = known.actor.get_endpoint.remote().future()
+    # The link asks again by itself; a repetition by Ray would come too late, and be written to the user's terminal.
+    ask = known.actor.get_endpoint.options(max_task_retries=0)
+    future: Future[Any] = ask.remote().future()
     future.add_done_callback(partial(_answered, lookup, key, known))
     return None
 

@@ -1,0 +1,177 @@
+"""Channels of another process, over sockets, without Ray: a server process with brokers and a client process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+COMMON = """
+import os, pickle, resource, sys, threading, time
+from klaw_core import _core
+
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
+"""
+
+SERVER = (
+    COMMON
+    + """
+count = int(sys.argv[1])
+endpoints, servers = [], []
+for n in range(count):
+    identity, secret = os.urandom(16), os.urandom(32)
+    server = _core.BrokerServer(
+        8, epoch=1, persistent=False, orphan_grace=0.0, created_at=0.0, channel=identity, secret=secret,
+        unix_path="", hosts=["127.0.0.1"], port_min=0, port_max=0,
+    )
+    servers.append(server)
+    endpoints.append((identity, secret, "", server.addresses))
+sys.stdout.buffer.write(pickle.dumps(endpoints).hex().encode() + b"\\n")
+sys.stdout.buffer.flush()
+for line in sys.stdin:
+    print(sum(server.stats().total_received for server in servers), flush=True)
+"""
+)
+
+CLIENT = (
+    COMMON
+    + """
+endpoints = pickle.loads(bytes.fromhex(sys.stdin.readline()))
+
+def answer():
+    while True:
+        lookup, key = _core.next_lookup(-1)
+        _core.answer_lookup(lookup, *endpoints[int(key)])
+
+threading.Thread(target=answer, daemon=True).start()
+pairs = []
+for n in range(len(endpoints)):
+    channel = _core.RemoteChannel(str(n), 8, None, None, node="", prefetch=0)
+    pairs.append((_core.RemoteSender(channel), _core.RemoteReceiver(channel)))
+"""
+)
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def processes():
+    """A server with so many brokers, and a client of them that runs the code."""
+    running = []
+
+    def both(count: int, code: str):
+        server = start(SERVER, count)
+        running.append(server)
+        client = start(CLIENT + textwrap.dedent(code))
+        running.append(client)
+        client.stdin.write(server.stdout.readline())
+        client.stdin.flush()
+        return server, client
+
+    yield both
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.timeout(120)
+def test_one_process_uses_a_thousand_channels(processes):
+    server, client = processes(
+        1000,
+        """
+        for n, (tx, rx) in enumerate(pairs):
+            tx.blocking_send(n)
+        assert [rx.blocking_recv() for tx, rx in pairs] == list(range(len(pairs)))
+        threads = threading.active_count()
+        system_threads = len(os.listdir("/proc/self/task"))
+        print("done", threads, system_threads, flush=True)
+        sys.stdin.read()
+        """,
+    )
+    done, _threads, system_threads = said(client).split()
+    assert done == "done"
+    assert int(system_threads) <= 4  # the main one, the one that answers, and one for all sockets
+    server.stdin.write("?\n")
+    server.stdin.flush()
+    assert said(server) == "1000"
+
+
+def switches(process: subprocess.Popen[str]) -> int:
+    """How often its threads have been put to sleep."""
+    total = 0
+    for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("voluntary")]
+        total += int(line.split()[1])
+    return total
+
+
+def test_an_idle_channel_costs_a_heartbeat_a_second(processes):
+    server, client = processes(
+        1,
+        """
+        tx, rx = pairs[0]
+        tx.blocking_send(1)
+        assert rx.blocking_recv() == 1
+        print("idle", flush=True)
+        sys.stdin.read()
+        """,
+    )
+    assert said(client) == "idle"
+    time.sleep(0.2)  # what is under way ends
+    before = switches(server), switches(client)
+    time.sleep(3)
+    after = switches(server), switches(client)
+    for idle in (after[0] - before[0], after[1] - before[1]):
+        assert idle <= 60, "something polls"
+
+
+def test_a_computation_that_holds_the_gil_is_no_death(processes):
+    """Longer than the four heartbeats after which a silent process is given up: the I/O thread needs no GIL."""
+    _, client = processes(
+        1,
+        """
+        import ctypes
+        tx, rx = pairs[0]
+        tx.blocking_send("before")
+        ctypes.PyDLL(None).sleep(8)  # PyDLL keeps the GIL
+        assert rx.blocking_recv() == "before"
+        tx.blocking_send("after")
+        assert rx.blocking_recv() == "after"
+        print("alive", flush=True)
+        sys.stdin.read()
+        """,
+    )
+    assert said(client) == "alive"
+
+
+def test_the_end_of_the_interpreter_closes_its_handles_in_an_orderly_way(processes):
+    """Not only those that are collected: these are kept by a module until the end."""
+    _, client = processes(
+        1,
+        """
+        tx, rx = pairs[0]
+        tx.blocking_send("last")
+        _core.retire([tx._channel], 5.0)
+        try:
+            tx.blocking_send("too late")
+        except Exception as error:
+            print(type(error).__name__, error.kind, flush=True)
+        """,
+    )
+    assert said(client) == "ChannelClosedError handle_closed"
+    client.wait(timeout=20)
+    assert client.returncode == 0
