@@ -1,6 +1,7 @@
 #include "simulation/world.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "simulation/faults.hpp"
 #include "simulation/workload.hpp"
@@ -101,6 +102,7 @@ void World::check_settled() {
     channel->newest().check();
     check_counts(*channel);
     check_nobody_waits_in_vain(*channel);
+    check_the_dead_hold_nothing(*channel);
   }
   for (auto& client : clients) {
     if (!client->is_alive()) continue;
@@ -148,6 +150,21 @@ void World::check_nobody_waits_in_vain(Channel& channel) {
       if (task->kind != Task::Kind::recv || task->is_due || task->handles[0]->channel != channel.index()) continue;
       oracle.fail("L2", "a message is there, and waits in vain: " + client->describe(*task));
     }
+  }
+}
+
+// L3: what the dead held has come back, and what they offered is gone.
+void World::check_the_dead_hold_nothing(Channel& channel) {
+  std::set<ClientId> living;
+  for (auto& client : clients) {
+    if (client->is_alive()) living.insert(client->port(channel.index()).link().client_id());
+  }
+  const Broker& broker = channel.newest().broker();
+  for (const MessageView& view : broker.messages()) {
+    const std::string what = "number " + std::to_string(view.seq) + " of session " + std::to_string(view.session);
+    if (view.receiver && !living.contains(*view.receiver)) oracle.fail("L3", "the dead hold " + what);
+    if (view.place == MessageView::Place::offered && !living.contains(view.client))
+      oracle.fail("L3", "the dead offer " + what);
   }
 }
 
