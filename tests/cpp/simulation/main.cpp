@@ -1,6 +1,8 @@
 // klaw_simulate: runs seeds, shows those that fail and how to see them fail again.
 //
-//   klaw_simulate --seeds FROM COUNT [--jobs N] [--twice]     many seeds; first those of --regressions FILE
+//   klaw_simulate --seeds FROM COUNT [--jobs N] [--twice]     many seeds; first those of --regressions FILE; each worker
+//                                                             ends with its --first failure, or the first --failures N
+//                                                             are shown
 //   klaw_simulate --seed N [--set knob=value]... [--trace]    one seed, as it was or with other knobs
 //   klaw_simulate --seed N [--set knob=value]... --shrink     the smallest configuration that fails like it
 #include <algorithm>
@@ -36,6 +38,7 @@ struct Options {
   std::string regressions;
   std::uint64_t jobs = 1;
   std::uint64_t failures_max = 5;
+  bool first = false;
   bool twice = false;
   bool trace = false;
   bool shrink = false;
@@ -152,6 +155,7 @@ class Campaign {
       if (outcome.is_good()) continue;
       std::printf("F %llu %s\n", static_cast<unsigned long long>(seed), outcome.text.c_str());
       std::fflush(stdout);
+      if (options_.first) break;
     }
     for (const auto& [what, times] : statistics.counts()) {
       std::printf("S %llu %s\n", static_cast<unsigned long long>(times), what.c_str());
@@ -172,7 +176,7 @@ class Campaign {
     if (status == 0) return true;
     const bool is_hang = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
     fail(*worker.seed, is_hang ? "hang" : "crash");
-    return *worker.seed + options_.jobs >= options_.from + options_.count;
+    return options_.first || *worker.seed + options_.jobs >= options_.from + options_.count;
   }
 
   void hear(const char* line) {
@@ -262,6 +266,8 @@ class Campaign {
       options.failures_max = number(++i);
     } else if (option == "--regressions" && left >= 1) {
       options.regressions = argv[++i];
+    } else if (option == "--first") {
+      options.first = true;
     } else if (option == "--twice") {
       options.twice = true;
     } else if (option == "--trace") {
@@ -280,7 +286,7 @@ int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options) || (!options.one && options.count == 0 && options.regressions.empty())) {
     std::fprintf(stderr,
-                 "klaw_simulate --seeds FROM COUNT [--jobs N] [--twice] [--failures N] [--regressions FILE]\n"
+                 "klaw_simulate --seeds FROM COUNT [--jobs N] [--twice] [--first | --failures N] [--regressions FILE]\n"
                  "klaw_simulate --seed N [--set KNOB=VALUE]... [--trace | --shrink]\n");
     return EXIT_FAILURE;
   }
