@@ -98,6 +98,18 @@ MUTANTS = [
         "if (!sender.is_closing || sender.client == nullptr) return;",
     ),
     Mutant(
+        "who closes, or passes by, is not told what is stored",
+        "broker/broker_sides.cpp",
+        "  if (sender.owes_stored) tell_stored(sender);\n",
+        "",
+    ),
+    Mutant(
+        "a passer-by's offer is void while a receiver has it",
+        "broker/broker_sides.cpp",
+        "          if (offer.is_out) return false;\n          offers_",
+        "          if (!offer.is_out) offers_",
+    ),
+    Mutant(
         "a missed fence: the older connection of a client takes over",
         "broker/broker_clients.cpp",
         "if (frame.connection <= client.connection_number) return disconnect",
