@@ -94,8 +94,8 @@ MUTANTS = [
     Mutant(
         "a CLOSE that overtakes: a sender stops counting before its offers are stored",
         "broker/broker_sides.cpp",
-        "if (!sender.is_closing || !sender.undecided.empty() || sender.client == nullptr) return;",
-        "if (!sender.is_closing || sender.client == nullptr) return;",
+        "if (!(sender.is_closing || is_refused) || !sender.undecided.empty() || sender.client == nullptr) return;",
+        "if (!(sender.is_closing || is_refused) || sender.client == nullptr) return;",
     ),
     Mutant(
         "who closes, or passes by, is not told what is stored",
