@@ -26,10 +26,9 @@ Bytes payload_of(MessageId id, std::size_t size) {
 
 }  // namespace
 
-Oracle::Oracle(const Config& config, Scheduler& scheduler, Trace& trace)
+Oracle::Oracle(const Config& config, Scheduler& scheduler)
     : config_(config),
       scheduler_(scheduler),
-      trace_(trace),
       channels_(static_cast<std::size_t>(config.channels)),
       witnesses_(channels_.size()) {
   records_.reserve(256);

@@ -79,7 +79,7 @@ class Witness;
 
 class Oracle {
  public:
-  Oracle(const Config& config, Scheduler& scheduler, Trace& trace);
+  Oracle(const Config& config, Scheduler& scheduler);
 
   // --- messages ---
 
@@ -128,7 +128,6 @@ class Oracle {
 
   const Config& config_;
   Scheduler& scheduler_;
-  Trace& trace_;
   std::vector<MessageRecord> records_;
   std::vector<ChannelRecord> channels_;
   std::vector<std::vector<const Witness*>> witnesses_;                 // by channel, oldest first

@@ -15,7 +15,7 @@ World::World(const Config& c, Trace& t, Statistics& s)
       statistics(s),
       random(c.seed, 2),
       network(config, scheduler, trace, heal_at),
-      oracle(config, scheduler, trace),
+      oracle(config, scheduler),
       ids_(c.seed, 4) {
   for (std::int64_t index = 0; index < config.channels; ++index) {
     channels.push_back(std::make_unique<Channel>(*this, static_cast<std::uint8_t>(index)));
