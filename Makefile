@@ -23,7 +23,7 @@ cpp_files = $$(find include src python/bindings tests bench examples -name '*.[c
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
 
-.PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan test-clang simulate mutants fuzz build wheel check check-cpp check-python tidy \
+.PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan test-clang simulate coverage mutants fuzz build wheel check check-cpp check-python tidy \
         format bench bench-python clean distclean FORCE
 .DEFAULT_GOAL := help
 
@@ -49,8 +49,17 @@ test-debug test-tsan test-clang: test-%:
 
 SEEDS ?= 10000
 FROM ?= 1
-simulate: build ## run the data plane in a simulated world: make simulate SEEDS=10000 FROM=1
-	@build/release/tests/cpp/klaw_simulate --regressions tests/cpp/simulation/regressions.txt --seeds $(FROM) $(SEEDS) --jobs $(JOBS)
+simulate: build ## run the data plane in a simulated world, each seed twice: make simulate SEEDS=10000 FROM=1
+	@build/release/tests/cpp/klaw_simulate --regressions tests/cpp/simulation/regressions.txt --seeds $(FROM) $(SEEDS) \
+	  --twice --jobs $(JOBS)
+
+coverage: $(stamps)/debian-tests $(stamps)/dev ## the lines of broker and link that the simulator reaches, and those it does not
+	@[[ -f build/coverage/build.ninja ]] || cmake --preset coverage
+	@cmake --build --preset coverage --parallel $(JOBS)
+	@find build/coverage -name '*.gcda' -delete
+	@build/coverage/tests/cpp/klaw_simulate --seeds $(FROM) $(SEEDS) --jobs $(JOBS)
+	@.venv/bin/gcovr --merge-lines --exclude-noncode-lines --filter 'src/dataplane/(broker|link)/' --fail-under-line 95 \
+	  build/coverage
 
 mutants: build ## break the broker and the link on purpose: the simulator must notice
 	@python3 tests/cpp/simulation/mutants.py build/release

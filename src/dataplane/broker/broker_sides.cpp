@@ -1,6 +1,7 @@
 // Handles and sides: who counts, when a side closes, and who is told.
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <utility>
 
 #include <dataplane/broker/broker.hpp>
@@ -106,10 +107,13 @@ Broker::Fault Broker::apply(Client& client, Close&& frame) {
 }
 
 // A sender counts until what it offered is stored or void: else receivers could be told of the end before its last message.
+// It closed itself, or passes by and its side has closed.
 void Broker::finish_closing(Sender& sender) {
-  if (!sender.is_closing || !sender.undecided.empty() || sender.client == nullptr) return;
+  const bool is_refused = !sender.counts && side(Side::sender).is_closed;
+  if (!(sender.is_closing || is_refused) || !sender.undecided.empty() || sender.client == nullptr) return;
   if (sender.owes_stored) tell_stored(sender);
   Client& client = *std::exchange(sender.client, nullptr);
+  if (!sender.is_closing) refuse_session(client, sender.id, Side::sender);
   const bool counts = sender.counts;
   client.senders.erase(sender.id);  // may destroy it
   if (counts) release(Side::sender, std::nullopt);
@@ -207,16 +211,23 @@ void Broker::refuse_session(Client& client, SessionId session, Side its) {
   push(client, make_frame(Opened{.session = session, .accepted = false, .kind = s.kind, .reason = s.reason}));
 }
 
-// Sessions of that side that never counted: what they wait for can't be.
+// Sessions of that side that never counted: what they wait for can't be. (An offer that is with a receiver is not void: that
+// one decides.)
 void Broker::refuse_passers_by(Side which) {
   for (const auto& [id, client] : clients_) {
     if (which == Side::sender) {
-      std::erase_if(client->senders, [&](const auto& entry) {
-        if (entry.second->counts) return false;
-        bury_sender(*entry.second);
-        refuse_session(*client, entry.first, which);
-        return true;
-      });
+      for (const auto& [session, sender] : std::map(client->senders)) {
+        if (sender->counts) continue;
+        if (sender->owes_stored) tell_stored(*sender);
+        std::erase_if(sender->undecided, [&](const Sender::Undecided& offer) {
+          if (offer.is_out) return false;
+          offers_.erase(offer.order);
+          sender->offered -= offer.count;
+          sender->offered_bytes -= offer.bytes;
+          return true;
+        });
+        finish_closing(*sender);
+      }
     } else {
       std::erase_if(client->receivers, [&](const auto& entry) {
         if (entry.second->counts) return false;

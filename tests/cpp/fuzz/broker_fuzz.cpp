@@ -161,10 +161,20 @@ class Fuzz {
     return frame;
   }
 
+  // By a token; or, since the token 0 is nobody's, of one who passes by.
+  Open open() {
+    Open frame{.session = session(), .side = side(), .claim = token(), .next = 1};
+    if (*frame.claim == Token()) {
+      frame.claim.reset();
+      frame.counts = false;
+    }
+    return frame;
+  }
+
   Frame some_frame() {
     switch (in_.ConsumeIntegralInRange(0, 14)) {
       case 0: return Open{.session = session(), .side = side(), .next = small()};
-      case 1: return Open{.session = session(), .side = side(), .claim = token(), .next = 1};
+      case 1: return open();
       case 2: return Close{.session = session(), .reason = text()};
       case 3: return Hold{.token = token(), .side = side()};
       case 4:

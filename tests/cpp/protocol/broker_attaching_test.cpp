@@ -136,6 +136,38 @@ TEST(Attaching, APasserByKeepsNoSideOpen) {
   EXPECT_THAT(broker.places(), ElementsAre("a ready"));
 }
 
+TEST(Attaching, APasserByIsToldWhatIsStoredBeforeItIsRefused) {
+  BrokerByHand broker({.capacity = 1});
+  Peer& passing = broker.client(1);
+  passing.say(Open{.session = 1, .side = Side::sender, .counts = false});
+  Peer& tx = broker.sender(2);
+  (void)passing.heard();
+  broker.batch([&] {
+    passing.offer(1, 1, {"a"});
+    passing.offer(1, 2, {"b"});  // waits, and is void
+    tx.close(1);
+  });
+  EXPECT_THAT(passing.heard(), ElementsAre("STORED 1:1", "OPENED 1 refused ended"));
+  EXPECT_THAT(broker.places(), ElementsAre("a ready"));
+}
+
+TEST(Attaching, APasserByOnARendezvousIsRefusedOnceItsReceiverHasDecided) {
+  BrokerByHand broker({.capacity = 0});
+  Peer& passing = broker.client(1);
+  passing.say(Open{.session = 1, .side = Side::sender, .counts = false});
+  Peer& tx = broker.sender(2);
+  Peer& rx = broker.receiver(3);
+  passing.offer(1, 1, {"a"});
+  passing.offer(1, 2, {"b"});
+  rx.demand(1, 1, 1);
+  (void)passing.heard();
+  tx.close(1);
+  EXPECT_THAT(passing.heard(), IsEmpty());
+  EXPECT_THAT(broker.places(), ElementsAre("a unread"));  // nobody waits for b any more
+  rx.consume(1, {attempt(1)});
+  EXPECT_THAT(passing.heard(), ElementsAre("ANSWER 1:1 taken", "OPENED 1 refused ended"));
+}
+
 TEST(Attaching, AReceivingPasserByGivesBackWhatItHeldWhenItsSideCloses) {
   BrokerByHand broker;
   Peer& tx = broker.sender(1);

@@ -9,6 +9,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 // A sender (client 1) that has sent these, and receivers (clients 2, 3) of the same channel.
 struct Channel : BrokerByHand {
@@ -108,6 +109,20 @@ TEST(Receiving, DeliveriesOfOneBatchOfEventsTravelTogether) {
   Channel c({"a", "b"});
   c.batch([&] { c.one.demand(1, 2, 2); });
   EXPECT_THAT(c.one.heard(), ElementsAre("DELIVER 1 a#1 b#2"));
+}
+
+TEST(Receiving, LargeDeliveriesOfOneBatchOfEventsTravelApart) {
+  BrokerByHand broker({.capacity = 8});
+  Peer& tx = broker.sender(1);
+  Peer& rx = broker.receiver(2);
+  const std::string half(kDeliverBytesMax / 2, 'x');
+  for (Seq seq = 1; seq <= 3; ++seq) tx.offer(1, seq, {half.c_str()});
+  (void)rx.heard();
+  rx.demand(1, 3, 3);
+  const Texts heard = rx.heard();
+  ASSERT_EQ(heard.size(), 2);
+  EXPECT_THAT(heard[0], StartsWith("DELIVER"));
+  EXPECT_GT(heard[0].size(), heard[1].size());
 }
 
 TEST(Receiving, WhatIsPrefetchedIsAFairShareOfWhatIsReady) {

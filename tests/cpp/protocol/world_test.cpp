@@ -104,6 +104,28 @@ TEST(Scenario, MessagesArriveInOrderAndOnceOverAnyNumberOfLostConnections) {
   }
 }
 
+TEST(Scenario, ABatchIsWholeOverLostConnections) {
+  Trio w({.capacity = 3});
+  Send& fits = w.sender.send(w.tx, {"a", "b"});
+  w.cut(w.sender);
+  EXPECT_EQ(w.outcome(fits), "done");
+  Send& waits = w.sender.send(w.tx, {"c", "d", "e"});
+  for (int i = 0; i < 3; ++i) {
+    w.cut(w.sender);
+    w.run();
+  }
+  EXPECT_EQ(w.outcome(waits), "pending");  // there is room for one of it
+  EXPECT_EQ(w.broker().stats(w.now).queue_size, 2);
+  EXPECT_EQ(w.outcome(w.one.recv(w.rx)), "a");
+  EXPECT_EQ(w.broker().stats(w.now).queue_size, 1);
+  EXPECT_EQ(w.outcome(w.one.recv(w.rx)), "b");
+  w.cut(w.sender);
+  EXPECT_EQ(w.outcome(waits), "done");
+  EXPECT_EQ(w.broker().stats(w.now).queue_size, 3);
+  for (const char* const message : {"c", "d", "e"}) EXPECT_EQ(w.outcome(w.two.recv(w.also_rx)), message);
+  EXPECT_EQ(w.broker().stats(w.now).total_sent, 5);
+}
+
 TEST(Scenario, ACancelledReceivesMessageReachesSomebodyOnARendezvousToo) {
   for (const std::uint64_t capacity : {std::uint64_t{0}, std::uint64_t{1}}) {
     Trio w({.capacity = capacity});

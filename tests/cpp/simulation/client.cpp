@@ -40,8 +40,9 @@ Handle* Client::adopt(std::uint8_t channel, Side side, const Registration& regis
   return handle;
 }
 
-Handle* Client::open(std::uint8_t channel, Side side, std::optional<Token> claim) {
-  Handle* const handle = adopt(channel, side, ports_[channel]->link().open(now(), side, claim, "reader"));
+Handle* Client::open(std::uint8_t channel, Side side, std::optional<Token> claim, bool passes_by) {
+  Handle* const handle = adopt(channel, side, ports_[channel]->link().open(now(), side, claim, "reader", !passes_by));
+  handle->passes_by = passes_by;
   ports_[channel]->after_event();
   return handle;
 }

@@ -81,6 +81,7 @@ struct Handle {
   Side side = Side::sender;
   Registration registration = {};
   bool is_open = true;
+  bool passes_by = false;        // it does not count
   bool is_flushed = false;       // draining: everything is stored
   bool has_ended = false;        // nothing can be done with it any more
   std::uint64_t errors = 0;      // of the backend, that were raised
@@ -132,7 +133,7 @@ class Client {
 
   // --- what its code does; all of it while it is running ---
 
-  Handle* open(std::uint8_t channel, Side side, std::optional<Token> claim = std::nullopt);
+  Handle* open(std::uint8_t channel, Side side, std::optional<Token> claim = std::nullopt, bool passes_by = false);
   Handle* clone(Handle& handle);
   void close(Handle& handle, std::optional<std::string> reason);
   [[nodiscard]] Token hold(Handle& handle);

@@ -43,6 +43,7 @@ constexpr Config::Knob kKnobs[] = {
     {"holds", &Config::holds, Kind::workload},
     {"acknowledged", &Config::acknowledged, Kind::workload},
     {"waits", &Config::waits, Kind::workload},
+    {"passers_by", &Config::passers_by, Kind::workload},
     {"latency_us", &Config::latency_us, Kind::setting},
     {"jitter_us", &Config::jitter_us, Kind::fault},
     {"resets", &Config::resets, Kind::fault},
@@ -158,6 +159,7 @@ Config Config::draw(std::uint64_t seed) {
   draw_workload(config, random);
   draw_faults(config, random);
   config.check_every = random.one_of({1, 4, 16, 16});
+  config.passers_by = random.chance(150) ? random.between(1, 700) : 0;
   return config;
 }
 

@@ -5,6 +5,9 @@
 BUILD_DIR is a configured CMake build with klaw_simulate built. For each mutant one source file is changed in a copy and
 compiled with the build's own command, klaw_simulate is linked with it instead of the original, and seeds are run until
 one fails. Prints how many seeds each took; the exit status is 1 if one survived.
+
+A seed that failed must fail again in a process of its own, with the same trace to its last step; and for the first
+mutant, the smaller configuration that --shrink finds must fail as well.
 """
 
 # ruff: noqa: T201
@@ -91,8 +94,20 @@ MUTANTS = [
     Mutant(
         "a CLOSE that overtakes: a sender stops counting before its offers are stored",
         "broker/broker_sides.cpp",
-        "if (!sender.is_closing || !sender.undecided.empty() || sender.client == nullptr) return;",
-        "if (!sender.is_closing || sender.client == nullptr) return;",
+        "if (!(sender.is_closing || is_refused) || !sender.undecided.empty() || sender.client == nullptr) return;",
+        "if (!(sender.is_closing || is_refused) || sender.client == nullptr) return;",
+    ),
+    Mutant(
+        "who closes, or passes by, is not told what is stored",
+        "broker/broker_sides.cpp",
+        "  if (sender.owes_stored) tell_stored(sender);\n",
+        "",
+    ),
+    Mutant(
+        "a passer-by's offer is void while a receiver has it",
+        "broker/broker_sides.cpp",
+        "          if (offer.is_out) return false;\n          offers_",
+        "          if (!offer.is_out) offers_",
     ),
     Mutant(
         "a missed fence: the older connection of a client takes over",
@@ -285,6 +300,25 @@ def units_of(path: Path) -> list[Path]:
     return [path] if path.suffix == ".cpp" else sorted(path.parent.glob("*.cpp"))
 
 
+def simulate(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(program), *arguments], capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+def replays(program: Path, seed: int) -> bool:
+    """Whether it fails again, and in the same way: what it prints has the hash of the trace."""
+    first, again = (simulate(program, "--seed", str(seed)) for _ in range(2))
+    return first.returncode != 0 and first.stdout == again.stdout
+
+
+def shrinks(program: Path, seed: int) -> bool:
+    """Whether the command of the smaller configuration that it finds fails."""
+    report = simulate(program, "--seed", str(seed), "--shrink").stdout
+    command = re.search(r"^to see all of it: +klaw_simulate (.*) --trace$", report, re.MULTILINE)
+    return command is not None and simulate(program, *command[1].split()).returncode != 0
+
+
 def run(mutant: Mutant, build: Build, seeds: int) -> int | None:
     """The number of seeds that it took to catch it; None: it survived."""
     file = next(f for f in mutant.file.split("|") if mutant.before in (SOURCES / f).read_text())
@@ -303,17 +337,18 @@ def run(mutant: Mutant, build: Build, seeds: int) -> int | None:
             build.compile(unit, source, objects[-1], include)
         program = include / "mutant"
         build.link_with(objects, program)
-        done = subprocess.run(
-            [str(program), "--seeds", "1", str(seeds), "--failures", "1"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-    if done.returncode == 0:
-        return None
-    found = re.search(r"seed[ =]+(\d+)", done.stdout + done.stderr)
-    return int(found.group(1)) if found else 0
+        done = simulate(program, "--seeds", "1", str(seeds), "--first")
+        if done.returncode == 0:
+            return None
+        found = re.search(r"^seed (\d+): (.*)$", done.stdout, re.MULTILINE)
+        if found is None:
+            sys.exit(f"{mutant.name}: it failed, and names no seed:\n{done.stdout}{done.stderr}")
+        seed = int(found[1])
+        if found[2] != "hang" and not replays(program, seed):
+            sys.exit(f"{mutant.name}: seed {seed} does not fail again in the same way")
+        if mutant == MUTANTS[0] and not shrinks(program, seed):
+            sys.exit(f"{mutant.name}: seed {seed} does not shrink")
+    return seed
 
 
 def main() -> int:
@@ -323,15 +358,14 @@ def main() -> int:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     build = Build(options.build.resolve())
+    chosen = [mutant for mutant in MUTANTS if options.only in mutant.name]
     survivors = []
-    for mutant in MUTANTS:
-        if options.only not in mutant.name:
-            continue
+    for mutant in chosen:
         seeds = run(mutant, build, options.seeds)
         print(f"{'survived' if seeds is None else seeds!s:>8}  {mutant.name}", flush=True)
         if seeds is None:
             survivors.append(mutant.name)
-    print(f"{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} mutants caught")
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants caught")
     return 1 if survivors else 0
 
 

@@ -26,10 +26,9 @@ Bytes payload_of(MessageId id, std::size_t size) {
 
 }  // namespace
 
-Oracle::Oracle(const Config& config, Scheduler& scheduler, Trace& trace)
+Oracle::Oracle(const Config& config, Scheduler& scheduler)
     : config_(config),
       scheduler_(scheduler),
-      trace_(trace),
       channels_(static_cast<std::size_t>(config.channels)),
       witnesses_(channels_.size()) {
   records_.reserve(256);
@@ -99,8 +98,7 @@ void Oracle::send_voided(const std::vector<MessageId>& ids, const char* how) {
     MessageRecord& record = records_[id];
     if (record.fate != MessageRecord::Fate::pending) fail("S12", "a second outcome of the send of " + describe(id));
     record.fate = MessageRecord::Fate::voided;
-    // A receiver that died with it may have read it; nobody can tell.
-    const bool may_have = config_.capacity == 0 && record.reached_a_dead_one;
+    const bool may_have = config_.capacity == 0 && record.may_be_void_and_read();
     if (!record.handouts.empty() && !may_have)
       fail("S11", std::string("received, though its send was told ") + how + ": " + describe(id));
   }
@@ -126,7 +124,7 @@ MessageId Oracle::handed_out(HandleId receiver, std::uint8_t channel, const Mess
   if (id == kHostile) return id;
   MessageRecord& record = records_[id];
   if (record.channel != channel) fail("S6", "from another channel: " + describe(id));
-  if (record.fate == MessageRecord::Fate::voided && !(config_.capacity == 0 && record.reached_a_dead_one)) {
+  if (record.fate == MessageRecord::Fate::voided && !(config_.capacity == 0 && record.may_be_void_and_read())) {
     fail("S11", "received, though its send was told that nothing has happened: " + describe(id));
   }
   const auto is_earlier = [&](const auto& handout) { return handout.second < message.attempt; };

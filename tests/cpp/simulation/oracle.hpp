@@ -41,19 +41,24 @@ struct MessageRecord {
   std::uint8_t channel = 0;
   Fate fate = Fate::pending;
   bool was_offered = false;
-  bool was_released = false;        // some receiver gave it back unread: from then on its order is not kept
-  bool is_stolen = false;           // delivered to a hostile client, once
-  bool is_satisfied = false;        // was handed out, and settled if that was asked for
-  bool is_waiting = false;          // counted among the stored ones that nobody has received yet
-  bool is_doubled = false;          // delivered to one that was falsely reported dead
-  bool reached_a_dead_one = false;  // was delivered to a client that was then declared dead
-  std::uint64_t home_epoch = 0;     // the newest broker that has, or had, it
+  bool was_released = false;         // some receiver gave it back unread: from then on its order is not kept
+  bool is_stolen = false;            // delivered to a hostile client, once
+  bool is_satisfied = false;         // was handed out, and settled if that was asked for
+  bool is_waiting = false;           // counted among the stored ones that nobody has received yet
+  bool is_doubled = false;           // delivered to one that was falsely reported dead
+  bool reached_a_dead_one = false;   // was delivered to a client that was then declared dead
+  bool reached_a_passer_by = false;  // was delivered to a receiver that does not count
+  std::uint64_t home_epoch = 0;      // the newest broker that has, or had, it
   MessageId batch_first = 0;
   std::uint32_t batch_count = 1;
   std::vector<std::pair<std::uint64_t, Attempt>> handouts = {};  // (epoch of the attempt, attempt)
   Attempt newest_handout = 0;                                    // of newest_epoch
   std::uint64_t newest_epoch = 0;
   Micros newest_at = 0;
+
+  // On a rendezvous, its send may have been told that nothing has happened: nobody knows what the dead have read, nor does
+  // the end of the receivers wait for who passes by.
+  [[nodiscard]] bool may_be_void_and_read() const noexcept { return reached_a_dead_one || reached_a_passer_by; }
 };
 
 // What the oracle knows of a channel as a whole.
@@ -74,7 +79,7 @@ class Witness;
 
 class Oracle {
  public:
-  Oracle(const Config& config, Scheduler& scheduler, Trace& trace);
+  Oracle(const Config& config, Scheduler& scheduler);
 
   // --- messages ---
 
@@ -123,7 +128,6 @@ class Oracle {
 
   const Config& config_;
   Scheduler& scheduler_;
-  Trace& trace_;
   std::vector<MessageRecord> records_;
   std::vector<ChannelRecord> channels_;
   std::vector<std::vector<const Witness*>> witnesses_;                 // by channel, oldest first

@@ -46,7 +46,7 @@ void Witness::hear(Time now, const ClientId& client, const Frame& frame, const B
 }
 
 void Witness::hear_open(const ClientId& client, const Open& frame) {
-  sessions_.try_emplace({client, frame.session}, Session{.side = frame.side});
+  sessions_.try_emplace({client, frame.session}, Session{.side = frame.side, .counts = frame.counts});
   claims_[{client, frame.session}] = frame.claim;
 }
 
@@ -218,10 +218,13 @@ void Witness::see_delivery(Time now, const SessionName& to, const Delivery& deli
   }
   if (id >= oracle_.message_count()) return;
   MessageRecord& record = oracle_.record(id);
-  if (record.fate == MessageRecord::Fate::voided && !(settings_.capacity == 0 && record.reached_a_dead_one)) {
+  if (record.fate == MessageRecord::Fate::voided && !(settings_.capacity == 0 && record.may_be_void_and_read())) {
     oracle_.fail("S11", "delivered, though its send was told that nothing has happened: " + oracle_.describe(id));
   }
   if (hostile_.contains(to.first)) record.is_stolen = true;
+  if (const auto session = sessions_.find(to); session != sessions_.end() && !session->second.counts) {
+    record.reached_a_passer_by = true;
+  }
   const auto [last, is_first] = last_attempt_.try_emplace(id, delivery.attempt);
   if (is_first) return;
   check_cause(now, delivered_.at(last->second), delivery);
@@ -249,7 +252,7 @@ std::pair<std::size_t, std::size_t> Witness::count(Time now, Side side, bool wit
   std::size_t sure = 0;
   std::size_t most = 0;
   for (const auto& [name, session] : sessions_) {
-    if (session.side != side || !session.is_open) continue;
+    if (session.side != side || !session.is_open || !session.counts) continue;
     const auto attendance = attendance_.find(name.first);
     if (attendance != attendance_.end() && attendance->second.is_dead) continue;
     ++most;

@@ -53,6 +53,7 @@ class Witness {
   };
   struct Session {
     Side side = Side::sender;
+    bool counts = true;
     bool is_open = false;
     bool is_closed = false;
     std::optional<std::uint64_t> ended_at = std::nullopt;  // after so many of its client's frames it was told END

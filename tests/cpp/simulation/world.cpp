@@ -1,6 +1,7 @@
 #include "simulation/world.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "simulation/faults.hpp"
 #include "simulation/workload.hpp"
@@ -14,7 +15,7 @@ World::World(const Config& c, Trace& t, Statistics& s)
       statistics(s),
       random(c.seed, 2),
       network(config, scheduler, trace, heal_at),
-      oracle(config, scheduler, trace),
+      oracle(config, scheduler),
       ids_(c.seed, 4) {
   for (std::int64_t index = 0; index < config.channels; ++index) {
     channels.push_back(std::make_unique<Channel>(*this, static_cast<std::uint8_t>(index)));
@@ -101,6 +102,7 @@ void World::check_settled() {
     channel->newest().check();
     check_counts(*channel);
     check_nobody_waits_in_vain(*channel);
+    check_the_dead_hold_nothing(*channel);
   }
   for (auto& client : clients) {
     if (!client->is_alive()) continue;
@@ -121,6 +123,7 @@ void World::check_counts(Channel& channel) {
       if (!client->is_alive()) continue;
       for (const auto& handle : client->handles()) {
         if (handle->channel != channel.index() || handle->side != side || !handle->is_open) continue;
+        if (handle->passes_by) continue;
         if (!client->is_refused(*handle)) ++living;
       }
     }
@@ -151,11 +154,27 @@ void World::check_nobody_waits_in_vain(Channel& channel) {
   }
 }
 
+// L3: what the dead held has come back, and what they offered is gone.
+void World::check_the_dead_hold_nothing(Channel& channel) {
+  std::set<ClientId> living;
+  for (auto& client : clients) {
+    if (client->is_alive()) living.insert(client->port(channel.index()).link().client_id());
+  }
+  const Broker& broker = channel.newest().broker();
+  for (const MessageView& view : broker.messages()) {
+    const std::string what = "number " + std::to_string(view.seq) + " of session " + std::to_string(view.session);
+    if (view.receiver && !living.contains(*view.receiver)) oracle.fail("L3", "the dead hold " + what);
+    if (view.place == MessageView::Place::offered && !living.contains(view.client))
+      oracle.fail("L3", "the dead offer " + what);
+  }
+}
+
 void World::check_drained() {
   for (auto& channel : channels) oracle.check_all_received(channel->index());
   for (auto& client : clients) {
     if (!client->is_alive()) continue;
     for (const auto& handle : client->handles()) {
+      if (handle->passes_by) continue;  // it is refused once its side has closed, and hears no more
       if (handle->side == Side::sender && handle->errors == 0 && oracle.has_losses(handle->id, handle->closed_in) &&
           !channels[handle->channel]->is_gone()) {
         oracle.fail("S13", "handle " + std::to_string(handle->id) + " lost stored messages and was told nothing");

@@ -59,6 +59,7 @@ class World {
   void check_settled();
   void check_counts(Channel& channel);
   void check_nobody_waits_in_vain(Channel& channel);
+  void check_the_dead_hold_nothing(Channel& channel);
   void check_drained();
   void check_quiet();
 
