@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -12,6 +13,7 @@
 #include <dataplane/server/server.hpp>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "channel.hpp"
@@ -128,7 +130,8 @@ class BrokerServer {
  public:
   BrokerServer(std::optional<std::uint64_t> capacity, std::uint64_t epoch, bool persistent, double orphan_grace_s,
                double created_at, const nb::bytes& channel, const nb::bytes& secret, std::string unix_path,
-               std::vector<std::string> hosts, std::uint16_t port_min, std::uint16_t port_max)
+               std::vector<std::string> hosts, std::uint16_t port_min, std::uint16_t port_max,
+               const std::optional<std::tuple<std::string, std::string, std::string>>& tls)
       : mailbox_(std::make_shared<Mailbox<Event>>()) {
     ServerSettings settings{
         .broker = {.capacity = capacity.value_or(dataplane::kUnbounded),
@@ -141,6 +144,7 @@ class BrokerServer {
         .hosts = std::move(hosts),
         .port_min = port_min,
         .port_max = port_max,
+        .tls = tls ? dataplane::load_tls({std::get<0>(*tls), std::get<1>(*tls), std::get<2>(*tls)}) : nullptr,
         .log = [box = mailbox_](const std::string& text) { box->put({"log", text}); },
         .ended = [box = mailbox_] { box->put({"ended", ""}); },
         .handles_changed = [box = mailbox_](std::size_t handles) { box->put({"handles", std::to_string(handles)}); },
@@ -255,9 +259,10 @@ class BrokerServer {
 void add_broker_server(nb::module_& module) {
   nb::class_<BrokerServer>(module, "BrokerServer", nb::is_final(), "A channel's broker at its sockets.")
       .def(nb::init<std::optional<std::uint64_t>, std::uint64_t, bool, double, double, nb::bytes, nb::bytes,
-                    std::string, std::vector<std::string>, std::uint16_t, std::uint16_t>(),
+                    std::string, std::vector<std::string>, std::uint16_t, std::uint16_t,
+                    std::optional<std::tuple<std::string, std::string, std::string>>>(),
            "capacity"_a.none(), nb::kw_only(), "epoch"_a, "persistent"_a, "orphan_grace"_a, "created_at"_a, "channel"_a,
-           "secret"_a, "unix_path"_a, "hosts"_a, "port_min"_a, "port_max"_a)
+           "secret"_a, "unix_path"_a, "hosts"_a, "port_min"_a, "port_max"_a, "tls"_a.none() = nb::none())
       .def_prop_ro("addresses", &BrokerServer::addresses, "The host:port of each of its TCP sockets.")
       .def("next_event", &BrokerServer::next_event, "timeout"_a.none() = nb::none(),
            "Blocks: ('log', text), ('ended', ''), ('handles', how many); None when the time is over.")

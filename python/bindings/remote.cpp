@@ -69,22 +69,42 @@ std::shared_ptr<dataplane::Dialer> make_dialer(const RemoteChannelObject& channe
                .about = channel.about,
                .prefetch = channel.prefetch},
       .look_up = [key = channel.key](EndpointAnswer answer) { ask(key, std::move(answer)); },
+      .tls = channel.tls,
   });
 }
 
 // False with an exception set. `text`: a str or None.
 bool parse_text(PyObject* object, std::optional<std::string>& text) noexcept { return parse_reason(object, text); }
 
+// `files`: (certificate, key, authority) or None. False with an exception set, which names the file.
+bool load_tls(PyObject* files, dataplane::TlsContext& tls) {
+  const char* certificate = nullptr;
+  const char* key = nullptr;
+  const char* authority = nullptr;
+  if (files == Py_None) return true;
+  if (PyArg_ParseTuple(files, "sss", &certificate, &key, &authority) == 0) return false;
+  try {
+    tls = dataplane::load_tls({.certificate = certificate, .key = key, .authority = authority});
+    return true;
+  } catch (const std::runtime_error& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+    return false;
+  }
+}
+
 PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-  static const char* const kNames[] = {"key", "capacity", "name", "namespace", "node", "prefetch", nullptr};
+  static const char* const kNames[] = {"key", "capacity", "name", "namespace", "node", "prefetch", "tls", nullptr};
   PyObject* key = nullptr;
   PyObject* capacity = nullptr;
   PyObject* name = nullptr;
   PyObject* ns = nullptr;
   PyObject* node = nullptr;
   unsigned int prefetch = 0;
-  if (PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOI:RemoteChannel", const_cast<char**>(kNames), &key, &capacity,
-                                  &name, &ns, &node, &prefetch) == 0) {
+  PyObject* tls_files = Py_None;
+  dataplane::TlsContext tls;
+  if (PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOI|O:RemoteChannel", const_cast<char**>(kNames), &key, &capacity,
+                                  &name, &ns, &node, &prefetch, &tls_files) == 0 ||
+      !load_tls(tls_files, tls)) {
     return nullptr;
   }
   std::optional<std::string> key_text;
@@ -103,6 +123,7 @@ PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   ::new (&self->about) ChannelBackendError(std::move(about));
   ::new (&self->node) std::string(node_text.value_or(""));
   self->capacity = capacity == Py_None ? channels::detail::kUnbounded : static_cast<std::size_t>(messages);
+  ::new (&self->tls) dataplane::TlsContext(std::move(tls));
   self->prefetch = prefetch;
   self->fork_generation = fork_generation;
   self->dialer = make_dialer(*self);
@@ -133,6 +154,7 @@ void channel_dealloc(PyObject* object) {
   self.key.~basic_string();
   self.about.~ChannelBackendError();
   self.node.~basic_string();
+  self.tls.~shared_ptr();
   type->tp_free(object);
   Py_DECREF(type);
 }

@@ -36,6 +36,7 @@ struct RemoteChannelObject {
   std::size_t capacity;       // kUnbounded: none
   std::uint32_t prefetch;
   std::string node;
+  dataplane::TlsContext tls;  // for TCP; null: none
   std::uint64_t fork_generation;
 };
 

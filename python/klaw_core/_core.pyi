@@ -131,6 +131,7 @@ class RemoteChannel:
         namespace: str | None,
         node: str,
         prefetch: int,
+        tls: tuple[str, str, str] | None = None,
     ) -> None: ...
     @property
     def key(self) -> str: ...
@@ -270,6 +271,7 @@ class BrokerServer:
         hosts: list[str],
         port_min: int,
         port_max: int,
+        tls: tuple[str, str, str] | None = None,
     ) -> None: ...
     @property
     def addresses(self) -> list[str]: ...

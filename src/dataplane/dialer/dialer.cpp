@@ -206,12 +206,14 @@ void Dialer::try_next() {
 void Dialer::connected(const asio::error_code& error) {
   if (error) return address_failed(error.message());
   Attempt& attempt = *attempt_;
-  if (!attempt.address.starts_with('/')) {
+  const bool is_local = attempt.address.starts_with('/');
+  if (!is_local) {
     asio::error_code ignored;
     attempt.socket.set_option(tcp::no_delay(true), ignored);
   }
   const std::shared_ptr<Connection::Owner> owner(shared_from_this(), this);
-  attempt.connection = std::make_shared<Connection>(std::move(attempt.socket), owner);
+  attempt.connection = std::make_shared<Connection>(std::move(attempt.socket), owner, is_local ? nullptr : settings_.tls,
+                                                    Connection::Role::client);
   attempt.handshake.emplace(attempt.endpoint.secret, attempt.endpoint.channel, random_id<Nonce>());
   attempt.connection->append(attempt.handshake->hello());
   attempt.connection->flush();

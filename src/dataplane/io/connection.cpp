@@ -2,6 +2,9 @@
 
 #include <asio/buffer.hpp>
 #include <asio/post.hpp>
+#include <asio/ssl/context.hpp>
+#include <asio/ssl/error.hpp>
+#include <asio/ssl/stream.hpp>
 #include <asio/write.hpp>
 #include <dataplane/io/connection.hpp>
 #include <dataplane/io/descriptors.hpp>
@@ -16,8 +19,20 @@ constexpr std::size_t kSendAtOnceMax = 64 * 1024;
 
 }  // namespace
 
-Connection::Connection(Socket socket, std::weak_ptr<Owner> owner)
-    : socket_(std::move(socket)), owner_(std::move(owner)) {
+struct Connection::Tls {
+  Tls(Socket& socket, asio::ssl::context& context, Role role)
+      : stream(socket, context),
+        handshake(role == Role::server ? asio::ssl::stream_base::server : asio::ssl::stream_base::client) {}
+
+  asio::ssl::stream<Socket&> stream;
+  const asio::ssl::stream_base::handshake_type handshake;
+};
+
+Connection::Connection(Socket socket, std::weak_ptr<Owner> owner, const TlsContext& tls, Role role)
+    : socket_(std::move(socket)),
+      tls_(tls ? std::make_unique<Tls>(socket_, *tls, role) : nullptr),
+      owner_(std::move(owner)),
+      is_secure_(tls_ == nullptr) {
   asio::error_code ignored;
   socket_.non_blocking(true, ignored);
   descriptors::opened(socket_.native_handle());
@@ -25,14 +40,39 @@ Connection::Connection(Socket socket, std::weak_ptr<Owner> owner)
 
 Connection::~Connection() { shut_down(); }
 
-void Connection::start() { read(); }
+void Connection::start() {
+  if (tls_) return secure();
+  read();
+}
+
+void Connection::secure() {
+  tls_->stream.async_handshake(tls_->handshake, [self = shared_from_this()](const asio::error_code& error) {
+    if (error) return self->end("TLS: " + error.message());
+    {
+      const std::lock_guard lock(self->mutex_);
+      self->is_secure_ = true;
+    }
+    self->flush();
+    self->read();
+  });
+}
 
 void Connection::read() {
-  socket_.async_read_some(asio::buffer(read_buffer_),
-                          [self = shared_from_this()](const asio::error_code& error, std::size_t count) {
-                            if (error) return self->end(error == asio::error::eof ? "end of file" : error.message());
-                            self->decode(count);
-                          });
+  auto then = [self = shared_from_this()](const asio::error_code& error, std::size_t count) {
+    self->arrived(error, count);
+  };
+  if (tls_) {
+    tls_->stream.async_read_some(asio::buffer(read_buffer_), std::move(then));
+  } else {
+    socket_.async_read_some(asio::buffer(read_buffer_), std::move(then));
+  }
+}
+
+void Connection::arrived(const asio::error_code& error, std::size_t count) {
+  if (!error) return decode(count);
+  // A TLS peer that goes without a farewell is one like any other: frames say for themselves whether they are whole.
+  const bool is_end = error == asio::error::eof || error == asio::ssl::error::stream_truncated;
+  end(is_end ? "end of file" : error.message());
 }
 
 void Connection::decode(std::size_t count) {
@@ -59,8 +99,8 @@ void Connection::append(const Frame& frame) {
 void Connection::flush() {
   {
     const std::lock_guard lock(mutex_);
-    if (is_flushing_ || pending_.empty()) return;
-    if (pending_.size() <= kSendAtOnceMax) pending_.erase(0, send_some());
+    if (!is_secure_ || is_flushing_ || pending_.empty()) return;
+    if (!tls_ && pending_.size() <= kSendAtOnceMax) pending_.erase(0, send_some());
     if (pending_.empty()) return;
     is_flushing_ = true;
   }
@@ -86,12 +126,16 @@ void Connection::write() {
   }
   if (is_last) return shut_down();
   if (writing_.empty()) return;
-  asio::async_write(socket_, asio::buffer(writing_),
-                    [self = shared_from_this()](const asio::error_code& error, std::size_t /*count*/) {
-                      // A broken connection is told of once, by the reader.
-                      if (error) return self->end(error.message());
-                      self->write();
-                    });
+  auto then = [self = shared_from_this()](const asio::error_code& error, std::size_t /*count*/) {
+    // A broken connection is told of once, by the reader.
+    if (error) return self->end(error.message());
+    self->write();
+  };
+  if (tls_) {
+    asio::async_write(tls_->stream, asio::buffer(writing_), std::move(then));
+  } else {
+    asio::async_write(socket_, asio::buffer(writing_), std::move(then));
+  }
 }
 
 void Connection::close() {
@@ -104,7 +148,12 @@ void Connection::close() {
     if (self->writing_.empty()) {
       // One try: who is gone, or reads nothing, must not keep the socket.
       const std::lock_guard lock(self->mutex_);
-      self->send_some();
+      asio::error_code ignored;
+      if (!self->tls_) {
+        self->send_some();
+      } else if (self->is_secure_ && !self->pending_.empty()) {
+        self->tls_->stream.write_some(asio::buffer(self->pending_), ignored);
+      }
     }
     self->shut_down();
   });

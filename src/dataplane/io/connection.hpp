@@ -1,16 +1,18 @@
-// Frames over a socket, a unix one or TCP: what arrives is decoded and told to the owner on the I/O thread; what is written,
+// Frames over a socket, a unix one or TCP, perhaps under TLS: what arrives is decoded and told to the owner on the I/O thread; what is written,
 // from any thread, goes out in order. Reading never stops: what is unanswered is bounded by the protocol's windows, and
 // acknowledgements must not wait behind messages.
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
 
 #include <asio/generic/stream_protocol.hpp>
 #include <asio/io_context.hpp>
+#include <dataplane/io/tls.hpp>
 #include <dataplane/wire/codec.hpp>
 #include <dataplane/wire/frame.hpp>
 
@@ -32,7 +34,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
     ~Owner() = default;
   };
 
-  Connection(Socket socket, std::weak_ptr<Owner> owner);
+  enum class Role : std::uint8_t { client, server };
+
+  // `tls`: null for none.
+  Connection(Socket socket, std::weak_ptr<Owner> owner, const TlsContext& tls, Role role);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
@@ -53,7 +58,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   [[nodiscard]] int native_handle() { return socket_.native_handle(); }
 
  private:
+  struct Tls;
+
+  void secure();
   void read();
+  void arrived(const asio::error_code& error, std::size_t count);
   void decode(std::size_t count);
   void write();
   std::size_t send_some() noexcept;
@@ -61,6 +70,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void shut_down();
 
   Socket socket_;
+  const std::unique_ptr<Tls> tls_;  // around the socket; used on the I/O thread only
   std::weak_ptr<Owner> owner_;  // reset when there is nothing more to tell
   Decoder decoder_;
   std::array<char, 64 * 1024> read_buffer_;
@@ -68,6 +78,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::mutex mutex_;          // also held while the socket is closed: so none is written to that is another's by now
   std::string pending_;       // to be written next; under the mutex
+  bool is_secure_;            // as far as it has to be, so that frames may be written; under the mutex
   bool is_flushing_ = false;  // a write is posted, or under way; under the mutex
   bool is_closing_ = false;   // under the mutex
 };

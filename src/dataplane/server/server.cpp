@@ -111,7 +111,7 @@ void Server::accept_unix() {
     const std::lock_guard lock(self->mutex_);
     if (self->is_stopped_) return;
     const pid_t pid = error ? 0 : self->pid_if_of_this_user(socket.native_handle());
-    if (pid != 0) self->accepted(std::move(socket), "process " + std::to_string(pid), pid);
+    if (pid != 0) self->accepted(std::move(socket), "process " + std::to_string(pid), nullptr, pid);
     self->accept_unix();
   });
 }
@@ -127,7 +127,8 @@ void Server::accept_tcp(std::size_t acceptor) {
           asio::error_code ignored;
           socket.set_option(tcp::no_delay(true), ignored);
           const tcp::endpoint remote = socket.remote_endpoint(ignored);
-          self->accepted(std::move(socket), remote.address().to_string() + ':' + std::to_string(remote.port()), 0);
+          self->accepted(std::move(socket), remote.address().to_string() + ':' + std::to_string(remote.port()),
+                         self->settings_.tls, 0);
         }
         self->accept_tcp(acceptor);
       });
@@ -142,7 +143,7 @@ pid_t Server::pid_if_of_this_user(int descriptor) const {
   return 0;
 }
 
-void Server::accepted(Connection::Socket socket, std::string name, pid_t pid) {
+void Server::accepted(Connection::Socket socket, std::string name, const TlsContext& tls, pid_t pid) {
   if (strangers_ >= settings_.strangers_max) {
     log("a connection of " + name + " was refused: " + std::to_string(strangers_) +
         " others have not proved themselves");
@@ -150,7 +151,7 @@ void Server::accepted(Connection::Socket socket, std::string name, pid_t pid) {
   }
   auto peer = std::make_unique<Peer>();
   const std::shared_ptr<Connection::Owner> owner(shared_from_this(), this);
-  peer->connection = std::make_shared<Connection>(std::move(socket), owner);
+  peer->connection = std::make_shared<Connection>(std::move(socket), owner, tls, Connection::Role::server);
   peer->name = std::move(name);
   peer->handshake.emplace(settings_.secret, settings_.channel, random_id<Nonce>());
   peer->deadline = after(steady_now(), settings_.handshake_limit);

@@ -47,6 +47,7 @@ struct ServerSettings {
   // The first free port of these is taken; 0 and 0: any.
   std::uint16_t port_min = 0;
   std::uint16_t port_max = 0;
+  TlsContext tls = {};  // for TCP; null: none
   Duration handshake_limit = std::chrono::seconds(5);
   std::size_t strangers_max = 256;  // connections that have not proved themselves
   std::function<void(const std::string&)> log = {};
@@ -138,7 +139,7 @@ class Server final : public std::enable_shared_from_this<Server>, private Connec
   void listen_at(const std::string& host);
   void accept_unix();
   void accept_tcp(std::size_t acceptor);
-  void accepted(Connection::Socket socket, std::string name, pid_t pid);
+  void accepted(Connection::Socket socket, std::string name, const TlsContext& tls, pid_t pid);
   // 0: it is not.
   [[nodiscard]] pid_t pid_if_of_this_user(int descriptor) const;
   void watch(pid_t pid, const ClientId& client);

@@ -67,13 +67,15 @@ class Blocked final : public Operation {
 // One process's end of the channel.
 class Client {
  public:
-  explicit Client(EndpointLookup look_up, Duration unreachable_limit = seconds(10))
+  explicit Client(EndpointLookup look_up, Duration unreachable_limit = seconds(10), TlsContext tls = nullptr)
       : dialer_(Dialer::start({.link = {.new_client_id = random_id<ClientId>,
                                         .about = {.message = {}, .backend = "test", .actor_name = {}, .ns = {}},
                                         .unreachable_limit = unreachable_limit},
-                               .look_up = std::move(look_up)})) {}
-  explicit Client(const Endpoint& endpoint, Duration unreachable_limit = seconds(10))
-      : Client(EndpointLookup([endpoint](const EndpointAnswer& answer) { answer(endpoint); }), unreachable_limit) {}
+                               .look_up = std::move(look_up),
+                               .tls = std::move(tls)})) {}
+  explicit Client(const Endpoint& endpoint, Duration unreachable_limit = seconds(10), TlsContext tls = nullptr)
+      : Client(EndpointLookup([endpoint](const EndpointAnswer& answer) { answer(endpoint); }), unreachable_limit,
+               std::move(tls)) {}
   Client(const Client&) = delete;
   ~Client() { dialer_->stop("the test is over"); }
 

@@ -36,6 +36,7 @@ import ray
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.payload import Encoded
+from klaw_core.runtime.channels.ray.tls import tls_files
 from klaw_core.runtime.channels.stats import ChannelStats
 
 __all__ = ["PROTOCOL_VERSION", "RayChannelActor", "ReaderInfo"]
@@ -156,6 +157,7 @@ class ChannelActor:
             hosts=[ray.util.get_node_ip_address()],
             port_min=port_min,
             port_max=port_max,
+            tls=tls_files(),
         )
         self._lock = (
             threading.Lock()

@@ -24,6 +24,7 @@ from ray.exceptions import ActorDiedError, RayError
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.explain import explain
+from klaw_core.runtime.channels.ray.tls import tls_files
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -92,7 +93,13 @@ def connection_of(
             known = Connection(actor, capacity, name, namespace, prefetch)
             actor_name = f"channel_{name}" if name else actor._actor_id.hex()
             channel = _core.RemoteChannel(
-                key, capacity, actor_name, namespace, node=known.node_id, prefetch=prefetch
+                key,
+                capacity,
+                actor_name,
+                namespace,
+                node=known.node_id,
+                prefetch=prefetch,
+                tls=tls_files(),
             )
             channel.owner = known
             _channels[key] = channel
