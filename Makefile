@@ -24,7 +24,7 @@ fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || e
 python_dirs := python tests bench examples tools
 
 .PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan test-clang simulate coverage mutants fuzz build wheel check check-cpp check-python tidy \
-        format bench bench-python clean distclean FORCE
+        format bench bench-python bench-ray clean distclean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -108,6 +108,9 @@ bench: build ## C++ channels beside their peers
 
 bench-python: $(stamps)/installed $(stamps)/dev ## Python channels beside their peers
 	@$(python) bench/python
+
+bench-ray: $(stamps)/installed-ray ## Ray channels beside their peers, on a cluster of two nodes; draws build/bench-ray.svg
+	@$(python_ray) bench/ray --svg build/bench-ray.svg
 
 clean: ## remove what was built
 	rm -rf build dist
