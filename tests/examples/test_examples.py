@@ -1,6 +1,7 @@
 """The Python examples do what they say, as a user runs them: in a process of their own."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -9,8 +10,21 @@ from types import ModuleType
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 TIMEOUT_S = 110
+
+# Runs examples one after the other, on a cluster that it finds; prints what they printed, and with which exit code.
+RUN_ALL = """
+import json, subprocess, sys
+done = {path: subprocess.run([sys.executable, path], capture_output=True, text=True) for path in sys.argv[1:]}
+print(json.dumps({path: [d.returncode, d.stdout, d.stderr] for path, d in done.items()}))
+"""
+
+
+def has_ray() -> bool:
+    spec = importlib.util.find_spec("ray")
+    return spec is not None and spec.origin is not None
 
 
 def run(example: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -45,7 +59,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_every_python_example_is_run_here():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"hello.py", "wordcount.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "hello.py", "hello_ray.py", "ray_queue.py", "ray_queue_as_channel.py", "wordcount.py",
+    }  # fmt: skip
 
 
 def test_hello_delivers_each_number_once():
@@ -54,6 +70,30 @@ def test_hello_delivers_each_number_once():
     lines = [line.split() for line in done.stdout.splitlines()]
     assert sorted(int(number) for _, _, number in lines) == list(range(10))
     assert {name for name, _, _ in lines} <= {"left", "right"}
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not has_ray(), reason="Ray is not installed in this environment")
+@pytest.mark.timeout(180)
+def test_the_examples_on_a_ray_cluster_do_what_they_say():
+    examples = [
+        EXAMPLES / f"{name}.py" for name in ("hello_ray", "ray_queue", "ray_queue_as_channel")
+    ]
+    cluster = [sys.executable, ROOT / "tools" / "ray_cluster.py"]  # one of their own, of two nodes
+    done = subprocess.run(
+        [*cluster, sys.executable, "-c", RUN_ALL, *examples],
+        capture_output=True, text=True, timeout=170, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = {}
+    for path, (status, stdout, stderr) in json.loads(done.stdout).items():
+        assert status == 0, stderr
+        said[Path(path).stem] = stdout.splitlines()
+    shares = [line.removeprefix("a consumer got ") for line in said.pop("hello_ray")]
+    assert sorted(number for share in shares for number in json.loads(share)) == list(range(10))
+    assert len(shares) == 2
+    squares = str(sum(n * n for n in range(10)))
+    assert said == {"ray_queue": [squares], "ray_queue_as_channel": [squares]}
 
 
 @pytest.mark.parametrize("counters", [1, 4, 50])

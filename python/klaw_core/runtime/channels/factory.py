@@ -119,15 +119,16 @@ class channel(_Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N8
         backend: ``'local'`` (the default) or ``'ray'``.
         unbounded: no limit; ``capacity`` is ignored.
         name, namespace: on Ray, the name under which others find it. Nothing to ``local``.
-        confirm: on Ray, each send waits until its message is stored.
-        prefetch: on Ray, how many messages a receiver may hold before they are asked for (>= 1).
+        confirm: on Ray, each send waits until its message is stored. In this version each does anyway.
+        prefetch: on Ray, how many messages a receiver may hold before they are asked for (>= 1); None for none.
         reference: on Ray, payloads travel through the object store; on ``local`` plain values.
         persistent: on Ray, it stays open when all handles are gone.
         orphan_grace: on Ray, seconds for which a side stays open when its last process died.
         checkpoint_dir: on Ray, where what it holds is kept against the death of its actor.
-        actor_options: on Ray, options of its actor.
+        actor_options: on Ray, options of its actor, which is detached in any case.
 
-    Cancel safety: a cancelled ``channel`` has made nothing that is left behind.
+    Cancel safety: a cancelled ``channel`` leaves nothing behind on ``local``; on Ray at most a channel without handles,
+    which, if it has no name, ends by itself.
 
     Raises, all at the call:
         TypeError: an argument of the wrong type, such as a capacity that is no integer.
@@ -135,6 +136,7 @@ class channel(_Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N8
         RuntimeError: Ray is asked for and not installed.
         NotImplementedError: ``reference`` or ``checkpoint_dir`` on Ray; this version does not have them yet.
         ChannelBackendErrorException: when it is awaited: Ray can't be reached, or the channel's actor can't.
+        ValueError: when it is awaited: there is a channel of that name with other settings.
 
     Warns:
         UserWarning: a ``name`` with neither ``backend`` nor ``distributed``: it would be ignored.
@@ -237,7 +239,10 @@ for _made in (_make_local, _make_ray):
 def get_channel(
     name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
 ) -> Coroutine[object, object, AnyChannel | None]:
-    """Both sides of the channel of that name, or None when there is none.
+    """Both sides of the channel of that name; None when there is none, or it is closed and drained.
+
+    Registers a sender and a receiver. Who uses one side only takes ``get_sender`` or ``get_receiver``: else
+    receivers do not see the end of the channel.
 
     Raises, all at the call:
         TypeError: a name or namespace that is no string.
@@ -245,7 +250,9 @@ def get_channel(
         RuntimeError: Ray is not installed.
         NotImplementedError: the backend has no names (``local``).
 
-    Raises when it is awaited: ChannelBackendErrorException, that says what could not be reached.
+    Raises when it is awaited:
+        ChannelBackendErrorException: says what could not be reached.
+        ChannelClosedError: one of its sides has closed, and the other has not yet.
     """
     ray = _ray_for_named("get_channel", backend, namespace, name)
     return _in_thread(ray.blocking_get_channel, name, namespace=namespace)
@@ -275,7 +282,7 @@ def get_sender(
         name, namespace: what the channel was made with.
         wait: seconds to wait for the channel to appear.
         backend: ``'ray'``, the one with names.
-        confirm: each send waits until its message is stored.
+        confirm: each send waits until its message is stored. In this version each does anyway.
 
     Raises, all at the call: as ``get_channel``, and for a bad ``wait``.
     """

@@ -1,4 +1,4 @@
-"""This process's connections to channels: one for each channel, shared by all of its handles.
+"""This process's connections to channels: one for each channel and ``prefetch``, shared by all handles of these.
 
 A connection finds its broker by itself: it asks for it here (``next_lookup``), in a thread that calls
 the channel's actor and never waits for one channel while others ask. The answer is remembered, so that

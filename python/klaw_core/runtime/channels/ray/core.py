@@ -13,16 +13,19 @@ What they promise beyond ``klaw_core.runtime.channels.local``:
   ``recv_nowait`` takes only what is in this process already.
 - **Cancel**: nothing is lost, as on ``local``; what was on its way to a cancelled receive serves the next.
 - **Time limits**: a limited operation ends when the broker has answered: "timed out" means that nothing
-  has happened.
+  has happened. What waits for a broker that can't be reached raises ``ChannelBackendErrorException`` after 10 s.
 - **Close**: as on ``local``, over all processes. A process that is killed lets go of its handles; if they
-  were the last of their side, the side stays open for ``orphan_grace`` seconds.
+  were the last of their side, the side stays open for ``orphan_grace`` seconds. A process that stood still
+  for 7 s is taken for dead; its handles raise once, and go on as new ones.
 - **Death of the actor**: what it held is lost, every handle raises ``ChannelBackendErrorException`` once, and
   goes on with the restarted actor. Past its last restart all operations raise it.
+  ``docs/delivery.md`` has what survives which death.
 - **Threads and loops**: as on ``local``. Messages are decoded in the thread that receives them.
 - **Pickling**: handles can be passed to tasks and actors, and sent through channels: each unpickling is
   a new handle, and a pickled one holds its side open until then (ten minutes at most).
 - **Fork**: a child's handles count as new ones from their first use.
-- **Memory**: messages are bytes; see ``payload``. One above 64 MiB is refused.
+- **Memory**: messages are bytes; see ``payload``. One above 64 MiB is refused. An ObjectRef inside of a message is
+  not kept alive by it.
 - **Cost**: a send or a receive is a round trip to the actor's process, some 50 us on one node; no actor call.
 """
 

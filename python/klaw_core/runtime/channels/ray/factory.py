@@ -8,7 +8,7 @@ The plain functions block; each async one does the same in a thread, so that the
 - **Without a name** it ends when no handle is left in any process, or none came within a minute; not with
   the process that made it.
 - **Ray** is initialised, if it is not, in Ray's own way: ``RAY_ADDRESS``, else a local cluster.
-- **Errors**: ``ChannelBackendErrorException`` that names the channel and says what to do, within seconds.
+- **Errors**: ``ChannelBackendErrorException`` that names the channel and says what to do, within half a minute.
 - **Cancel safety**: a cancelled call leaves nothing behind but, at most, a channel without handles.
 """
 
