@@ -27,7 +27,7 @@ class ChannelStats:
         total_received: messages taken since the channel was made.
         backend_extras: what only this backend has to tell, by name; empty on ``local``.
         waiting_senders: sends that wait for room.
-        waiting_receivers: receives that wait for a message.
+        waiting_receivers: receives that wait for a message; on Ray: handles whose receives wait.
         in_flight: messages given out that are not confirmed yet; 0 on ``local`` without acknowledgements.
         redelivered: messages given out again since the channel was made.
         oldest_age: how long the oldest stored message has waited, in seconds; 0.0 when there is none, or the

@@ -11,6 +11,15 @@ loop and on uvloop's (see ../conftest.py). `needs` and `capacities` are marks, s
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import itertools
+import os
+import pickle
+import shutil
+import tempfile
+import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +27,11 @@ from typing import Any
 
 import pytest
 
-from klaw_core.runtime.channels import channel
+from klaw_core import _core
+from klaw_core.runtime.channels import ChannelClosed, ChannelStats, Err, Ok, channel
+
+# As in ../conftest.py.
+LONG_S = 30.0
 
 # capability -> what of a sender and of a receiver stands for it. Those without methods are ways to behave.
 METHODS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -44,6 +57,7 @@ METHODS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         "identity": ("capacity same_channel", "capacity same_channel"),
         "truth": ("__bool__", "__bool__"),
         "length": ("", "__len__"),
+        "identified": ("", "reader_id node_id"),
         "no_copy": ("__copy__ __deepcopy__", "__copy__ __deepcopy__"),
         # Not offered by any flavour yet:
         "permits": ("reserve try_reserve blocking_reserve", ""),
@@ -64,12 +78,24 @@ BEHAVIOURS = {
     "no_pickle": "handles refuse to be pickled",
     "arrival_order": "those who wait are served in the order in which they came",
     "threads": "a handle may be used by several threads at once",
-    "collected": "dropping the last reference to a handle closes it at once",
+    "collected": "dropping the last reference to a handle closes it",
+    "at_once": "what an operation does is there for all when it returns, and plain calls do the same as awaited ones",
+    "broker": "the channel is elsewhere: what its handles do, it hears of soon; what its end is, they ask it",
 }
 
 CAPABILITIES = frozenset(METHODS) | frozenset(BEHAVIOURS)
 # Of Python, not of the contract.
-OTHER_MEMBERS = frozenset({"__class_getitem__", "__del__", "__module__", "__weaklistoffset__"})
+OTHER_MEMBERS = frozenset(
+    {
+        "__class_getitem__",
+        "__del__",
+        "__module__",
+        "__orig_bases__",
+        "__parameters__",
+        "__slots__",
+        "__weaklistoffset__",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -81,16 +107,156 @@ class Flavour:
     offers: frozenset[str]
     handle_names: tuple[str, str]  # as repr and the warnings have them
     capacities: tuple[int | None, ...] = (0, 1, 3, 100, None)
+    # The stats of a handle's channel, by a plain call.
+    peek: Callable[[Any], ChannelStats] | None = None
+    marks: tuple[pytest.MarkDecorator, ...] = ()
 
 
-NOT_ON_LOCAL = frozenset({"permits", "acknowledgements", "flush", "shutdown", "weak"})
+NOT_YET = frozenset({"permits", "acknowledgements", "flush", "shutdown", "weak"})
+LOCAL_ONLY = frozenset({"at_once", "by_reference", "length", "no_pickle"})
+RAY_ONLY = frozenset({"identified"})
+
+
+# --- remote channels without Ray: the broker is in this process, and reached over a socket all the same ---
+
+
+class _Brokers:
+    """Answers where the brokers of this process are, as Ray's part of klaw does elsewhere."""
+
+    def __init__(self) -> None:
+        _core.set_pickler(_dumps, _loads)
+        self.endpoints: dict[str, tuple[bytes, bytes, str, list[str]]] = {}
+        threading.Thread(target=self._answer, name="lookups", daemon=True).start()
+
+    def _answer(self) -> None:
+        while True:
+            lookup, key = _core.next_lookup(-1)
+            _core.answer_lookup(lookup, *self.endpoints[key])
+
+    @classmethod
+    @functools.cache
+    def of_this_process(cls) -> _Brokers:
+        return cls()
+
+
+def _dumps(value: object) -> tuple[bytes, list[Any]]:
+    return pickle.dumps(value, protocol=5), []
+
+
+def _loads(data: memoryview, buffers: list[memoryview]) -> object:
+    return pickle.loads(data, buffers=buffers)
+
+
+def peek_at_broker(handle: Any) -> ChannelStats:
+    stats: ChannelStats = handle._channel.owner.stats()
+    return stats
+
+
+class RemoteTestSender(_core.RemoteSender[Any]):
+    __slots__ = ()
+
+    async def stats(self) -> ChannelStats:
+        return peek_at_broker(self)
+
+
+class RemoteTestReceiver(_core.RemoteReceiver[Any]):
+    __slots__ = ()
+
+    async def stats(self) -> ChannelStats:
+        return peek_at_broker(self)
+
+
+async def make_remote(
+    *, capacity: int | None = None, unbounded: bool = False, by_tcp: bool = False
+) -> tuple[Any, Any]:
+    folder = tempfile.mkdtemp(prefix="klaw-")
+    identity, secret = os.urandom(16), os.urandom(32)
+    path = "" if by_tcp else f"{folder}/socket"
+    room = None if unbounded else capacity
+    server = _core.BrokerServer(
+        room,
+        epoch=1,
+        persistent=False,
+        orphan_grace=0.0,
+        created_at=time.time(),
+        channel=identity,
+        secret=secret,
+        unix_path=path,
+        hosts=["127.0.0.1"] if by_tcp else [],
+        port_min=0,
+        port_max=0,
+    )
+    key = identity.hex()
+    _Brokers.of_this_process().endpoints[key] = (identity, secret, path, server.addresses)
+    link = _core.RemoteChannel(key, room, None, None, node="", prefetch=0)
+    link.owner = server
+    weakref.finalize(link, shutil.rmtree, folder, ignore_errors=True)
+    handles = RemoteTestSender(link), RemoteTestReceiver(link)
+    for handle in handles:
+        handle._open()
+        await asyncio.to_thread(handle._wait_until_opened, LONG_S)
+    return handles
+
+
+# --- on a Ray cluster ---
+
+_turns = itertools.count()
+
+
+async def make_on_ray(*, capacity: int | None = None, unbounded: bool = False) -> tuple[Any, Any]:
+    """On the nodes in turn: on this process's own it is reached over a unix socket, on the other one over TCP."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+    place = NodeAffinitySchedulingStrategy(nodes[next(_turns) % len(nodes)], soft=False)
+    return await channel(
+        capacity or 0,
+        unbounded=unbounded,
+        backend="ray",
+        actor_options={"scheduling_strategy": place},
+    )
+
+
+def peek_at_actor(handle: Any) -> ChannelStats:
+    import ray
+
+    stats: ChannelStats = ray.get(handle._channel.owner.actor.get_stats.remote(), timeout=LONG_S)
+    return stats
+
 
 FLAVOURS = (
     Flavour(
         name="local",
         make=channel,
-        offers=CAPABILITIES - NOT_ON_LOCAL,
+        offers=CAPABILITIES - NOT_YET - {"broker"} - RAY_ONLY,
         handle_names=("LocalSender", "LocalReceiver"),
+    ),
+    Flavour(
+        name="unix_socket",
+        make=make_remote,
+        offers=CAPABILITIES - NOT_YET - LOCAL_ONLY - RAY_ONLY,
+        handle_names=("RemoteTestSender", "RemoteTestReceiver"),
+        peek=peek_at_broker,
+        marks=(pytest.mark.without_ray,),
+    ),
+    Flavour(
+        name="tcp",
+        make=functools.partial(make_remote, by_tcp=True),
+        offers=CAPABILITIES - NOT_YET - LOCAL_ONLY - RAY_ONLY,
+        handle_names=("RemoteTestSender", "RemoteTestReceiver"),
+        capacities=(3,),
+        peek=peek_at_broker,
+        marks=(pytest.mark.without_ray,),
+    ),
+    Flavour(
+        name="ray",
+        make=make_on_ray,
+        offers=CAPABILITIES - NOT_YET - LOCAL_ONLY,
+        handle_names=("RaySender", "RayReceiver"),
+        capacities=(0, 3, None),
+        peek=peek_at_actor,
+        marks=(pytest.mark.ray,),
     ),
 )
 
@@ -111,17 +277,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     flavours = [flavour for flavour in FLAVOURS if needed <= flavour.offers]
     if "capacity" not in metafunc.fixturenames:
-        metafunc.parametrize("flavour", flavours, ids=[flavour.name for flavour in flavours])
+        each = [pytest.param(f, id=f.name, marks=f.marks) for f in flavours]
+        metafunc.parametrize("flavour", each)
         return
     mark = definition.get_closest_marker("capacities")
     pairs = [
-        (flavour, capacity)
-        for flavour in flavours
-        for capacity in (mark.args if mark else flavour.capacities)
-        if capacity in flavour.capacities
+        pytest.param(f, c, id=f"{f.name}-{'unbounded' if c is None else c}", marks=f.marks)
+        for f in flavours
+        for c in (mark.args if mark else f.capacities)
+        if c in f.capacities
     ]
-    names = [f"{flavour.name}-{'unbounded' if c is None else c}" for flavour, c in pairs]
-    metafunc.parametrize(("flavour", "capacity"), pairs, ids=names)
+    metafunc.parametrize(("flavour", "capacity"), pairs)
+
+
+@pytest.fixture(autouse=True)
+def cluster(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("ray") is not None:
+        request.getfixturevalue("ray_cluster")
 
 
 @pytest.fixture
@@ -162,6 +334,81 @@ async def open_channel(flavour: Flavour) -> AsyncIterator[Handles]:
     handles = Handles(flavour)
     yield handles
     await handles.close()
+
+
+class Soon:
+    """What holds at once in one process, and soon where a broker has to hear of it first."""
+
+    def __init__(self, flavour: Flavour, until: Any) -> None:
+        self._at_once = "at_once" in flavour.offers
+        self._until = until
+
+    async def true(self, condition: Callable[[], bool]) -> None:
+        if self._at_once:
+            assert condition()
+        await self._until.true(condition)
+
+    async def stats(self, handle: Any, **expected: object) -> None:
+        while True:
+            stats = await handle.stats()
+            found = {name: getattr(stats, name) for name in expected}
+            if self._at_once:
+                assert found == expected
+            if found == expected:
+                return
+            await asyncio.sleep(0)
+
+    async def receivers_wait(self, handle: Any, count: int, *, handles: int) -> None:
+        await self.stats(handle, waiting_receivers=count if self._at_once else handles)
+
+    async def stored(self, rx: Any, count: int) -> None:
+        if self._at_once:
+            assert len(rx) == count
+        await self.stats(rx, queue_size=count)
+
+    async def ended(self, rx: Any) -> None:
+        """A receiver of a remote channel knows it once it was told: by a receive."""
+        if not self._at_once:
+            result = await rx.try_recv()
+            assert isinstance(result, Err)
+            assert isinstance(result.error, ChannelClosed)
+        assert rx.is_closed
+
+
+@pytest.fixture
+def soon(flavour: Flavour, until: Any) -> Soon:
+    return Soon(flavour, until)
+
+
+@pytest.fixture
+def wake(flavour: Flavour, in_thread: Any, drive: Any) -> Callable[..., None]:
+    """Sends values while the event loop stands still: who waits for them is woken, and has not run yet."""
+
+    def woken(tx: Any, *values: object, as_batch: bool = False) -> None:
+        if "at_once" in flavour.offers:
+            if as_batch:
+                assert drive(tx.try_send_batch(values)) == Ok(None)
+            else:
+                assert [drive(tx.try_send(value)) for value in values] == [Ok(None)] * len(values)
+            return
+        sender = tx.clone()
+
+        def send() -> (
+            None
+        ):  # ends once they are stored, or taken: on a rendezvous when the test goes on
+            with sender:
+                if as_batch:
+                    sender.blocking_send_batch(values)
+                else:
+                    for value in values:
+                        sender.blocking_send(value)
+
+        in_thread(send)
+        while flavour.peek(tx).in_flight == 0:
+            time.sleep(0.0005)
+        time.sleep(0.002)  # it has left the broker; mostly it arrives now
+
+    return woken
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ async def test_trying_gives_results(open_channel, capacity, fill):
     assert await rx.try_recv() == Ok(0)
 
 
-@needs("nowait")
+@needs("nowait", "at_once")
 @capacities(1, 3, 100, None)
 async def test_nowait_is_a_plain_call_that_raises(open_channel, capacity, fill):
     tx, rx = await open_channel(capacity)
@@ -89,6 +89,20 @@ async def test_nowait_is_a_plain_call_that_raises(open_channel, capacity, fill):
         assert full.value.capacity == capacity
         assert not isinstance(full.value, TimeoutError)
     assert rx.recv_nowait() == 0
+
+
+@needs("nowait", "broker")
+@capacities(1, 3, None)
+async def test_nowait_asks_no_broker(open_channel, capacity):
+    """So it takes only what is in this process, and sends nothing."""
+    tx, rx = await open_channel(capacity)
+    with pytest.raises(ChannelFullError):
+        tx.send_nowait("never sent")
+    await tx.send("a")
+    with pytest.raises(ChannelEmptyError):
+        rx.recv_nowait()
+    assert await rx.try_recv() == Ok("a")
+    assert await rx.try_recv() == Err(ChannelEmpty())
 
 
 @capacities(1, 3, 100)
@@ -155,6 +169,20 @@ async def test_any_value_is_a_message_to_one_that_waits(open_channel, value, sta
         assert await waiting is value
 
 
+@needs("waiting")
+async def test_any_value_arrives_as_it_was_sent(open_channel):
+    """Where messages are bytes it is another object, which is like it."""
+    tx, rx = await open_channel(4)
+    for value in ODD_VALUES:
+        await tx.send(value)
+        received = await rx.recv()
+        assert type(received) is type(value)
+        if isinstance(value, BaseException):
+            assert received.args == value.args
+        else:
+            assert received == value
+
+
 # ----------------------------------------------------------------------------------- rule 4: order
 
 
@@ -209,7 +237,7 @@ async def test_waiting_receivers_are_served_in_the_order_in_which_they_came(
     waiting = []
     for n in range(4):
         waiting.append(start(rx.recv()))
-        await until.receivers_wait(rx, n + 1)
+        await until.receivers_wait(rx, n + 1, handles=1)
     for n in range(4):
         await tx.send(n)
     assert await asyncio.gather(*waiting) == [0, 1, 2, 3]
@@ -300,7 +328,7 @@ async def test_a_message_can_be_sent_while_one_is_received(open_channel, capacit
 
 
 @needs("waiting", "clone", "stats")
-async def test_stress_loses_nothing(open_channel, capacity, start):
+async def test_stress_loses_nothing(open_channel, capacity, soon):
     tx, rx = await open_channel(capacity)
     workers, each = 8, 250
     total = 0
@@ -317,21 +345,20 @@ async def test_stress_loses_nothing(open_channel, capacity, start):
 
     await asyncio.gather(*(job() for _ in range(workers) for job in (produce, consume)))
     assert total == workers * sum(range(each))
-    stats = await tx.stats()
-    assert (stats.total_sent, stats.total_received, stats.queue_size) == (2000, 2000, 0)
+    await soon.stats(tx, total_sent=2000, total_received=2000, queue_size=0)
 
 
 # ----------------------------------------------------------------------------- capacity 0
 
 
-@needs("rendezvous", "stats", "length")
+@needs("rendezvous", "stats")
 @capacities(0)
 class TestRendezvous:
-    async def test_a_send_waits_until_its_message_is_taken(self, open_channel, start, until):
+    async def test_a_send_waits_until_its_message_is_taken(self, open_channel, start, until, soon):
         tx, rx = await open_channel(0)
         waiting = start(tx.send("a"))
         await until.senders_wait(tx, 1)
-        assert len(rx) == 0
+        await soon.stored(rx, 0)
         assert not waiting.done()
         assert await rx.recv() == "a"
         await waiting

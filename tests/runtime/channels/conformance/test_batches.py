@@ -68,7 +68,9 @@ async def test_a_batch_larger_than_the_channel_is_full_at_once(open_channel, cap
 
 @needs("stats", "arrival_order")
 @capacities(3, 100)
-async def test_a_batch_waits_until_all_of_it_has_room(open_channel, capacity, fill, start, until):
+async def test_a_batch_waits_until_all_of_it_has_room(
+    open_channel, capacity, fill, start, until, soon
+):
     tx, rx = await open_channel(capacity)
     filled = await fill(tx)
     batch = start(tx.send_batch("abc"))
@@ -77,7 +79,7 @@ async def test_a_batch_waits_until_all_of_it_has_room(open_channel, capacity, fi
     for n in range(2):
         assert await rx.recv() == n
         await asyncio.sleep(0)
-        assert len(rx) == filled - n - 1
+        await soon.stored(rx, filled - n - 1)
         assert not batch.done()
     assert await rx.recv() == 2
     await batch
@@ -86,14 +88,14 @@ async def test_a_batch_waits_until_all_of_it_has_room(open_channel, capacity, fi
 
 
 @capacities(3, 100)
-async def test_trying_a_batch_is_all_or_none(open_channel, capacity, fill):
+async def test_trying_a_batch_is_all_or_none(open_channel, capacity, fill, soon):
     tx, rx = await open_channel(capacity)
     await fill(tx)
     assert await rx.recv() == 0
     assert await tx.try_send_batch("ab") == Err(ChannelFull(capacity))
-    assert len(rx) == capacity - 1
+    await soon.stored(rx, capacity - 1)
     assert await tx.try_send_batch("a") == Ok(None)
-    assert len(rx) == capacity
+    await soon.stored(rx, capacity)
 
 
 @capacities(3, 100, None)
@@ -117,7 +119,7 @@ async def test_a_batch_receive_waits_for_the_first_only(open_channel, capacity, 
     assert await waiting == ["a"]
 
 
-@needs("stats")
+@needs("stats", "nowait", "at_once")
 @capacities(3, 100, None)
 async def test_a_woken_batch_receive_takes_what_has_come_meanwhile(
     open_channel, capacity, start, until
@@ -127,6 +129,19 @@ async def test_a_woken_batch_receive_takes_what_has_come_meanwhile(
     await until.receivers_wait(rx, 1)
     for value in "abc":
         tx.send_nowait(value)
+    assert await waiting == ["a", "b"]
+    assert await rx.recv() == "c"
+
+
+@needs("stats")
+@capacities(3, 100, None)
+async def test_a_batch_receive_that_waits_takes_of_a_batch_what_it_may(
+    open_channel, capacity, start, until
+):
+    tx, rx = await open_channel(capacity)
+    waiting = start(rx.recv_batch(2))
+    await until.receivers_wait(rx, 1)
+    await tx.send_batch("abc")
     assert await waiting == ["a", "b"]
     assert await rx.recv() == "c"
 
@@ -189,7 +204,8 @@ async def test_a_batch_that_is_no_iterable_is_a_type_error_at_the_call(open_chan
             send(values)
 
 
-async def test_an_error_while_a_batch_is_collected_sends_nothing(open_channel):
+@needs("trying", "stats")
+async def test_an_error_while_a_batch_is_collected_sends_nothing(open_channel, soon):
     def broken():
         yield 1
         raise ValueError("half way")
@@ -198,7 +214,8 @@ async def test_an_error_while_a_batch_is_collected_sends_nothing(open_channel):
     for send in (tx.send_batch, tx.try_send_batch):
         with pytest.raises(ValueError, match="half way"):
             send(broken())
-    assert len(rx) == 0
+    assert await rx.try_recv() == Err(ChannelEmpty())
+    await soon.stored(rx, 0)
 
 
 @needs("blocking_batches")

@@ -54,51 +54,50 @@ class TestAReceive:
         await waiting
 
     async def test_cancelled_while_it_waits_takes_nothing(
-        self, open_channel, capacity, receive, start, until
+        self, open_channel, capacity, receive, start, until, soon
     ):
         tx, rx = await open_channel(capacity)
         task = start(receive(rx))
         await until.receivers_wait(rx, 1)
         task.cancel()
         await cancelled(task)
-        assert (await rx.stats()).waiting_receivers == 0
+        await soon.stats(rx, waiting_receivers=0)
         waiting = start(tx.send(1))
         assert await rx.recv() == 1
         await waiting
 
     async def test_cancelled_after_its_wake_up_gives_its_message_to_the_next(
-        self, open_channel, capacity, receive, start, until
+        self, open_channel, capacity, receive, start, until, wake
     ):
         tx, rx = await open_channel(capacity)
         task = start(receive(rx))
         await until.receivers_wait(rx, 1)
         next_one = start(rx.recv())
-        await until.receivers_wait(rx, 2)
-        assert (await tx.try_send("m")).is_ok()  # wakes the first, which has not run yet
+        await until.receivers_wait(rx, 2, handles=1)
+        wake(tx, "m")
         task.cancel()
         await cancelled(task)
         assert await next_one == "m"
 
     async def test_cancelled_after_its_wake_up_leaves_its_message_when_nobody_waits(
-        self, open_channel, capacity, receive, start, until
+        self, open_channel, capacity, receive, start, until, wake
     ):
         tx, rx = await open_channel(capacity)
         task = start(receive(rx))
         await until.receivers_wait(rx, 1)
-        assert (await tx.try_send("m")).is_ok()
+        wake(tx, "m")
         task.cancel()
         await cancelled(task)
         assert await rx.try_recv() == Ok("m")
         assert await rx.try_recv() == Err(ChannelEmpty())
 
     async def test_cancelled_after_its_wake_up_keeps_the_order(
-        self, open_channel, capacity, receive, start, until
+        self, open_channel, capacity, receive, start, until, wake
     ):
         tx, rx = await open_channel(3 if capacity is not None else None)
         task = start(receive(rx))
         await until.receivers_wait(rx, 1)
-        for n in range(3):
-            tx.send_nowait(n)
+        wake(tx, 0, 1, 2)
         task.cancel()
         await cancelled(task)
         assert [await rx.recv() for _ in range(3)] == [0, 1, 2]
@@ -116,15 +115,15 @@ class TestAReceive:
             await rx.recv()
 
     async def test_cancelled_after_its_wake_up_with_the_end_behind_it_hands_on_both(
-        self, open_channel, capacity, receive, start, until
+        self, open_channel, capacity, receive, start, until, wake
     ):
         tx, rx = await open_channel(capacity)
         task = start(receive(rx))
         await until.receivers_wait(rx, 1)
         next_one = start(rx.recv())
         last_one = start(rx.recv())
-        await until.receivers_wait(rx, 3)
-        assert (await tx.try_send("m")).is_ok()
+        await until.receivers_wait(rx, 3, handles=1)
+        wake(tx, "m")
         tx.close()
         task.cancel()
         await cancelled(task)
@@ -133,14 +132,14 @@ class TestAReceive:
             await last_one
 
     async def test_that_is_dropped_while_it_waits_takes_nothing(
-        self, open_channel, capacity, receive, until
+        self, open_channel, capacity, receive, until, wake
     ):
         """As when its task is destroyed: the message goes to the next."""
         tx, rx = await open_channel(capacity)
         operation = receive(rx)
         operation.send(None)
         await until.receivers_wait(rx, 1)
-        assert (await tx.try_send("m")).is_ok()
+        wake(tx, "m")
         operation.close()
         assert await rx.try_recv() == Ok("m")
 
@@ -162,7 +161,7 @@ class TestASend:
         assert await rx.try_recv() == Err(ChannelEmpty())
 
     async def test_cancelled_while_it_waits_sends_nothing(
-        self, open_channel, capacity, send, start, until, fill
+        self, open_channel, capacity, send, start, until, fill, soon
     ):
         tx, rx = await open_channel(capacity)
         filled = await fill(tx)
@@ -170,7 +169,7 @@ class TestASend:
         await until.senders_wait(tx, 1)
         task.cancel()
         await cancelled(task)
-        assert (await tx.stats()).waiting_senders == 0
+        await soon.stats(tx, waiting_senders=0)
         assert [(await rx.try_recv()).unwrap() for _ in range(filled)] == list(range(filled))
         assert await rx.try_recv() == Err(ChannelEmpty())
 
@@ -188,6 +187,7 @@ class TestASend:
         assert [await rx.recv() for _ in range(filled + 1)] == [*range(filled), "next"]
         await next_one
 
+    @needs("nowait", "at_once")
     async def test_cancelled_after_its_wake_up_has_sent_its_message_once(
         self, open_channel, capacity, send, start, until, fill
     ):
@@ -202,6 +202,23 @@ class TestASend:
         assert [first, *rest] == [*range(filled), "m"]
         assert await rx.try_recv() == Err(ChannelEmpty())
 
+    @needs("blocking", "threads")
+    async def test_cancelled_as_there_is_room_has_sent_its_message_once_or_left_it_alone(
+        self, open_channel, capacity, send, start, until, fill, in_thread
+    ):
+        tx, rx = await open_channel(capacity)
+        filled = await fill(tx)
+        task = start(send(tx, "m"))
+        await until.senders_wait(tx, 1)
+        received = [in_thread(rx.blocking_recv).result()]  # meanwhile the event loop stands still
+        task.cancel()
+        await cancelled(task)
+        while (result := await rx.try_recv()).is_ok():
+            received.append(result.unwrap())
+        assert result == Err(ChannelEmpty())
+        assert received in ([*range(filled)], [*range(filled), "m"])
+
+    @needs("by_reference")
     async def test_cancelled_drops_its_message(
         self, open_channel, capacity, send, start, until, fill
     ):
@@ -238,14 +255,14 @@ async def test_a_large_batch_that_is_cancelled_makes_way_for_a_small_send(
 @needs("batches", "stats")
 @capacities(3, 100, None)
 async def test_a_batch_receive_that_is_cancelled_after_its_wake_up_leaves_all(
-    open_channel, capacity, start, until
+    open_channel, capacity, start, until, wake
 ):
     tx, rx = await open_channel(capacity)
     task = start(rx.recv_batch(3))
     await until.receivers_wait(rx, 1)
     others = [start(rx.recv()) for _ in range(2)]
-    await until.receivers_wait(rx, 3)
-    await tx.send_batch("abc")
+    await until.receivers_wait(rx, 3, handles=1)
+    wake(tx, "a", "b", "c", as_batch=True)
     task.cancel()
     await cancelled(task)
     assert sorted(await asyncio.gather(*others)) == ["a", "b"]
@@ -258,7 +275,7 @@ async def test_a_batch_receive_that_is_cancelled_after_its_wake_up_leaves_all(
 @needs("select", "stats", "trying")
 class TestASelect:
     async def test_cancelled_while_it_waits_takes_nothing(
-        self, open_channel, capacity, start, until
+        self, open_channel, capacity, start, until, soon
     ):
         tx, rx = await open_channel(capacity)
         tx2, rx2 = await open_channel(capacity)
@@ -267,25 +284,25 @@ class TestASelect:
         task.cancel()
         await cancelled(task)
         for sender, receiver in ((tx, rx), (tx2, rx2)):
-            assert (await receiver.stats()).waiting_receivers == 0
+            await soon.stats(receiver, waiting_receivers=0)
             waiting = start(sender.send(1))
             assert await receiver.recv() == 1
             await waiting
 
     async def test_cancelled_after_its_wake_up_gives_its_message_to_the_next(
-        self, open_channel, capacity, start, until
+        self, open_channel, capacity, start, until, soon, wake
     ):
         _tx, rx = await open_channel(capacity)
         tx2, rx2 = await open_channel(capacity)
         task = start(select(rx, rx2))
         await until.receivers_wait(rx2, 1)
         next_one = start(rx2.recv())
-        await until.receivers_wait(rx2, 2)
-        assert (await tx2.try_send("m")).is_ok()
+        await until.receivers_wait(rx2, 2, handles=1)
+        wake(tx2, "m")
         task.cancel()
         await cancelled(task)
         assert await next_one == "m"
-        assert (await rx.stats()).waiting_receivers == 0
+        await soon.stats(rx, waiting_receivers=0)
 
 
 # -------------------------------------------------------------------------------------- in numbers
@@ -294,8 +311,8 @@ class TestASelect:
 @needs("waiting", "stats")
 async def test_cancelling_at_every_turn_of_the_loop_loses_nothing(open_channel, capacity, start):
     """One receiver is cancelled after 0, 1, 2... turns of the loop, while messages come in."""
+    tx, rx = await open_channel(capacity)
     for turns in range(8):
-        tx, rx = await open_channel(capacity)
         victim = start(rx.recv())
         sending = start(tx.send("m"))
         for _ in range(turns):
@@ -307,5 +324,3 @@ async def test_cancelling_at_every_turn_of_the_loop_loses_nothing(open_channel, 
             assert await rx.recv() == "m"
         await sending
         assert await rx.try_recv() == Err(ChannelEmpty())
-        await tx.close()
-        await rx.close()

@@ -39,31 +39,30 @@ def kind_of(result) -> str:
 
 
 @needs("clone", "stats")
-async def test_a_clone_counts_from_the_moment_clone_returns(open_channel):
+async def test_a_clone_counts_from_the_moment_clone_returns(open_channel, soon):
     tx, rx = await open_channel(2)
     tx2 = tx.clone()
-    assert (await rx.stats()).sender_count == 2
+    await soon.stats(rx, sender_count=2)
     await tx.close()
-    assert (await rx.stats()).sender_count == 1
+    await soon.stats(rx, sender_count=1)
     assert not rx.is_closed
     await tx2.send("still open")
     rx2 = rx.clone()
-    assert (await tx2.stats()).receiver_count == 2
+    await soon.stats(tx2, receiver_count=2)
     await rx.close()
     assert not tx2.is_closed
     assert await rx2.recv() == "still open"
 
 
 @needs("close", "stats")
-async def test_close_is_idempotent(open_channel):
+async def test_close_is_idempotent(open_channel, soon):
     tx, rx = await open_channel(2)
     tx2, rx2 = tx.clone(), rx.clone()
     for _ in range(3):
         await tx.close()
         await rx.close()
     await tx.close("a reason that comes too late")
-    stats = await tx2.stats()
-    assert (stats.sender_count, stats.receiver_count) == (1, 1)
+    await soon.stats(tx2, sender_count=1, receiver_count=1)
     await tx2.send(1)
     assert await rx2.recv() == 1
     await tx2.close()
@@ -72,14 +71,15 @@ async def test_close_is_idempotent(open_channel):
 
 @needs("close")
 async def test_close_takes_effect_at_the_call_and_need_not_be_awaited(
-    open_channel, recorded_warnings
+    open_channel, recorded_warnings, soon
 ):
     tx, rx = await open_channel(2)
     with recorded_warnings() as messages:
         tx.close()
         assert tx.is_closed
-        assert rx.is_closed
+        await soon.ended(rx)
         rx.close()
+        assert rx.is_closed
         gc.collect()
     assert messages == []
 
@@ -119,7 +119,17 @@ async def test_close_from_another_thread_wakes_those_who_wait(
     await watching
 
 
-@needs("blocking_close")
+@needs("blocking_close", "threads")
+async def test_a_thread_closes(open_channel, in_thread):
+    tx, rx = await open_channel(2)
+    assert await in_thread(tx.blocking_close).awaited() is None
+    assert tx.is_closed
+    assert await in_thread(rx.blocking_close, timeout=1).awaited() is None
+    await in_thread(tx.blocking_close).awaited()
+    assert rx.is_closed
+
+
+@needs("blocking_close", "at_once")
 async def test_blocking_close_closes(open_channel):
     tx, rx = await open_channel(2)
     assert tx.blocking_close() is None
@@ -130,7 +140,7 @@ async def test_blocking_close_closes(open_channel):
 
 
 @needs("collected")
-async def test_dropping_the_last_reference_closes(open_channel):
+async def test_dropping_the_last_reference_closes(open_channel, soon):
     tx, rx = await open_channel(2)
     await tx.send(1)
     del tx
@@ -138,7 +148,7 @@ async def test_dropping_the_last_reference_closes(open_channel):
     assert await closed_kind(rx.recv()) == "ended"
     tx, rx = await open_channel(2)
     del rx
-    assert tx.is_closed
+    await soon.true(lambda: tx.is_closed)
     assert await closed_kind(tx.send(1)) == "peer_gone"
 
 
@@ -158,19 +168,20 @@ async def test_dropping_a_handle_wakes_those_who_wait(open_channel, start, until
 
 
 @needs("collected", "stats")
-async def test_a_pending_operation_keeps_its_handle_open(open_channel, start, until, fill):
+async def test_a_pending_operation_keeps_its_handle_open(open_channel, start, until, fill, soon):
     tx, rx = await open_channel(2)
     filled = await fill(tx)
     waiting = start(tx.send("kept"))
     await until.senders_wait(tx, 1)
     del tx
-    assert (await rx.stats()).sender_count == 1
+    await soon.stats(rx, sender_count=1)
     for _ in range(filled):
         await rx.recv()
     assert await rx.recv() == "kept"
     await waiting
     del waiting
-    await until.true(lambda: rx.is_closed)
+    assert await closed_kind(rx.recv()) == "ended"
+    assert rx.is_closed
 
 
 @needs("clone", "close")
@@ -189,14 +200,14 @@ async def test_a_closed_handle_cannot_be_cloned(open_channel):
 @needs("waiting", "trying", "nowait", "batches")
 @capacities(1, 3, 100, None)
 async def test_after_the_last_sender_receivers_drain_and_then_get_the_end(
-    open_channel, capacity, fill
+    open_channel, capacity, fill, soon
 ):
     tx, rx = await open_channel(capacity)
     count = await fill(tx)
     await tx.close()
     assert not rx.is_closed
     assert [await rx.recv() for _ in range(count)] == list(range(count))
-    assert rx.is_closed
+    await soon.ended(rx)
     with pytest.raises(ChannelClosedError, match="^Channel closed$") as caught:
         await rx.recv()
     assert (caught.value.kind, caught.value.reason) == ("ended", None)
@@ -211,7 +222,7 @@ async def test_after_the_last_sender_receivers_drain_and_then_get_the_end(
 
 @needs("stats", "clone", "batches", "timeouts", "iteration")
 async def test_every_receiver_that_waits_is_woken_when_the_last_sender_goes(
-    open_channel, capacity, start, until, long_s
+    open_channel, capacity, start, until, long_s, soon
 ):
     tx, rx = await open_channel(capacity)
     tx2, rx2 = tx.clone(), rx.clone()
@@ -221,11 +232,11 @@ async def test_every_receiver_that_waits_is_woken_when_the_last_sender_goes(
         start(rx2.recv()),
         start(rx2.recv(timeout=long_s)),
     ]
-    await until.receivers_wait(rx, 4)
+    await until.receivers_wait(rx, 4, handles=2)
     iterating = start(anext(rx, "the end"))
-    await until.receivers_wait(rx, 5)
+    await until.receivers_wait(rx, 5, handles=2)
     await tx.close()
-    assert (await rx.stats()).waiting_receivers == 5
+    await soon.receivers_wait(rx, 5, handles=2)
     tx2.close()
     for task in waiting:
         assert await closed_kind(task) == "ended"
@@ -235,7 +246,7 @@ async def test_every_receiver_that_waits_is_woken_when_the_last_sender_goes(
 @needs("stats", "clone", "batches", "timeouts")
 @capacities(0, 1, 3, 100)
 async def test_every_sender_that_waits_is_woken_when_the_last_receiver_goes(
-    open_channel, capacity, start, until, fill, long_s
+    open_channel, capacity, start, until, fill, long_s, soon
 ):
     tx, rx = await open_channel(capacity)
     tx2, rx2 = tx.clone(), rx.clone()
@@ -248,11 +259,11 @@ async def test_every_sender_that_waits_is_woken_when_the_last_receiver_goes(
     ]
     await until.senders_wait(tx, 4)
     await rx.close()
-    assert (await tx.stats()).waiting_senders == 4
+    await soon.stats(tx, waiting_senders=4)
     rx2.close()
     for task in waiting:
         assert await closed_kind(task) == "peer_gone"
-    assert tx.is_closed
+    await soon.true(lambda: tx.is_closed)
     assert kind_of(await tx.try_send(1)) == "peer_gone"
     assert kind_of(await tx.try_send_batch([1])) == "peer_gone"
     assert await closed_kind(tx.send(1)) == "peer_gone"
@@ -396,18 +407,18 @@ async def test_operations_on_a_handle_that_was_closed_are_closed(open_channel):
 
 @needs("close", "stats", "clone", "batches", "watching")
 async def test_closing_a_handle_ends_its_own_pending_receives_and_no_others(
-    open_channel, capacity, start, until
+    open_channel, capacity, start, until, soon
 ):
     tx, rx = await open_channel(capacity)
     rx2 = rx.clone()
     own = [start(rx.recv()), start(rx.recv_batch(2)), start(rx.closed())]
-    await until.receivers_wait(rx, 2)
+    await until.receivers_wait(rx, 2, handles=1)
     other = start(rx2.recv())
-    await until.receivers_wait(rx, 3)
+    await until.receivers_wait(rx, 3, handles=2)
     rx.close("whatever the reason")
     for task in own:
         assert await closed_kind(task) == "handle_closed"
-    assert (await rx2.stats()).waiting_receivers == 1
+    await soon.stats(rx2, waiting_receivers=1)
     await tx.send("for the other")
     assert await other == "for the other"
 
@@ -435,13 +446,15 @@ async def test_closing_a_handle_ends_its_own_pending_sends_and_no_others(
 
 
 @needs("close", "stats")
-async def test_closing_the_last_receiver_ends_its_own_pending_receive(open_channel, start, until):
+async def test_closing_the_last_receiver_ends_its_own_pending_receive(
+    open_channel, start, until, soon
+):
     tx, rx = await open_channel(2)
     waiting = start(rx.recv())
     await until.receivers_wait(rx, 1)
     rx.close()
     assert await closed_kind(waiting) == "handle_closed"
-    assert tx.is_closed
+    await soon.true(lambda: tx.is_closed)
 
 
 @needs("iteration")
@@ -483,7 +496,7 @@ async def test_a_waiting_iteration_ends_quietly_with_the_last_sender(
 
 @needs("iteration", "stats")
 async def test_a_waiting_iteration_ends_quietly_when_its_own_handle_closes(
-    open_channel, capacity, start, until
+    open_channel, capacity, start, until, soon
 ):
     tx, rx = await open_channel(capacity)
 
@@ -494,7 +507,7 @@ async def test_a_waiting_iteration_ends_quietly_when_its_own_handle_closes(
     await until.receivers_wait(rx, 1)
     rx.close()
     assert await consuming == []
-    assert tx.is_closed
+    await soon.true(lambda: tx.is_closed)
 
 
 @needs("close", "iteration", "trying", "batches")
@@ -533,7 +546,7 @@ async def test_the_reason_of_an_earlier_sender_is_told_at_the_end(open_channel, 
 async def test_a_reason_wakes_those_who_wait(open_channel, capacity, start, until):
     tx, rx = await open_channel(capacity)
     waiting = [start(rx.recv()), start(rx.recv_batch(2)), start(rx.__anext__())]
-    await until.receivers_wait(rx, 3)
+    await until.receivers_wait(rx, 3, handles=1)
     await tx.close("out of order")
     for task in waiting:
         with pytest.raises(ChannelClosedError, match="^out of order$"):
@@ -570,7 +583,7 @@ async def test_a_block_closes_in_an_orderly_way(open_channel):
     tx, rx = await open_channel(2)
     with tx as entered:
         assert entered is tx
-        tx.send_nowait(1)
+        await tx.send(1)
     assert [message async for message in rx] == [1]
     async with rx as entered:
         assert entered is rx
@@ -593,7 +606,7 @@ async def test_an_exception_that_leaves_the_block_of_a_sender_is_its_reason(
     with pytest.raises(type(error)) as caught:
         if plain:
             with tx:
-                tx.send_nowait(1)
+                await tx.send(1)
                 raise error
         else:
             async with tx:
@@ -633,7 +646,7 @@ async def test_an_exception_that_leaves_the_block_of_a_receiver_closes_it(open_c
 
 
 @needs("trying")
-async def test_the_other_side_is_not_closed_by_half(open_channel):
+async def test_the_other_side_is_not_closed_by_half(open_channel, soon):
     tx, rx = await open_channel(2)
     assert not tx.is_closed
     assert not rx.is_closed
@@ -641,4 +654,4 @@ async def test_the_other_side_is_not_closed_by_half(open_channel):
     await tx.close()
     assert not rx.is_closed  # one message to drain
     assert await rx.try_recv() == Ok(1)
-    assert rx.is_closed
+    await soon.ended(rx)

@@ -128,7 +128,7 @@ async def test_one_channel_joins_the_loops_of_two_threads(open_channel, capacity
     await job.awaited()
 
 
-@needs("threads", "stats", "arrival_order")
+@needs("threads", "stats", "arrival_order", "at_once")
 async def test_tasks_of_several_loops_are_served_in_order_of_arrival(
     open_channel, in_thread, until
 ):
@@ -136,6 +136,21 @@ async def test_tasks_of_several_loops_are_served_in_order_of_arrival(
     jobs = []
     for n in range(4):
         jobs.append(in_thread(lambda: asyncio.run(receive(rx))))
+        await until.receivers_wait(rx, n + 1)
+    for n in range(4):
+        await tx.send(n)
+    assert [await job.awaited() for job in jobs] == [0, 1, 2, 3]
+
+
+@needs("threads", "stats", "arrival_order", "clone")
+async def test_tasks_of_several_loops_with_a_handle_each_are_served_in_order_of_arrival(
+    open_channel, in_thread, until
+):
+    tx, rx = await open_channel(1)
+    clones = [rx.clone() for _ in range(4)]
+    jobs = []
+    for n, clone in enumerate(clones):
+        jobs.append(in_thread(lambda handle: asyncio.run(receive(handle)), clone))
         await until.receivers_wait(rx, n + 1)
     for n in range(4):
         await tx.send(n)
@@ -150,9 +165,9 @@ async def receive(rx) -> object:
 
 
 @needs("blocking", "blocking_batches", "blocking_iteration", "select")
-async def test_blocking_calls_refuse_a_thread_that_runs_an_event_loop(open_channel):
+async def test_blocking_calls_refuse_a_thread_that_runs_an_event_loop(open_channel, soon):
     tx, rx = await open_channel(4)
-    tx.send_nowait("ready")
+    await tx.send("ready")
     begin = r"^this thread runs an event loop \(a notebook cell\?\); write: "
     calls = [
         (lambda: tx.blocking_send(1), r"await tx\.send\(value\)"),
@@ -167,7 +182,7 @@ async def test_blocking_calls_refuse_a_thread_that_runs_an_event_loop(open_chann
     for call, instead in calls:
         with pytest.raises(RuntimeError, match=begin + instead):
             call()
-    assert len(rx) == 1
+    await soon.stored(rx, 1)
 
 
 @needs("blocking")
@@ -194,7 +209,7 @@ async def closed(*handles) -> None:
 # ------------------------------------------------------------------------------------------ rule 8
 
 
-@needs("waiting", "trying", "batches", "iteration", "select")
+@needs("waiting", "trying", "batches", "iteration", "select", "at_once")
 @pytest.mark.parametrize(
     "ready",
     ["send and recv", "try", "batch", "iterate", "select", "timed"],
@@ -232,7 +247,7 @@ async def test_a_task_that_always_finds_something_ready_lets_others_run(open_cha
     await task
 
 
-@needs("iteration")
+@needs("iteration", "at_once")
 async def test_an_endless_ready_iteration_can_be_timed_out(open_channel):
     """The loop gets its turn for timers too."""
     tx, rx = await open_channel(1)
@@ -243,7 +258,7 @@ async def test_an_endless_ready_iteration_can_be_timed_out(open_channel):
                 tx.send_nowait(message)
 
 
-@needs("waiting")
+@needs("waiting", "length", "at_once")
 async def test_cancelled_at_the_point_of_giving_way_nothing_has_happened(open_channel, start):
     """It gives way before it takes a message: cancelled there, the message is still in the channel."""
     tx, rx = await open_channel(1)

@@ -98,7 +98,7 @@ async def test_zero_means_try(open_channel, capacity, fill, timeout):
 
 
 @needs("waiting", "stats", "batches")
-async def test_a_receive_that_runs_out_of_time_takes_nothing(open_channel, capacity, start):
+async def test_a_receive_that_runs_out_of_time_takes_nothing(open_channel, capacity, start, soon):
     tx, rx = await open_channel(capacity)
     with pytest.raises(RecvTimeoutError) as caught:
         await rx.recv(timeout=SHORT_S)
@@ -106,7 +106,7 @@ async def test_a_receive_that_runs_out_of_time_takes_nothing(open_channel, capac
     assert isinstance(caught.value, TimeoutError)
     with pytest.raises(RecvTimeoutError):
         await rx.recv_batch(3, timeout=SHORT_S)
-    assert (await rx.stats()).waiting_receivers == 0
+    await soon.stats(rx, waiting_receivers=0)
     waiting = start(tx.send(1))
     assert await rx.recv() == 1
     await waiting
@@ -114,7 +114,7 @@ async def test_a_receive_that_runs_out_of_time_takes_nothing(open_channel, capac
 
 @needs("waiting", "stats", "batches", "trying")
 @capacities(0, 1, 3)
-async def test_a_send_that_runs_out_of_time_sends_nothing(open_channel, capacity, fill):
+async def test_a_send_that_runs_out_of_time_sends_nothing(open_channel, capacity, fill, soon):
     tx, rx = await open_channel(capacity)
     filled = await fill(tx)
     with pytest.raises(SendTimeoutError) as caught:
@@ -124,7 +124,7 @@ async def test_a_send_that_runs_out_of_time_sends_nothing(open_channel, capacity
     assert caught.value.capacity == capacity
     with pytest.raises(SendTimeoutError):
         await tx.send_batch(["late"], timeout=SHORT_S)
-    assert (await tx.stats()).waiting_senders == 0
+    await soon.stats(tx, waiting_senders=0)
     for n in range(filled):
         assert await rx.recv() == n
     assert await rx.try_recv() == Err(ChannelEmpty())
@@ -133,14 +133,12 @@ async def test_a_send_that_runs_out_of_time_sends_nothing(open_channel, capacity
 @needs("waiting", "stats", "arrival_order")
 @capacities(0, 1, 3)
 async def test_a_send_that_runs_out_of_time_makes_way_for_the_next(
-    open_channel, capacity, fill, start, until
+    open_channel, capacity, fill, start
 ):
     tx, rx = await open_channel(capacity)
     filled = await fill(tx)
     late = start(tx.send("late", timeout=0.01))
-    await until.senders_wait(tx, 1)
-    next_one = start(tx.send("next"))
-    await until.senders_wait(tx, 2)
+    next_one = start(tx.send("next"))  # begins after it, in the same turn of the loop
     with pytest.raises(SendTimeoutError):
         await late
     assert [await rx.recv() for _ in range(filled + 1)] == [*range(filled), "next"]
@@ -153,7 +151,7 @@ async def test_a_huge_timeout_is_as_good_as_none(open_channel, timeout, start, u
     tx, rx = await open_channel(1)
     receiving = start(rx.recv(timeout=timeout))
     await until.receivers_wait(rx, 1)
-    tx.send_nowait(1)
+    await tx.send(1)
     assert await receiving == 1
     await fill(tx)
     sending = start(tx.send("late", timeout=timeout))
@@ -170,7 +168,7 @@ async def test_a_huge_timeout_is_as_good_as_none_to_a_thread(
     tx, rx = await open_channel(1)
     job = in_thread(rx.blocking_recv, timeout=timeout)
     await until.receivers_wait(rx, 1)
-    tx.send_nowait(1)
+    await tx.send(1)
     assert await job.awaited() == 1
 
 
@@ -187,8 +185,8 @@ async def test_a_message_in_time_stops_the_clock(open_channel, capacity, start, 
 @needs("waiting", "stats", "trying")
 async def test_time_that_runs_out_beside_a_message_loses_nothing(open_channel, capacity, start):
     """Whichever comes first in one turn of the loop: the message is received once, or is still there."""
+    tx, rx = await open_channel(capacity)
     for _ in range(50):
-        tx, rx = await open_channel(capacity)
         waiting = start(rx.recv(timeout=SHORT_S))
         sending = start(send_after(tx, SHORT_S))
         try:
@@ -206,7 +204,7 @@ async def send_after(tx, seconds: float) -> None:
 
 @needs("blocking", "blocking_batches", "stats")
 async def test_a_thread_that_runs_out_of_time_takes_and_sends_nothing(
-    open_channel, in_thread, fill
+    open_channel, in_thread, fill, soon
 ):
     tx, rx = await open_channel(1)
     for receive in (rx.blocking_recv, lambda timeout: rx.blocking_recv_batch(2, timeout)):
@@ -218,5 +216,4 @@ async def test_a_thread_that_runs_out_of_time_takes_and_sends_nothing(
         for timeout in (0, SHORT_S):
             with pytest.raises(SendTimeoutError):
                 await in_thread(send, "late", timeout).awaited()
-    stats = await tx.stats()
-    assert (stats.waiting_senders, stats.waiting_receivers, stats.queue_size) == (0, 0, 1)
+    await soon.stats(tx, waiting_senders=0, waiting_receivers=0, queue_size=1)
