@@ -276,7 +276,8 @@ def get_sender(
 ) -> Coroutine[object, object, ChannelSender[Any] | None]:
     """A sender of the channel of that name; None when it does not appear within ``wait`` seconds.
 
-    Registers a sender only, so that receivers still see the end of the channel.
+    Registers a sender only, so that receivers still see the end of the channel. ChannelClosedError, when it is
+    awaited, if that side has closed.
 
     Args:
         name, namespace: what the channel was made with.
@@ -317,7 +318,8 @@ def get_receiver(
 ) -> Coroutine[object, object, ChannelReceiver[Any] | None]:
     """A receiver of the channel of that name; None when it does not appear within ``wait`` seconds.
 
-    Registers a receiver only, so that senders still see when nobody receives.
+    Registers a receiver only, so that senders still see when nobody receives. ChannelClosedError, when it is
+    awaited, if that side has closed.
 
     Args:
         name, namespace: what the channel was made with.
