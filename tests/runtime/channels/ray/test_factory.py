@@ -218,22 +218,18 @@ tx.blocking_send("left behind")
     receiver.blocking_close()
 
 
-def alive_channels(ray) -> int:
+async def test_an_anonymous_channel_ends_with_its_last_handle(ray_cluster, eventually):
     from ray._private.state import actors
 
-    return sum(
-        actor["ActorClassName"] == "ChannelActor" and actor["State"] == "ALIVE"
-        for actor in actors().values()
-    )
-
-
-async def test_an_anonymous_channel_ends_with_its_last_handle(ray, eventually):
-    before = alive_channels(ray)
     tx, rx = await channel(4, backend="ray")
-    assert alive_channels(ray) == before + 1
+    actor_id = tx._channel.owner.actor._actor_id.hex()
+    clone = rx.clone()
     await tx.close()
     await rx.close()
-    await eventually.true(lambda: alive_channels(ray) == before)
+    assert (await clone.stats()).receiver_count == 1
+    assert actors(actor_id)["State"] == "ALIVE"
+    await clone.close()
+    await eventually.true(lambda: actors(actor_id)["State"] == "DEAD")
 
 
 def test_an_anonymous_channel_lives_on_where_it_was_handed_to(ray, name):
