@@ -317,7 +317,9 @@ void Link::apply(const DemandIs& frame) {
     if (w->question > s->answers) continue;
     if ((s->received < w->demanded || s->ended) && s->spare() == 0) {
       leave_waiting(*s, *w);
-      signal(*w, Waiter::Signal::timed_out);
+      // relaxed: it only counts; what a branch has found is told by the claim.
+      const bool is_last = !w->tries_left || w->tries_left->fetch_sub(1, std::memory_order_relaxed) == 1;
+      if (is_last) signal(*w, Waiter::Signal::timed_out);
     } else {
       ask_again(*s, *w);
     }
