@@ -19,9 +19,11 @@ namespace {
 // A receive of a remote channel, as a branch.
 class RemoteBranch {
  public:
-  RemoteBranch(const RemoteHandleObject& handle, bool only_tries)
+  // `tries_left`: null for one that waits.
+  RemoteBranch(const RemoteHandleObject& handle, std::shared_ptr<channels::detail::Atomic<std::size_t>> tries_left)
       : dialer_(handle.channel->dialer), registration_(&handle.registration), op_(std::make_unique<RecvOperation>()) {
-    if (only_tries) op_->deadline = dataplane::Time();
+    if (tries_left) op_->deadline = dataplane::Time();
+    op_->tries_left = std::move(tries_left);
   }
 
   Status start(Operation* operation, std::uint32_t branch) {
@@ -134,12 +136,16 @@ bool collect_branches(PyObject* receivers, Patience patience, ListBranches& bran
     return false;
   }
   branches.ops.reserve(static_cast<std::size_t>(count));
+  // It has found nothing once none of its brokers has anything, not when the first of them says so.
+  std::shared_ptr<channels::detail::Atomic<std::size_t>> tries_left;
+  if (!patience.waits()) tries_left = std::make_shared<channels::detail::Atomic<std::size_t>>(0);
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* const receiver = PyTuple_GET_ITEM(receivers, i);
     if (RemoteHandleObject* const remote = as_remote_receiver(receiver)) {
       open_if_new(*remote);
       branches.has_remote = true;
-      branches.ops.emplace_back(RemoteBranch(*remote, !patience.waits()));
+      if (tries_left) tries_left->fetch_add(1, std::memory_order_relaxed);
+      branches.ops.emplace_back(RemoteBranch(*remote, tries_left));
       continue;
     }
     const HandleObject* const handle = PyErr_Occurred() == nullptr ? as_receiver(receiver, "select()") : nullptr;

@@ -197,6 +197,7 @@ class Link {
 
   // --- receiving (link_receiving.cpp) ---
   [[nodiscard]] static std::uint64_t wants(const RecvOperation& w) noexcept;
+  [[nodiscard]] static bool is_over(const Session& s) noexcept;
   [[nodiscard]] static std::uint32_t unserved(const Session& s) noexcept;
   [[nodiscard]] bool has_lease(Time now) const noexcept { return now < lease_until_; }
   void take(Session& s, RecvOperation& w);

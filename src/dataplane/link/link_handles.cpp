@@ -144,7 +144,7 @@ void Link::told(std::uint64_t handle, const ChannelClosed& error) {
 bool Link::is_closed(Side side, const Registration& handle) const {
   const Session* const s = find(handle);
   if (s == nullptr || gone_ || s->refused) return true;
-  return side == Side::sender ? s->peer_gone.has_value() : s->ended.has_value() && s->spare() == 0;
+  return side == Side::sender ? s->peer_gone.has_value() : is_over(*s);
 }
 
 // --- operations about a handle ---

@@ -14,6 +14,10 @@ std::uint64_t Link::wants(const RecvOperation& w) noexcept {
   return w.many == nullptr ? 1 : std::min<std::uint64_t>(w.max_items, kBatchMessagesMax);
 }
 
+// It has had its END, and all that came before was really taken: a woken receive that is cancelled leaves its message to
+// those that wait beside it, which must not have been told of the end by then.
+bool Link::is_over(const Session& s) noexcept { return s.ended && s.spare() == 0 && s.granted == 0; }
+
 // What receives want beyond what is there for them.
 std::uint32_t Link::unserved(const Session& s) noexcept {
   return static_cast<std::uint32_t>(std::min(s.wanted - std::min<std::uint64_t>(s.wanted, s.spare()), kDemandMax));
@@ -26,7 +30,7 @@ Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, 
   Session* const s = find(handle);
   auto error = closed_for(s);
   const bool is_ready = !error && s->spare() > 0 && has_lease(now);
-  if (!error && s->spare() == 0) error = s->ended;
+  if (!error && is_over(*s)) error = s->ended;
   if (error) {
     w.error = *std::move(error);
     w.why = w.error.kind;
@@ -164,8 +168,7 @@ void Link::grant(Session& s) {
     leave_waiting(s, w);
     if (signal(w, Waiter::Signal::granted)) ++s.granted;
   }
-  if (!s.ended || s.spare() > 0) return;
-  end_waiting(s, *s.ended);
+  if (is_over(s)) end_waiting(s, *s.ended);
 }
 
 void Link::leave_waiting(Session& s, RecvOperation& w) {
@@ -234,7 +237,7 @@ void Link::demand(Session& s) {
 // For receives whose time is over: only the broker can say that there is nothing for them. They want nothing from here on;
 // the DEMAND_SHRINK that says so is the question, and what arrives before its answer is theirs. There is nothing if by then
 // less has arrived than was demanded; else receives that came earlier have taken it all, and there may be more. (Nor is there
-// nothing if what has arrived waits for the lease.)
+// nothing if what has arrived waits for the lease.) After an END there is nothing, but for what others are about to take.
 void Link::ask(Session& s) {
   if (s.asking.empty()) return;
   for (RecvOperation* const w : std::exchange(s.asking, {})) {
@@ -312,9 +315,11 @@ void Link::apply(const DemandIs& frame) {
   s->limit = std::max(s->limit, frame.limit);
   for (RecvOperation* const w : std::vector<RecvOperation*>(s->asked)) {
     if (w->question > s->answers) continue;
-    if (s->received < w->demanded && s->spare() == 0) {
+    if ((s->received < w->demanded || s->ended) && s->spare() == 0) {
       leave_waiting(*s, *w);
-      signal(*w, Waiter::Signal::timed_out);
+      // relaxed: it only counts; what a branch has found is told by the claim.
+      const bool is_last = !w->tries_left || w->tries_left->fetch_sub(1, std::memory_order_relaxed) == 1;
+      if (is_last) signal(*w, Waiter::Signal::timed_out);
     } else {
       ask_again(*s, *w);
     }

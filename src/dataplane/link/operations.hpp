@@ -4,12 +4,15 @@
 // ends when the answer has come. Hence a finished wait is exact: a value, closed, timed out and nothing has happened.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include <dataplane/wire/frame.hpp>
 #include <dataplane/wire/time.hpp>
 #include <klaw/channels/detail/core.hpp>
+#include <klaw/channels/detail/sync.hpp>
 #include <klaw/errors.hpp>
 
 namespace klaw::dataplane {
@@ -42,6 +45,8 @@ struct RecvOperation : detail::RecvWaiter<Message> {
   Time deadline = kNever;     // not after the present: try
   bool acknowledges = false;  // the application settles what it gets; else it is settled when it is returned
   ChannelClosed error = {};   // set with Status::closed
+  // Of a select that only tries: how many of its branches may still find something. The last one that does not ends it.
+  std::shared_ptr<detail::Atomic<std::size_t>> tries_left = {};
 
   // The link's.
   Time started_at = {};

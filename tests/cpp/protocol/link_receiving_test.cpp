@@ -324,6 +324,27 @@ TEST(LinkReceiving, TheEndComesAfterWhatIsUnread) {
   EXPECT_TRUE(l.process.link.is_closed(Side::receiver, rx));
 }
 
+// If it is cancelled, its message goes to those that wait beside it.
+TEST(LinkReceiving, TheEndIsNotToldWhileAWokenReceiveMayStillLeaveItsMessage) {
+  LinkByHand l;
+  const Registration rx = l.ready(Side::receiver);
+  Recv& woken = l.process.recv(rx);
+  Recv& next = l.process.recv(rx);
+  Recv& last = l.process.recv(rx);
+  l.deliver({"a"});
+  l.process.hear(End{.session = 1, .kind = CloseKind::ended});
+  EXPECT_EQ(next.result(), "pending");
+  EXPECT_EQ(last.result(), "pending");
+  EXPECT_FALSE(l.process.link.is_closed(Side::receiver, rx));
+  Recv& trying = l.process.try_recv(rx);
+  l.process.hear(DemandIs{.session = 1, .limit = 1});
+  EXPECT_EQ(trying.result(), "empty");
+  woken.give_up();
+  EXPECT_EQ(next.result(), "a");
+  EXPECT_EQ(last.result(), "closed ended");
+  EXPECT_TRUE(l.process.link.is_closed(Side::receiver, rx));
+}
+
 // Else what it gave back could stay at the broker for ever, if nobody else receives.
 TEST(LinkReceiving, TheEndIsVoidOnceSomethingIsGivenBack) {
   for (const bool requeues : {false, true}) {

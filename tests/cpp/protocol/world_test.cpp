@@ -45,7 +45,7 @@ TEST(Scenario, WhatIsLeftUnreadAfterTheEndGoesToAReceiverThatWaits) {
   const Registration also_rx = other.open(Side::receiver);
   world.run();
   Recv& woken = one.recv(rx);
-  Recv& ended = one.recv(rx);
+  Recv& beside = one.recv(rx);
   world.run();
   Recv& waiting = other.recv(also_rx);
   world.run();
@@ -53,11 +53,42 @@ TEST(Scenario, WhatIsLeftUnreadAfterTheEndGoesToAReceiverThatWaits) {
   world.run();
   sender.close(Side::sender, tx);
   world.run();
-  EXPECT_EQ(ended.result(), "closed ended");
+  EXPECT_EQ(beside.result(), "pending");
   EXPECT_EQ(waiting.result(), "pending");
+  beside.give_up();
   woken.give_up();
   world.run();
   EXPECT_EQ(waiting.result(), "a");
+}
+
+TEST(Scenario, TheEndComesWhenAWokenReceiveHasTakenItsMessageOrLeftItToAnother) {
+  for (const bool leaves : {false, true}) {
+    World world;
+    Process& sender = world.process();
+    Process& one = world.process();
+    Process& other = world.process();
+    Registration tx = sender.open(Side::sender);
+    const Registration rx = one.open(Side::receiver);
+    const Registration also_rx = other.open(Side::receiver);
+    world.run();
+    Recv& woken = one.recv(rx);
+    Recv& beside = one.recv(rx);
+    world.run();
+    Recv& waiting = other.recv(also_rx);
+    world.run();
+    (void)sender.send(tx, {"a"});
+    sender.close(Side::sender, tx);
+    world.run();
+    if (leaves) {
+      woken.give_up();
+      EXPECT_EQ(beside.result(), "a");
+    } else {
+      EXPECT_EQ(woken.result(), "a");
+      EXPECT_EQ(beside.result(), "closed ended");
+    }
+    world.run();
+    EXPECT_EQ(waiting.result(), "closed ended");
+  }
 }
 
 // A sender and two receivers, each a process of its own, all attached.

@@ -23,6 +23,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,8 +31,9 @@ import pytest
 from klaw_core import _core
 from klaw_core.runtime.channels import ChannelClosed, ChannelStats, Err, Ok, channel
 
-# As in ../conftest.py.
-LONG_S = 30.0
+HERE = Path(__file__).parent
+LONG_S = 30.0  # as in ../conftest.py
+RAY_ON_UVLOOP = 8  # one test of so many
 
 # capability -> what of a sender and of a receiver stands for it. Those without methods are ways to behave.
 METHODS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -80,6 +82,7 @@ BEHAVIOURS = {
     "threads": "a handle may be used by several threads at once",
     "collected": "dropping the last reference to a handle closes it",
     "at_once": "what an operation does is there for all when it returns, and plain calls do the same as awaited ones",
+    "outlives_its_handles": "closed on both sides it still has stats",
     "broker": "the channel is elsewhere: what its handles do, it hears of soon; what its end is, they ask it",
 }
 
@@ -252,7 +255,10 @@ FLAVOURS = (
     Flavour(
         name="ray",
         make=make_on_ray,
-        offers=CAPABILITIES - NOT_YET - LOCAL_ONLY,
+        offers=CAPABILITIES
+        - NOT_YET
+        - LOCAL_ONLY
+        - {"outlives_its_handles"},  # an actor without them ends
         handle_names=("RaySender", "RayReceiver"),
         capacities=(0, 3, None),
         peek=peek_at_actor,
@@ -288,6 +294,40 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if c in f.capacities
     ]
     metafunc.parametrize(("flavour", "capacity"), pairs)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On Ray each channel is an actor: there a test has each value of each parameter once, instead of all with all."""
+    on_ray: dict[str, list[pytest.Function]] = {}  # by test
+    for item in items:
+        if not isinstance(item, pytest.Function) or item.path.parent != HERE:
+            continue
+        if item.get_closest_marker("ray") is not None:
+            on_ray.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept: set[pytest.Item] = set()
+    for n, (test, variants) in enumerate(on_ray.items()):
+        # Mostly on asyncio's loop; a test without a loop has one variant of each.
+        loop = "uvloop" if n % RAY_ON_UVLOOP == 0 else "asyncio"
+        on_loop = [v for v in variants if v.nodeid.startswith(f"{test}[{loop}-")] or variants
+        kept |= set(_each_value_once(on_loop))
+    dropped = {v for variants in on_ray.values() for v in variants} - kept
+    items[:] = [item for item in items if item not in dropped]
+
+
+def _each_value_once(variants: list[pytest.Function]) -> list[pytest.Function]:
+    """As few of them as have each value of each parameter."""
+    seen: set[tuple[str, int]] = set()
+    chosen: list[pytest.Function] = []
+    while True:
+        best = max(variants, key=lambda variant: len(_values(variant) - seen))
+        if chosen and _values(best) <= seen:
+            return chosen
+        seen |= _values(best)
+        chosen.append(best)
+
+
+def _values(variant: pytest.Function) -> set[tuple[str, int]]:
+    return {(name, id(value)) for name, value in variant.callspec.params.items()}
 
 
 @pytest.fixture(autouse=True)

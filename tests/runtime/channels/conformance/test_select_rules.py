@@ -47,6 +47,23 @@ async def test_a_closed_receiver_is_a_ready_one(open_channel, start, until):
     assert (caught.value.index, caught.value.kind) == (1, "ended")
 
 
+@needs("timeouts")
+async def test_without_time_it_tries_all_of_them(open_channel, start, until):
+    """Also where each has to be asked, and the empty ones answer first."""
+    channels = [await open_channel(0), await open_channel(1), await open_channel(1)]
+    receivers = [rx for _tx, rx in channels]
+    for biased in (True, False):
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await select(*receivers, timeout=0, biased=biased)
+            await channels[2][0].send("m")
+            assert await select(*receivers, timeout=0, biased=biased) == (2, "m")
+        waiting = start(channels[0][0].send("w"))
+        await until.senders_wait(channels[0][0], 1)
+        assert await select(*receivers, timeout=0, biased=biased) == (0, "w")
+        await waiting
+
+
 @needs("blocking", "threads")
 async def test_a_thread_selects(open_channel, capacity, in_thread, until):
     _tx, rx = await open_channel(capacity)
