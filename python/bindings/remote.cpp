@@ -480,7 +480,8 @@ void Remote::close(Handle& self, std::optional<std::string> reason) {
   }
   const auto untold = self.channel->dialer->with_link(
       [&](Link& link, Time now) { return link.close(now, self.side, self.registration, std::move(reason)); });
-  if (!untold) return;
+  // A sender has to hear that what it had sent is lost; who only received, and leaves, has nothing to do with it.
+  if (!untold || self.side == Side::receiver) return;
   const SavedError saved;
   raise_closed(*untold);
   PyObject* type = nullptr;
