@@ -17,8 +17,10 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from klaw_core.runtime.channels import ChannelReceiver, ChannelSender, channel
 from klaw_core.runtime.channels.factory import Backend
@@ -88,15 +90,19 @@ async def count(texts: ChannelReceiver[str], counts: ChannelSender[Counter[str]]
             await counts.send(await asyncio.to_thread(count_words, text))
 
 
+def count_in_a_process(texts: ChannelReceiver[str], counts: ChannelSender[Counter[str]]) -> None:
+    """Count in an event loop of its own."""
+    asyncio.run(count(texts, counts))
+
+
 def start_counter(
     backend: Backend, texts: ChannelReceiver[str], counts: ChannelSender[Counter[str]]
 ) -> Awaitable[object]:
     """Start a counter: as a task of this event loop, or as a Ray task in another process."""
     if backend == "local":
         return asyncio.ensure_future(count(texts, counts))
-    import ray
-
-    remote = ray.remote(lambda texts, counts: asyncio.run(count(texts, counts)))
+    ray: Any = import_module("ray")  # only here: it need not be installed
+    remote = ray.remote(count_in_a_process)
     # Each handle is pickled, and is a clone of its own over there.
     started = remote.options(num_cpus=0.1, scheduling_strategy="SPREAD").remote(texts, counts)
     texts.close()

@@ -400,7 +400,12 @@ PyObject* handle_repr(PyObject* object) {
   if (self.channel == nullptr) return PyUnicode_FromFormat("<%s>", type);
   const RemoteChannelObject& channel = *self.channel;
   std::string text = self.registration.closed ? "closed " : "";
-  text += channel.about.actor_name ? "'" + *channel.about.actor_name + "'" : "(unnamed)";
+  constexpr std::string_view kPrefix = "channel_";  // of its actor's name
+  std::string_view name = channel.about.actor_name ? std::string_view(*channel.about.actor_name) : "(unnamed)";
+  if (name.starts_with(kPrefix)) name.remove_prefix(kPrefix.size());
+  text += '\'';
+  text += name;
+  text += '\'';
   text += channel.capacity == channels::detail::kUnbounded ? ", unbounded"
                                                            : ", capacity " + std::to_string(channel.capacity);
   return PyUnicode_FromFormat("<%s %s>", type, text.c_str());

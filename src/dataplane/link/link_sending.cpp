@@ -115,7 +115,7 @@ bool Link::refuse_oversized(Session& s, SendOperation& w) {
   std::string why;
   if (largest_of(w) > broker_->message_bytes_max) {
     why = "a message is larger than " + std::to_string(broker_->message_bytes_max) +
-          " bytes, the channel's limit: send it by reference";
+          " bytes, the channel's limit: send it in parts";
   } else if (bytes_of(w) + w.count * kOverheadMax > kAssembledBytesMax) {
     why = "a batch of " + std::to_string(bytes_of(w)) + " bytes is more than one frame may hold, " +
           std::to_string(kAssembledBytesMax) + " bytes: send it in parts";

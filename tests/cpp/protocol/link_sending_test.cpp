@@ -142,7 +142,7 @@ TEST(LinkSending, AMessageAboveTheLimitIsABackendErrorThatSaysWhatToDo) {
   broker.message_bytes_max = 3;
   const Registration tx = l.ready(Side::sender, broker);
   EXPECT_EQ(l.process.send(tx, {"12345"}).result(),
-            "closed backend: a message is larger than 3 bytes, the channel's limit: send it by reference");
+            "closed backend: a message is larger than 3 bytes, the channel's limit: send it in parts");
   EXPECT_THAT(l.process.said(), IsEmpty());
 }
 

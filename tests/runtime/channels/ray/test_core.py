@@ -100,7 +100,7 @@ async def test_a_large_message_goes_through(ray_channel, where):
 
 async def test_a_message_that_is_too_large_is_told_at_once(ray_channel):
     tx, rx = await ray_channel()
-    with pytest.raises(ChannelClosedError, match="larger than 67108864 bytes.*by reference"):
+    with pytest.raises(ChannelClosedError, match="larger than 67108864 bytes.*in parts"):
         await tx.send(bytes(65 * 1024 * 1024))
     await tx.send("small")
     assert await rx.recv() == "small"

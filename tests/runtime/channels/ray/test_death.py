@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import pickle
 import signal
@@ -236,13 +237,14 @@ def pid_of(ray, tx):
     return actors(tx._channel.owner.actor._actor_id.hex())["Pid"]
 
 
-async def tells_once_and_goes_on(tx, value):
+async def tells_once_and_goes_on(operation, told=()):
     """Each handle is told once of the restart, and, as long as that takes, that the actor is out of reach."""
-    told = []
+    told = list(told)
+    result = None
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
-            await asyncio.wait_for(tx.send(value), 60)
+            result = await asyncio.wait_for(operation(), 60)
         except ChannelBackendErrorException as error:
             told.append(error.message)
         else:
@@ -255,6 +257,7 @@ async def tells_once_and_goes_on(tx, value):
     assert all(message.startswith("the channel's actor can't be reached") for message in others), (
         told
     )
+    return result
 
 
 async def test_the_actors_of_channels_are_killed_and_the_channels_go_on(ray, ray_channel):
@@ -267,9 +270,9 @@ async def test_the_actors_of_channels_are_killed_and_the_channels_go_on(ray, ray
             os.kill(pid_of(ray, tx), signal.SIGKILL)
         done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 60)
         assert [type(error) for error in done] == [ChannelBackendErrorException] * ACTORS
-        for tx, rx in channels:
-            await tells_once_and_goes_on(tx, round_)
-            assert await rx.recv() == round_
+        for (tx, rx), error in zip(channels, done, strict=True):
+            await tells_once_and_goes_on(functools.partial(tx.send, round_))
+            assert await tells_once_and_goes_on(rx.recv, [error.message]) == round_
     # Past its last restart.
     for tx, rx in channels:
         os.kill(pid_of(ray, tx), signal.SIGKILL)

@@ -414,7 +414,7 @@ class ChannelActor:
         """Runs in a thread of its own: logs what the broker says, and ends the actor when nobody wants it."""
         for what, text in self._events():
             if what == "log":
-                _LOGGER.info("channel %s: %s", self._name or self._actor_id, text)
+                _LOGGER.warning("channel %s: %s", self._name or self._actor_id, text)
                 continue
             self._ended.set()
             break

@@ -26,6 +26,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from klaw_core import _core
+from klaw_core.runtime.channels.errors import ChannelBackendErrorException
 from klaw_core.runtime.channels.ray.actor import PROTOCOL_VERSION, RayChannelActor
 from klaw_core.runtime.channels.ray.connections import connection_of
 from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
@@ -54,6 +55,7 @@ _PLACEMENT_LIMIT_S: Final = (
     20.0  # for an actor to be placed and to start: Ray starts a worker for it
 )
 _ANSWER_LIMIT_S: Final = 10.0  # for one that runs
+_OPEN_LIMIT_S: Final = 15.0  # longer than a link tries: its error says more
 _DELETE_LIMIT_S: Final = 5.0
 _POLL_S: Final = 0.02
 _PROBE_LIMIT_S: Final = 3.0
@@ -103,7 +105,12 @@ def blocking_ray_channel(
     }
     for _ in range(3):
         actor = _make_actor(capacity, unbounded, name, namespace, wanted, dict(actor_options or {}))
-        metadata = _metadata_of(actor, name, namespace, _PLACEMENT_LIMIT_S)
+        try:
+            metadata = _metadata_of(actor, name, namespace, _PLACEMENT_LIMIT_S)
+        except ChannelBackendErrorException:
+            if name is None:
+                ray.kill(actor)  # nobody could find it, if it were placed later
+            raise
         if name is not None and _is_used_up(actor, name, namespace):
             delete_ray_channel(name, namespace=namespace)
             continue
@@ -174,7 +181,7 @@ def _open(cls: type[Any], actor: Any, metadata: Mapping[str, Any], prefetch: int
     base = _core.RemoteSender if cls is RaySender else _core.RemoteReceiver
     handle = base.__new__(cls, channel)
     handle._open()
-    handle._wait_until_opened(_ANSWER_LIMIT_S)
+    handle._wait_until_opened(_OPEN_LIMIT_S)
     return handle
 
 
@@ -189,15 +196,13 @@ async def get_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> P
 def blocking_get_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> Pair | None:
     """``get_ray_channel``, for threads and plain Ray tasks."""
     found = _find(name, namespace)
-    if found is None or _is_used_up(found[0], name, namespace):
-        return None
-    return _open_pair(*found, None)
+    return None if found is None else _open_pair(*found, None)
 
 
 def blocking_get_sender(
     name: str, *, wait: float = 0.0, namespace: str = NAMESPACE_DEFAULT
 ) -> RaySender[Any] | None:
-    """A sender only; None if the channel does not appear within ``wait`` seconds."""
+    """A sender only; None if there is none, or only one that is closed and drained, for ``wait`` seconds."""
     found = _wait_for(name, namespace, wait)
     return None if found is None else _open(RaySender, *found, None)
 
@@ -209,7 +214,7 @@ def blocking_get_receiver(
     namespace: str = NAMESPACE_DEFAULT,
     prefetch: int | None = None,
 ) -> RayReceiver[Any] | None:
-    """A receiver only; None if the channel does not appear within ``wait`` seconds."""
+    """A receiver only; None if there is none, or only one that is closed and drained, for ``wait`` seconds."""
     found = _wait_for(name, namespace, wait)
     return None if found is None else _open(RayReceiver, *found, prefetch)
 
@@ -234,7 +239,8 @@ def delete_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> bool
     if actor is None:
         return False
     try:
-        ray.get(actor.remove.remote(), timeout=_DELETE_LIMIT_S)
+        # Once: it may end before its answer is out, which is no reason to ask again, nor to tell the user's terminal.
+        ray.get(actor.remove.options(max_task_retries=0).remote(), timeout=_DELETE_LIMIT_S)
     except ray.exceptions.RayError as error:
         # It ends by itself, so its answer may not arrive; and one that does not answer is ended all the same.
         _LOGGER.debug("channel %s was deleted without an answer: %s", name, error)
@@ -269,7 +275,8 @@ def _find(name: str, namespace: str) -> tuple[Any, Mapping[str, Any]] | None:
     actor = _actor_of(name, namespace)
     if actor is None:
         return None
-    return actor, _metadata_of(actor, name, namespace, _ANSWER_LIMIT_S)
+    metadata = _metadata_of(actor, name, namespace, _ANSWER_LIMIT_S)
+    return None if _is_used_up(actor, name, namespace) else (actor, metadata)
 
 
 def _wait_for(name: str, namespace: str, wait: float) -> tuple[Any, Mapping[str, Any]] | None:
