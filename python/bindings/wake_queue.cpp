@@ -104,11 +104,12 @@ namespace {
 
 struct LoopQueueObject {
   PyObject_HEAD PyObject* weakrefs;
+  PyObject* loop;  // a weak reference: an address may be another loop's by now
   std::shared_ptr<WakeQueue> queue;
 };
 
 PyTypeObject* loop_queue_type = nullptr;
-PyObject* loop_queues = nullptr;  // WeakValueDictionary: address of an event loop -> its LoopQueue
+PyObject* loop_queues = nullptr;  // WeakValueDictionary: address of an event loop -> the last LoopQueue of one there
 
 LoopQueueObject& cast_queue(PyObject* object) noexcept { return *reinterpret_cast<LoopQueueObject*>(object); }
 
@@ -127,6 +128,7 @@ void loop_queue_dealloc(PyObject* object) {
   if (PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
   PyTypeObject* const type = Py_TYPE(object);
   if (cast_queue(object).weakrefs != nullptr) PyObject_ClearWeakRefs(object);
+  Py_CLEAR(cast_queue(object).loop);
   cast_queue(object).queue.~shared_ptr();
   type->tp_free(object);
   Py_DECREF(type);
@@ -153,12 +155,14 @@ PyType_Spec loop_queue_spec = {
     .slots = loop_queue_slots,
 };
 
-Ref make_loop_queue() noexcept {
+Ref make_loop_queue(PyObject* loop) noexcept {
   try {
     std::shared_ptr<WakeQueue> queue = std::make_shared<WakeQueue>();
     Ref made = Ref::steal(loop_queue_type->tp_alloc(loop_queue_type, 0));
-    if (made) ::new (&cast_queue(made.get()).queue) std::shared_ptr<WakeQueue>(std::move(queue));
-    return made;
+    if (!made) return {};
+    ::new (&cast_queue(made.get()).queue) std::shared_ptr<WakeQueue>(std::move(queue));
+    cast_queue(made.get()).loop = PyWeakref_NewRef(loop, nullptr);
+    return cast_queue(made.get()).loop != nullptr ? std::move(made) : Ref();
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_OSError, error.what());
     return {};
@@ -170,9 +174,10 @@ Ref make_loop_queue() noexcept {
 std::shared_ptr<WakeQueue> WakeQueue::of_loop(PyObject* loop) noexcept {
   const Ref key = Ref::steal(PyLong_FromVoidPtr(loop));
   if (!key) return nullptr;
-  if (const Ref known = Ref::steal(PyObject_GetItem(loop_queues, key.get()))) return cast_queue(known.get()).queue;
+  const Ref known = Ref::steal(PyObject_GetItem(loop_queues, key.get()));
+  if (known && PyWeakref_GetObject(cast_queue(known.get()).loop) == loop) return cast_queue(known.get()).queue;
   PyErr_Clear();
-  const Ref made = make_loop_queue();
+  const Ref made = make_loop_queue(loop);
   if (!made || PyObject_SetItem(loop_queues, key.get(), made.get()) < 0) return nullptr;
   const std::shared_ptr<WakeQueue>& queue = cast_queue(made.get()).queue;
   const Ref added = Ref::steal(PyObject_CallMethod(loop, "add_reader", "iO", queue->descriptor(), made.get()));

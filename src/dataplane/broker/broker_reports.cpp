@@ -22,7 +22,7 @@ channels::ChannelStats Broker::stats(Time now) const {
   s.total_sent = total_sent_;
   s.total_received = total_received_;
   s.waiting_senders = offers_.size();
-  waiting_.for_each([&](const Receiver& receiver) { s.waiting_receivers += receiver.waiting; });
+  s.waiting_receivers = waiting_.size();
   s.in_flight = outstanding_;
   s.redelivered = redelivered_;
   for (const auto* const queue : {&ready_, &lane_}) {
