@@ -39,7 +39,7 @@ inline bool is_usable(const HandleObject& self) noexcept {
 template <std::size_t kSize>
 struct FixedString {
   constexpr FixedString() = default;
-  // NOLINTNEXTLINE(google-explicit-constructor): a literal is meant
+  // NOLINTNEXTLINE(misc-explicit-constructor): a literal is meant
   constexpr FixedString(const char (&literal)[kSize]) { std::copy_n(literal, kSize, text); }
   char text[kSize] = {};
 };

@@ -94,7 +94,8 @@ void add_remote(nb::module_& module) {
   module.def("answer_lookup", &answer_lookup, "lookup"_a, "channel"_a, "secret"_a, "unix_path"_a, "addresses"_a,
              "Where the broker of that lookup is. An empty unix_path: on another machine.");
   module.def(
-      "fail_lookup", [](std::uint64_t id, std::string why) { klaw::python::answer_lookup(id, std::unexpected(why)); },
+      "fail_lookup",
+      [](std::uint64_t id, const std::string& why) { klaw::python::answer_lookup(id, std::unexpected(why)); },
       "lookup"_a, "why"_a, "It is not known where the broker of that lookup is.");
   module.def("retire", &retire, "channels"_a, "timeout"_a,
              "Closes all handles of these RemoteChannels and waits until their brokers have heard of it, `timeout` "

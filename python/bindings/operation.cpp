@@ -322,8 +322,8 @@ bool start_timer(OperationObject& self) {
     abandon(self);
     return PYGEN_ERROR;
   }
-  std::shared_ptr<WakeQueue> queue;
-  if (self.op->is_remote() && (queue = WakeQueue::of_loop(self.loop)) == nullptr) {
+  std::shared_ptr<WakeQueue> queue = self.op->is_remote() ? WakeQueue::of_loop(self.loop) : nullptr;
+  if (self.op->is_remote() && queue == nullptr) {
     const SavedError saved;
     abandon(self);
     return PYGEN_ERROR;

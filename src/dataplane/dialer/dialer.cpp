@@ -212,8 +212,8 @@ void Dialer::connected(const asio::error_code& error) {
     attempt.socket.set_option(tcp::no_delay(true), ignored);
   }
   const std::shared_ptr<Connection::Owner> owner(shared_from_this(), this);
-  attempt.connection = std::make_shared<Connection>(std::move(attempt.socket), owner, is_local ? nullptr : settings_.tls,
-                                                    Connection::Role::client);
+  attempt.connection = std::make_shared<Connection>(std::move(attempt.socket), owner,
+                                                    is_local ? nullptr : settings_.tls, Connection::Role::client);
   attempt.handshake.emplace(attempt.endpoint.secret, attempt.endpoint.channel, random_id<Nonce>());
   attempt.connection->append(attempt.handshake->hello());
   attempt.connection->flush();

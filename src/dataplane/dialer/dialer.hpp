@@ -41,7 +41,7 @@ using EndpointLookup = std::function<void(EndpointAnswer)>;
 struct DialerSettings {
   LinkSettings link = {};
   EndpointLookup look_up = {};
-  TlsContext tls = {};  // for TCP; null: none
+  TlsContext tls = {};                               // for TCP; null: none
   Duration address_limit = std::chrono::seconds(2);  // for one address: connecting and the handshake
   Duration limit = std::chrono::seconds(5);          // for all of them
 };

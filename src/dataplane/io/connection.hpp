@@ -71,7 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   Socket socket_;
   const std::unique_ptr<Tls> tls_;  // around the socket; used on the I/O thread only
-  std::weak_ptr<Owner> owner_;  // reset when there is nothing more to tell
+  std::weak_ptr<Owner> owner_;      // reset when there is nothing more to tell
   Decoder decoder_;
   std::array<char, 64 * 1024> read_buffer_;
   std::string writing_;  // on its way; the I/O thread's

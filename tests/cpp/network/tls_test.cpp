@@ -49,9 +49,8 @@ TlsFiles make_certificate(const std::filesystem::path& folder, const std::string
   TlsFiles files{.certificate = folder / (name + ".crt"), .key = folder / (name + ".key"), .authority = {}};
   files.authority = files.certificate;
   write(files.certificate, [&](std::FILE* file) { return PEM_write_X509(file, certificate.get()); });
-  write(files.key, [&](std::FILE* file) {
-    return PEM_write_PrivateKey(file, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  });
+  write(files.key,
+        [&](std::FILE* file) { return PEM_write_PrivateKey(file, key.get(), nullptr, nullptr, 0, nullptr, nullptr); });
   return files;
 }
 
