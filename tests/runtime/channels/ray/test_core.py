@@ -9,7 +9,6 @@ import pickle
 import threading
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
 from klaw_core.result import Err, Ok
@@ -80,6 +79,8 @@ async def test_functions_go_through(ray_channel):
 
 
 async def test_an_array_is_read_where_it_arrived(ray_channel):
+    import numpy as np  # beside Ray only
+
     tx, rx = await ray_channel()
     sent = np.arange(100_000, dtype=np.float64).reshape(100, 1000)
     await tx.send({"array": sent, "transposed": sent.T})
