@@ -1,5 +1,6 @@
 #include "blocking.hpp"
 
+#include <cxxabi.h>
 #include <klaw/channels/detail/thread_wait.hpp>
 namespace klaw::python {
 
@@ -18,8 +19,7 @@ constexpr auto kSignalCheck = std::chrono::milliseconds(100);
 Event::Wait wait_without_gil(ThreadOperation& thread, const Deadline& deadline) {
   PyThreadState* const state = PyEval_SaveThread();
   const Event::Wait ended = thread.wait(deadline);
-  sleep_if_finalizing();
-  PyEval_RestoreThread(state);
+  restore_thread(state);
   return ended;
 }
 
@@ -49,9 +49,21 @@ int park(ThreadOperation& thread, const Deadline& deadline) {
 
 }  // namespace
 
-void sleep_if_finalizing() noexcept {
-  if (_Py_IsFinalizing() == 0) return;
+namespace {
+
+[[noreturn]] void sleep_for_ever() noexcept {
   for (ThreadOperation never;;) (void)never.wait(std::nullopt);
+}
+
+}  // namespace
+
+void restore_thread(PyThreadState* state) {
+  if (_Py_IsFinalizing() != 0) sleep_for_ever();
+  try {
+    PyEval_RestoreThread(state);
+  } catch (abi::__forced_unwind&) {  // finalisation has begun since we looked
+    sleep_for_ever();
+  }
 }
 
 bool block_on(PendingOp& op, Status& status) {

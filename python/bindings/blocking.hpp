@@ -7,9 +7,9 @@
 
 namespace klaw::python {
 
-// For a thread that comes back from a sleep without the GIL: if the interpreter is going down meanwhile, it must not ask for
-// the GIL again, which would unwind it through our frames. It sleeps on, until the process ends.
-void sleep_if_finalizing() noexcept;
+// Takes the GIL again, after a sleep without it. If the interpreter is going down meanwhile, Python would unwind the thread
+// through our frames: it sleeps on instead, until the process ends.
+void restore_thread(PyThreadState* state);
 
 // Drives `op` in this thread with the GIL released while it sleeps. False with an exception set (KeyboardInterrupt and
 // the like; `op` was abandoned then). Else `status` is how it ended; Status::pending: the time ran out.

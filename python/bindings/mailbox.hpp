@@ -29,8 +29,7 @@ class Mailbox {
   [[nodiscard]] std::optional<T> take(const channels::detail::Deadline& deadline) {
     PyThreadState* const state = PyEval_SaveThread();
     std::optional<T> item = wait(deadline);
-    sleep_if_finalizing();
-    PyEval_RestoreThread(state);
+    restore_thread(state);
     return item;
   }
 

@@ -110,6 +110,8 @@ NB_MODULE(_core, module) {
       !klaw::python::add_remote_types(module.ptr())) {
     nb::raise_python_error();
   }
+  // A daemon thread that waits in here when the interpreter ends keeps what it uses: no leak, and no news for users.
+  nb::set_leak_warnings(false);
   add_remote(module);
   pthread_atfork(nullptr, nullptr, [] { ++klaw::python::fork_generation; });
 

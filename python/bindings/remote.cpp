@@ -126,7 +126,13 @@ PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   ::new (&self->tls) dataplane::TlsContext(std::move(tls));
   self->prefetch = prefetch;
   self->fork_generation = fork_generation;
-  self->dialer = make_dialer(*self);
+  try {
+    self->dialer = make_dialer(*self);
+  } catch (const std::exception& error) {  // no descriptor, or no thread
+    Py_DECREF(cast(self));
+    PyErr_SetString(PyExc_OSError, error.what());
+    return nullptr;
+  }
   return cast(self);
 }
 
@@ -147,7 +153,9 @@ void channel_dealloc(PyObject* object) {
   PyObject_GC_UnTrack(object);
   if (self.weakrefs != nullptr) PyObject_ClearWeakRefs(object);
   channel_clear(object);
-  if (!self.dialer->is_inherited()) {
+  if (self.dialer == nullptr) {
+    self.dialer.~shared_ptr();
+  } else if (!self.dialer->is_inherited()) {
     self.dialer->retire(kRetireLimit);
     self.dialer.~shared_ptr();
   }
@@ -159,11 +167,18 @@ void channel_dealloc(PyObject* object) {
   Py_DECREF(type);
 }
 
-// Its dialer is the parent's: it gets one of its own. The parent's is left as it is, and leaks.
-void renew_after_fork(RemoteChannelObject& channel) {
-  if (channel.fork_generation == fork_generation) return;
+// Its dialer is the parent's: it gets one of its own. The parent's is left as it is, and leaks. False with an exception set.
+bool renew_after_fork(RemoteChannelObject& channel) {
+  if (channel.fork_generation == fork_generation) return true;
+  try {
+    std::shared_ptr<dataplane::Dialer> fresh = make_dialer(channel);
+    ::new (&channel.dialer) std::shared_ptr<dataplane::Dialer>(std::move(fresh));
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_OSError, error.what());
+    return false;
+  }
   channel.fork_generation = fork_generation;
-  ::new (&channel.dialer) std::shared_ptr<dataplane::Dialer>(make_dialer(channel));
+  return true;
 }
 
 PyObject* channel_broker_died(PyObject* object, PyObject* args) {
@@ -293,7 +308,10 @@ PyObject* handle_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   if (claim != Py_None && !parse_token(claim, token)) return nullptr;
   PyObject* const made = make_remote_handle(type, cast_channel(channel), Registration{});
   if (made != nullptr && claim != Py_None) {
-    renew_after_fork(*cast_remote(made)->channel);
+    if (!renew_after_fork(*cast_remote(made)->channel)) {
+      Py_DECREF(made);
+      return nullptr;
+    }
     open_session(*cast_remote(made), token);
   }
   return made;
@@ -401,11 +419,15 @@ PyObject* handle_repr(PyObject* object) {
   const RemoteChannelObject& channel = *self.channel;
   std::string text = self.registration.closed ? "closed " : "";
   constexpr std::string_view kPrefix = "channel_";  // of its actor's name
-  std::string_view name = channel.about.actor_name ? std::string_view(*channel.about.actor_name) : "(unnamed)";
-  if (name.starts_with(kPrefix)) name.remove_prefix(kPrefix.size());
-  text += '\'';
-  text += name;
-  text += '\'';
+  if (channel.about.actor_name) {
+    std::string_view name = *channel.about.actor_name;
+    if (name.starts_with(kPrefix)) name.remove_prefix(kPrefix.size());
+    text += '\'';
+    text += name;
+    text += '\'';
+  } else {
+    text += "(unnamed)";
+  }
   text += channel.capacity == channels::detail::kUnbounded ? ", unbounded"
                                                            : ", capacity " + std::to_string(channel.capacity);
   return PyUnicode_FromFormat("<%s %s>", type, text.c_str());
@@ -467,7 +489,7 @@ Remote::Handle* Remote::usable(PyObject* object) {
     return nullptr;
   }
   if (self->fork_generation != fork_generation) {
-    renew_after_fork(*self->channel);
+    if (!renew_after_fork(*self->channel)) return nullptr;
     self->fork_generation = fork_generation;
     self->registration.id = 0;
   }
@@ -547,10 +569,11 @@ void retire(std::span<PyObject* const> channels, double timeout_s) {
     }
   }
   const auto left = std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(dialers.size()));
-  PyThreadState* const state = PyEval_SaveThread();
+  // What waits is woken here, and that takes the GIL.
   for (const auto& dialer : dialers) dialer->retire(limit, [left] { left->count_down(); });
+  PyThreadState* const state = PyEval_SaveThread();
   left->wait();
-  PyEval_RestoreThread(state);
+  restore_thread(state);
 }
 
 bool add_remote_types(PyObject* module) noexcept {

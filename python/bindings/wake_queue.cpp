@@ -106,6 +106,7 @@ struct LoopQueueObject {
   PyObject_HEAD PyObject* weakrefs;
   PyObject* loop;  // a weak reference: an address may be another loop's by now
   std::shared_ptr<WakeQueue> queue;
+  std::uint64_t fork_generation;
 };
 
 PyTypeObject* loop_queue_type = nullptr;
@@ -120,6 +121,7 @@ PyObject* loop_queue_call(PyObject* object, PyObject* /*args*/, PyObject* /*kwar
 }
 
 void loop_queue_finalize(PyObject* object) {
+  if (cast_queue(object).fork_generation != fork_generation) return;  // what waits there is the parent's
   const SavedError saved;
   cast_queue(object).queue->close();
 }
@@ -161,6 +163,7 @@ Ref make_loop_queue(PyObject* loop) noexcept {
     Ref made = Ref::steal(loop_queue_type->tp_alloc(loop_queue_type, 0));
     if (!made) return {};
     ::new (&cast_queue(made.get()).queue) std::shared_ptr<WakeQueue>(std::move(queue));
+    cast_queue(made.get()).fork_generation = fork_generation;
     cast_queue(made.get()).loop = PyWeakref_NewRef(loop, nullptr);
     return cast_queue(made.get()).loop != nullptr ? std::move(made) : Ref();
   } catch (const std::exception& error) {

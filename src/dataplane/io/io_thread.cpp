@@ -51,10 +51,15 @@ IoThread::IoThread() : context_(std::make_shared<asio::io_context>(1)), work_(co
   sigset_t before;
   pthread_sigmask(SIG_SETMASK, nullptr, &before);
   block_signals();
-  thread_ = std::thread([context = context_] {
-    is_io_thread = true;
-    context->run();
-  });
+  try {
+    thread_ = std::thread([context = context_] {
+      is_io_thread = true;
+      context->run();
+    });
+  } catch (...) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 

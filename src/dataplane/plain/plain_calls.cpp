@@ -107,6 +107,8 @@ bool PlainCalls::is_repeated(PlainCall call, const PlainOp& op) {
     }
     return true;
   }
+  // Who repeats an older call has given it up by now: the caller has gone on.
+  for (const PlainCall again : last.waiting) replies_.push_back({.call = again, .status = PlainStatus::closed});
   last = Remembered{.number = op.number, .pending = call};
   return false;
 }
@@ -147,6 +149,9 @@ void PlainCalls::cancel(Time now, PlainCall call) {
   const auto found = pending_.find(call);
   if (found == pending_.end()) return;
   Pending& p = *found->second;
+  const auto known = remembered_.find(p.caller);
+  // A repetition of it waits for its reply, too: for that it lives on.
+  if (known != remembered_.end() && known->second.pending == call && !known->second.waiting.empty()) return;
   // Whoever has claimed it has fired it: all happens in this thread.
   (void)p.Operation::cancel();
   if (p.side == Side::sender) {

@@ -14,6 +14,12 @@
 
 namespace klaw::dataplane {
 
+namespace {
+
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+
+}  // namespace
+
 using asio::ip::tcp;
 using Local = asio::local::stream_protocol;
 
@@ -32,7 +38,7 @@ Server::Server(ServerSettings settings)
       plain_(broker_, random_id<ClientId>, steady_now()),
       timer_(io_->context()) {}
 
-Server::~Server() = default;
+Server::~Server() { stop(); }
 
 void Server::stop() {
   const std::lock_guard lock(mutex_);
@@ -112,7 +118,8 @@ void Server::accept_unix() {
     if (self->is_stopped_) return;
     const pid_t pid = error ? 0 : self->pid_if_of_this_user(socket.native_handle());
     if (pid != 0) self->accepted(std::move(socket), "process " + std::to_string(pid), nullptr, pid);
-    self->accept_unix();
+    if (!error) return self->accept_unix();
+    self->accept_later(error, [](Server& server) { server.accept_unix(); });
   });
 }
 
@@ -130,8 +137,21 @@ void Server::accept_tcp(std::size_t acceptor) {
           self->accepted(std::move(socket), remote.address().to_string() + ':' + std::to_string(remote.port()),
                          self->settings_.tls, 0);
         }
-        self->accept_tcp(acceptor);
+        if (!error) return self->accept_tcp(acceptor);
+        self->accept_later(error, [acceptor](Server& server) { server.accept_tcp(acceptor); });
       });
+}
+
+// No descriptor was left, mostly: who asks again at once asks for ever.
+void Server::accept_later(const asio::error_code& error, std::function<void(Server&)> accept) {
+  log("a connection can't be accepted: " + error.message());
+  const auto pause = std::make_shared<asio::steady_timer>(io_->context(), kAcceptPause);
+  pause->async_wait([weak = weak_from_this(), pause, accept = std::move(accept)](const asio::error_code& /*never*/) {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    const std::lock_guard lock(self->mutex_);
+    if (!self->is_stopped_) accept(*self);
+  });
 }
 
 pid_t Server::pid_if_of_this_user(int descriptor) const {

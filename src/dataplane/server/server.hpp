@@ -139,6 +139,7 @@ class Server final : public std::enable_shared_from_this<Server>, private Connec
   void listen_at(const std::string& host);
   void accept_unix();
   void accept_tcp(std::size_t acceptor);
+  void accept_later(const asio::error_code& error, std::function<void(Server&)> accept);
   void accepted(Connection::Socket socket, std::string name, const TlsContext& tls, pid_t pid);
   // 0: it is not.
   [[nodiscard]] pid_t pid_if_of_this_user(int descriptor) const;

@@ -9,7 +9,8 @@ call an actor; they act on the same queue.
 - **Counting**: ``register_sender`` and ``register_receiver`` count like handles; ``put`` and ``get`` of
   somebody who has not registered pass through. Registering on a side that has closed is ``'closed'``.
 - **Retries**: Ray repeats a call whose reply was lost. Give ``sender_id`` (or ``reader_id``) and ``op``,
-  a number that grows with each call of that caller: the repeated call then happens once.
+  a number that grows with each call of that caller, who awaits each before the next: the repeated call
+  then happens once.
 - **Restarts**: up to ``max_restarts`` times; what it held is lost then, and every handle is told.
 
 Cost: one call takes about a millisecond, whatever it does; use handles.
@@ -136,7 +137,7 @@ class ChannelActor:
         self._namespace = namespace
         self._anonymous = anonymous
         self._capacity = None if unbounded else capacity
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "capacity": self._capacity,
             "persistent": persistent,
             "orphan_grace": orphan_grace,
@@ -222,6 +223,8 @@ class ChannelActor:
                     return "ok"
                 name = self._unnamed[is_sender].pop()
         self._server.deregister_handle(is_sender, name)
+        with self._lock:
+            self._reader_nodes.pop(name, None)
         return "ok"
 
     # --- messages ---
@@ -418,6 +421,7 @@ class ChannelActor:
                 continue
             self._ended.set()
             break
+        self._server.stop()  # and with it goes the file of its socket
         ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 
     def _events(self) -> Iterator[tuple[str, str]]:
@@ -426,7 +430,8 @@ class ChannelActor:
         while True:
             limit: float | None = None
             if self._anonymous and unused_since is not None:
-                limit = max(0.0, unused_since + _UNUSED_LIMIT_S - time.monotonic())
+                wait = max(_UNUSED_LIMIT_S, self._settings["orphan_grace"] + 5)
+                limit = max(0.0, unused_since + wait - time.monotonic())
             event = self._server.next_event(limit)
             if event is None:
                 yield "unused", ""

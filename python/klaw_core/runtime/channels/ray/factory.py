@@ -112,7 +112,9 @@ def blocking_ray_channel(
                 ray.kill(actor)  # nobody could find it, if it were placed later
             raise
         if name is not None and _is_used_up(actor, name, namespace):
-            delete_ray_channel(name, namespace=namespace)
+            _delete(
+                actor, name, namespace
+            )  # it, and not what others may have made under that name since
             continue
         _check_settings(name, namespace, wanted, metadata)
         return _open_pair(actor, metadata, prefetch)
@@ -238,6 +240,12 @@ def delete_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> bool
     actor = _actor_of(name, namespace)
     if actor is None:
         return False
+    _delete(actor, name, namespace)
+    return True
+
+
+def _delete(actor: Any, name: str, namespace: str) -> None:
+    """End this actor; the name is free of it when this returns."""
     try:
         # Once: it may end before its answer is out, which is no reason to ask again, nor to tell the user's terminal.
         ray.get(actor.remove.options(max_task_retries=0).remote(), timeout=_DELETE_LIMIT_S)
@@ -246,7 +254,9 @@ def delete_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> bool
         _LOGGER.debug("channel %s was deleted without an answer: %s", name, error)
     ray.kill(actor, no_restart=True)
     deadline = time.monotonic() + _DELETE_LIMIT_S
-    while _is_named(name, namespace):
+    while (found := _handle_of(_PREFIX + name, namespace)) is not None:
+        if found._actor_id != actor._actor_id:
+            return  # somebody else's new one
         if time.monotonic() >= deadline:
             raise backend_error(
                 f"its actor is still there {_DELETE_LIMIT_S:g} s after it was killed",
@@ -254,7 +264,6 @@ def delete_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> bool
                 namespace=namespace,
             )
         time.sleep(_POLL_S)
-    return True
 
 
 def list_ray_channels(*, namespace: str = NAMESPACE_DEFAULT) -> list[str]:
@@ -296,10 +305,6 @@ def _handle_of(actor_name: str, namespace: str) -> Any:
         return ray.get_actor(actor_name, namespace=namespace)
     except ValueError:
         return None
-
-
-def _is_named(name: str, namespace: str) -> bool:
-    return _handle_of(_PREFIX + name, namespace) is not None
 
 
 def _actor_of(name: str, namespace: str) -> Any:
