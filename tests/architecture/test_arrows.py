@@ -50,7 +50,7 @@ MAY_INCLUDE = {
         SYSTEM,
         r"dataplane/(link|dialer|server)/\w+\.hpp",
         r"nanobind/.*|msgpack/.*|msgpack\.hpp",
-        r"(Python|structmember)\.h",
+        r"(Python|structmember|cxxabi)\.h",
         r"\w+\.hpp",
     ],
     "src/dataplane/wire/": [*CORE_OF_DATAPLANE, WIRE, r"xxhash\.h"],

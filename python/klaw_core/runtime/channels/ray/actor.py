@@ -447,7 +447,7 @@ def _numbered(caller: str | None, op: int | None) -> tuple[str, int]:
     return ("", 0) if caller is None or op is None else (caller, op)
 
 
-RayChannelActor = ray.remote(
+RayChannelActor: Any = ray.remote(
     num_cpus=0,
     max_restarts=4,
     max_task_retries=-1,

@@ -58,13 +58,13 @@ class Connection:
         namespace: str | None,
         prefetch: int,
     ) -> None:
-        self.actor = actor
-        self.capacity = capacity
-        self.name = name
-        self.namespace = namespace
-        self.prefetch = prefetch
-        self.node_id = ray.get_runtime_context().get_node_id()
-        self.ray_pid = os.getpid()
+        self.actor: Any = actor
+        self.capacity: int | None = capacity
+        self.name: str | None = name
+        self.namespace: str | None = namespace
+        self.prefetch: int = prefetch
+        self.node_id: str = ray.get_runtime_context().get_node_id()
+        self.ray_pid: int = os.getpid()
         self.endpoint: dict[str, Any] | None = None  # as the actor has told it last
 
 

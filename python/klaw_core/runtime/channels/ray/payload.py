@@ -50,7 +50,7 @@ class Encoded:
     __slots__ = ("payload",)
 
     def __init__(self, payload: bytes) -> None:
-        self.payload = payload
+        self.payload: bytes = payload
 
     def __reduce__(self) -> tuple[Any, ...]:
         return decode, (self.payload,)
