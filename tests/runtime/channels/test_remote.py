@@ -175,3 +175,27 @@ def test_the_end_of_the_interpreter_closes_its_handles_in_an_orderly_way(process
     assert said(client) == "ChannelClosedError handle_closed"
     client.wait(timeout=20)
     assert client.returncode == 0
+
+
+def test_the_end_of_the_interpreter_finds_a_task_that_still_waits(processes):
+    """In a loop that nobody closed: it is woken under the GIL, as by any thread of Python's."""
+    _, client = processes(
+        1,
+        """
+        import asyncio
+        tx, rx = pairs[0]
+        loop = asyncio.new_event_loop()
+
+        async def leave_waiting():
+            task = asyncio.ensure_future(rx.recv())
+            await asyncio.sleep(0.2)
+            return task
+
+        task = loop.run_until_complete(leave_waiting())
+        _core.retire([tx._channel], 5.0)
+        print("retired", flush=True)
+        """,
+    )
+    assert said(client) == "retired"
+    client.wait(timeout=20)
+    assert client.returncode == 0
