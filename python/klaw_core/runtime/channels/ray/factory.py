@@ -112,9 +112,8 @@ def blocking_ray_channel(
                 ray.kill(actor)  # nobody could find it, if it were placed later
             raise
         if name is not None and _is_used_up(actor, name, namespace):
-            _delete(
-                actor, name, namespace
-            )  # it, and not what others may have made under that name since
+            # It, and not what others may have made under that name since.
+            _delete(actor, name, namespace)
             continue
         _check_settings(name, namespace, wanted, metadata)
         return _open_pair(actor, metadata, prefetch)
