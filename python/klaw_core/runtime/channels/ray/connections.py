@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 import ray
-from ray.exceptions import ActorDiedError, RayError
+from ray.exceptions import ActorDiedError
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.explain import explain
@@ -176,7 +176,7 @@ def _answered(lookup: int, key: str, known: Connection, future: Future[Any]) -> 
         channel = _channels.get(key)
         if channel is not None:
             channel.broker_died(channel.epoch, explain(error), True)
-    except (RayError, Exception) as error:  # noqa: BLE001  it is told to the one who waits
+    except Exception as error:  # noqa: BLE001  it is told to the one who waits
         _core.fail_lookup(lookup, explain(error))
     else:
         _answer(lookup, known, endpoint)

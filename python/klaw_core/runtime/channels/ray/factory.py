@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import ray
-from ray.exceptions import RayActorError
 
 from klaw_core import _core
 from klaw_core.runtime.channels.errors import ChannelBackendErrorException
@@ -352,7 +351,7 @@ def _ask(ref: Any, name: str | None, namespace: str, limit: float) -> Any:
             name=name,
             namespace=namespace,
         ) from error
-    except (RayActorError, ray.exceptions.RayError) as error:
+    except ray.exceptions.RayError as error:
         raise backend_error(
             "its actor is dead", name=name, namespace=namespace, cause=error
         ) from error
