@@ -39,7 +39,7 @@ inline bool is_usable(const HandleObject& self) noexcept {
 template <std::size_t kSize>
 struct FixedString {
   constexpr FixedString() = default;
-  // NOLINTNEXTLINE(misc-explicit-constructor): a literal is meant
+  // NOLINTNEXTLINE(*-explicit-constructor): a literal is meant; the check has two names
   constexpr FixedString(const char (&literal)[kSize]) { std::copy_n(literal, kSize, text); }
   char text[kSize] = {};
 };
