@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -233,6 +234,12 @@ template <class T>
 template <class T, class... Errors>
 [[nodiscard]] bool is_closed(const Result<T, std::variant<Errors...>>& result, CloseKind kind) {
   return fails_with<ChannelClosed>(result) && std::get<ChannelClosed>(result.error()).kind == kind;
+}
+
+// How many messages a receive of a broadcast says were missed; 0 if it says something else.
+template <class T, class E>
+[[nodiscard]] std::uint64_t skipped(const Result<T, E>& result) {
+  return fails_with<klaw::Lagged>(result) ? std::get<klaw::Lagged>(result.error()).skipped : 0;
 }
 
 }  // namespace klaw_test
