@@ -3,6 +3,7 @@
 
 #include <klaw/channels/factory.hpp>
 #include <klaw/channels/local.hpp>
+#include <klaw/channels/oneshot.hpp>
 #include <klaw/channels/protocols.hpp>
 #include <klaw/channels/select.hpp>
 #include <klaw/channels/stats.hpp>

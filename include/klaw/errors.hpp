@@ -110,6 +110,8 @@ using ChannelError = std::variant<ChannelClosed, ChannelBackendError, InvalidArg
 // What try_send and a timed send give, and what try_recv and a timed receive give.
 using SendError = std::variant<ChannelFull, ChannelClosed>;
 using RecvError = std::variant<ChannelEmpty, ChannelClosed>;
+// What the send of a oneshot gives.
+using OneshotSendError = std::variant<AlreadySent, ChannelClosed>;
 
 [[nodiscard]] inline std::string message(const ChannelBackendError& e) {
   std::string text = "[" + e.backend + "]";
