@@ -7,6 +7,7 @@
 #include <klaw/channels/protocols.hpp>
 #include <klaw/channels/select.hpp>
 #include <klaw/channels/stats.hpp>
+#include <klaw/channels/watch.hpp>
 #include <klaw/errors.hpp>
 #include <klaw/result.hpp>
 #include <klaw/version.hpp>
