@@ -113,6 +113,8 @@ using RecvError = std::variant<ChannelEmpty, ChannelClosed>;
 // What a broadcast receiver gives: from a receive without a limit, and from a try_recv or a timed one.
 using LaggingRecvError = std::variant<Lagged, ChannelClosed>;
 using LaggingTryRecvError = std::variant<ChannelEmpty, Lagged, ChannelClosed>;
+// What the send of a oneshot gives.
+using OneshotSendError = std::variant<AlreadySent, ChannelClosed>;
 
 [[nodiscard]] inline std::string message(const ChannelBackendError& e) {
   std::string text = "[" + e.backend + "]";

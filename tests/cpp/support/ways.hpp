@@ -161,6 +161,15 @@ using Setups =
 // For what only a coroutine can do: be destroyed where it waits.
 using CoroutineSetups = ::testing::Types<Setup<Local, Suspended>, Setup<Any, Suspended>>;
 
+// For tests of one flavour, by every way of waiting.
+using Ways = ::testing::Types<Parked, Suspended>;
+struct WayNames {
+  template <class Way>
+  static std::string GetName(int) {
+    return Way::name;
+  }
+};
+
 struct SetupNames {
   template <class SetupT>
   static std::string GetName(int) {
