@@ -26,6 +26,7 @@ using klaw::CloseKind;
 using klaw::RecvError;
 using klaw::Result;
 using klaw::SendError;
+using klaw::channels::Permit;
 
 template <class Handle>
 using ValueOf = typename Handle::value_type;
@@ -57,6 +58,14 @@ struct Parked {
   template <class Tx>
   static auto give_batch(Tx& tx, std::vector<ValueOf<Tx>>& values) {
     return start([&] { return tx.blocking_send_batch(std::move(values)); });
+  }
+  template <class Tx>
+  static auto reserve(Tx& tx) {
+    return start([&] { return tx.blocking_reserve(); });
+  }
+  template <class Tx, class Limit>
+  static auto reserve_for(Tx& tx, Limit limit) {
+    return start([&tx, limit] { return tx.blocking_reserve_for(limit); });
   }
   template <class Rx>
   static auto recv(Rx& rx) {
@@ -118,6 +127,14 @@ struct Suspended {
   template <class Tx>
   static auto give_batch(Tx& tx, std::vector<ValueOf<Tx>>& values) -> Task<Result<void, SendError>> {
     co_return co_await tx.send_batch(std::move(values));
+  }
+  template <class Tx>
+  static auto reserve(Tx& tx) -> Task<Result<Permit<ValueOf<Tx>>, ChannelClosed>> {
+    co_return co_await tx.reserve();
+  }
+  template <class Tx, class Limit>
+  static auto reserve_for(Tx& tx, Limit limit) -> Task<Result<Permit<ValueOf<Tx>>, SendError>> {
+    co_return co_await tx.reserve_for(limit);
   }
   template <class Rx>
   static auto recv(Rx& rx) -> Task<decltype(rx.blocking_recv())> {
