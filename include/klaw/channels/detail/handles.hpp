@@ -16,6 +16,7 @@
 
 #include <klaw/channels/detail/coroutine_wait.hpp>
 #include <klaw/channels/detail/ops.hpp>
+#include <klaw/channels/detail/permit.hpp>
 #include <klaw/channels/detail/thread_wait.hpp>
 
 namespace klaw::channels::detail {
@@ -91,10 +92,50 @@ struct HandleAccess {
   static const Registration& registration(const H& handle) noexcept {
     return handle.registration_;
   }
+  // What a receive of `receiver` is, for select() and iteration.
+  template <class R>
+  static auto recv_op(const R& receiver) {
+    return receiver.op();
+  }
   template <class H, class Core>
   static H make(std::shared_ptr<Core> core, Registration registration) {
     return H(std::move(core), registration);
   }
+};
+
+// Blocking iteration over what a receiver receives; it ends with the channel. An end that is not orderly
+// (is_orderly(kind)) throws ChannelClosedError.
+template <class Receiver>
+class ReceiveIterator {
+  using Op = decltype(HandleAccess::recv_op(std::declval<const Receiver&>()));
+
+ public:
+  using iterator_concept = std::input_iterator_tag;
+  using value_type = typename Op::value_type;
+  using difference_type = std::ptrdiff_t;
+
+  explicit ReceiveIterator(Receiver& receiver) : receiver_(&receiver) { ++*this; }
+
+  // The message is yours to move from: an input iterator gives each once.
+  [[nodiscard]] value_type&& operator*() const noexcept { return std::move(*current_); }
+  ReceiveIterator& operator++() {
+    Op op = HandleAccess::recv_op(*receiver_);
+    const Status status = block_on(op);
+    if (status == Status::done) {
+      current_.emplace(op.take());
+    } else {
+      current_.reset();
+      ChannelClosed closed = op.closed();
+      if (!is_orderly(closed.kind)) throw_error(std::move(closed));
+    }
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const ReceiveIterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
+
+ private:
+  Receiver* receiver_;
+  mutable std::optional<value_type> current_;
 };
 
 template <class A, class B>
@@ -113,6 +154,8 @@ template <class A, class B>
 //   one        send(v)                  blocking_send(v)             try_send(v)
 //   limited    send_for(v, limit)       blocking_send_for(v, limit)
 //   many       send_batch(values)       blocking_send_batch(values)  try_send_batch(values)
+//   a slot     reserve()                blocking_reserve()           try_reserve()
+//   limited    reserve_for(limit)       blocking_reserve_for(limit)
 //
 // Errors: ChannelClosed if this handle is closed or no receiver is left; ChannelFull from a try or at a time limit.
 // Cancel safety: a send that is cancelled or runs out of time has either delivered its message, or not touched it; the
@@ -194,9 +237,33 @@ class BasicSender : public Handle<T, Core, Side::sender> {
     return try_values(many(std::forward<Range>(values)));
   }
 
+  // A slot for one message that is to come (permit.hpp): Result<Permit<T>, ChannelClosed>.
+  [[nodiscard]] auto reserve() { return Awaitable<Reserve, false>(reservation()); }
+  [[nodiscard]] Result<Permit<T>, ChannelClosed> blocking_reserve() {
+    Reserve op = reservation();
+    return op.result(block_on(op));
+  }
+  // Result<Permit<T>, SendError>: ChannelFull when the time is up. A limit of zero or less tries once.
+  template <class Rep, class Period>
+  [[nodiscard]] auto reserve_for(std::chrono::duration<Rep, Period> limit) {
+    return Awaitable<Reserve, true>(reservation(), deadline_after(limit));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] Result<Permit<T>, SendError> blocking_reserve_for(std::chrono::duration<Rep, Period> limit) {
+    Reserve op = reservation();
+    return op.limited_result(block_on(op, deadline_after(limit)));
+  }
+  [[nodiscard]] Result<Permit<T>, SendError> try_reserve() {
+    Reserve op = reservation();
+    return op.limited_result(op.start(nullptr));
+  }
+
  private:
   friend struct HandleAccess;
   using Handle<T, Core, Side::sender>::Handle;
+  using Reserve = ReserveOp<T, Core>;
+
+  Reserve reservation() const { return Reserve(this->core_, this->registration_); }
 
   template <class Range>
   static ManyValues<T> many(Range&& values) {
@@ -248,7 +315,7 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
 
  public:
   using value_type = T;
-  class Iterator;
+  using Iterator = ReceiveIterator<BasicReceiver>;
 
   [[nodiscard]] BasicReceiver clone() const { return BasicReceiver(this->core_, this->clone_registration()); }
 
@@ -293,7 +360,7 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
     return many.limited_result(many.start(nullptr));
   }
 
-  // Blocking iteration; ends with the channel. An end that is not orderly (is_orderly(kind)) throws ChannelClosedError.
+  // Blocking iteration; see ReceiveIterator.
   [[nodiscard]] Iterator begin() { return Iterator(*this); }
   [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
 
@@ -306,35 +373,6 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
     if (max_items == 0) throw std::invalid_argument("recv_batch: max_items must be at least 1");
     return BatchOp(this->core_, this->registration_, max_items);
   }
-};
-
-template <class T, class Core>
-class BasicReceiver<T, Core>::Iterator {
- public:
-  using iterator_concept = std::input_iterator_tag;
-  using value_type = T;
-  using difference_type = std::ptrdiff_t;
-
-  explicit Iterator(BasicReceiver& receiver) : receiver_(&receiver) { ++*this; }
-
-  // The message is yours to move from: an input iterator gives each once.
-  [[nodiscard]] T&& operator*() const noexcept { return std::move(*current_); }
-  Iterator& operator++() {
-    Result<T, ChannelClosed> next = receiver_->blocking_recv();
-    if (next) {
-      current_.emplace(*std::move(next));
-    } else {
-      current_.reset();
-      if (!is_orderly(next.error().kind)) throw_error(std::move(next).error());
-    }
-    return *this;
-  }
-  void operator++(int) { ++*this; }
-  friend bool operator==(const Iterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
-
- private:
-  BasicReceiver* receiver_;
-  mutable std::optional<T> current_;
 };
 
 }  // namespace klaw::channels::detail

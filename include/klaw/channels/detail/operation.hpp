@@ -86,6 +86,10 @@ class Operation : public ListHook {
   // is being resumed in another thread this instant, and touch nothing.
   [[nodiscard]] bool arm() noexcept { return (state_.fetch_or(kArmed, std::memory_order_acq_rel) & kFired) == 0; }
 
+  // fired, or claimed by the owner itself -> unclaimed: for another wait, after one that has brought nothing. Nobody else
+  // knows the operation then: what was linked is unlinked, a timer removed.
+  void renew() noexcept { state_.store(0, std::memory_order_relaxed); }
+
   // unclaimed -> cancelled. True: nobody will ever fire it (its waiters are still linked). False: somebody claimed it.
   [[nodiscard]] bool cancel() noexcept { return try_claim(kCancelled); }
 
