@@ -102,7 +102,7 @@ check-cpp: $(stamps)/dev $(stamps)/installed build
 # Where the tools are: nothing but a benchmark needs them.
 check-peers:
 	@if command -v cargo >/dev/null; then cargo fmt --check --manifest-path bench/peers/rust/Cargo.toml; fi
-	@if command -v gofmt >/dev/null; then unformatted=$$(gofmt -l bench/peers/go); [[ -z $$unformatted ]] || echo "gofmt: $$unformatted"; [[ -z $$unformatted ]]; fi
+	@if command -v gofmt >/dev/null; then gofmt -d bench/peers/go | { ! grep .; }; fi
 
 format: $(stamps)/dev ## format C++ and Python in place
 	@.venv/bin/clang-format -i $(cpp_files)
