@@ -1,6 +1,7 @@
 // All of klaw channels.
 #pragma once
 
+#include <klaw/channels/broadcast.hpp>
 #include <klaw/channels/factory.hpp>
 #include <klaw/channels/local.hpp>
 #include <klaw/channels/oneshot.hpp>

@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 #include <pthread.h>
 
+#include "bound.hpp"
 #include "broker_server.hpp"
 #include "channel.hpp"
 #include "mpmc.hpp"
@@ -21,14 +22,10 @@
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using klaw::python::checked;
+using klaw::python::copy_id;
 
 namespace {
-
-// A new reference from the C API, or the exception it has set.
-nb::object checked(PyObject* object) {
-  if (object == nullptr) nb::raise_python_error();
-  return nb::steal(object);
-}
 
 nb::object local_channel(std::optional<Py_ssize_t> capacity) {
   if (capacity && *capacity < 0) throw nb::value_error("capacity must not be negative");
@@ -60,12 +57,6 @@ nb::object next_lookup(double timeout) {
   const std::optional<klaw::python::Lookup> lookup = klaw::python::next_lookup(timeout);
   if (!lookup) return nb::none();
   return nb::make_tuple(lookup->id, lookup->key);
-}
-
-template <std::size_t kSize>
-void copy_id(const nb::bytes& from, std::array<std::uint8_t, kSize>& to) {
-  if (from.size() != kSize) throw nb::value_error("an id or a secret of the wrong size");
-  std::copy_n(from.c_str(), kSize, reinterpret_cast<char*>(to.data()));
 }
 
 void answer_lookup(std::uint64_t id, const nb::bytes& channel, const nb::bytes& secret, std::string unix_path,

@@ -69,7 +69,13 @@ concept Iterates = requires(Rx rx) {
 template <class Rx>
 concept Selects = requires(Rx rx) { channels::select(rx, rx).operator co_await(); };
 template <class Tx>
-concept Permits = requires(Tx tx) { tx.reserve(); };
+concept Permits = requires(Tx tx) {
+  tx.reserve().operator co_await();
+  tx.reserve_for(1ms).operator co_await();
+  { tx.blocking_reserve() } -> std::same_as<Result<channels::Permit<int>, ChannelClosed>>;
+  { tx.blocking_reserve_for(1ms) } -> std::same_as<Result<channels::Permit<int>, SendError>>;
+  { tx.try_reserve() } -> std::same_as<Result<channels::Permit<int>, SendError>>;
+};
 template <class Rx>
 concept Acknowledges = requires(Rx rx) { rx.recv_acked(); };
 template <class H>

@@ -4,9 +4,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -24,6 +26,7 @@ using klaw::CloseKind;
 using klaw::RecvError;
 using klaw::Result;
 using klaw::SendError;
+using klaw::channels::Permit;
 
 template <class Handle>
 using ValueOf = typename Handle::value_type;
@@ -55,6 +58,14 @@ struct Parked {
   template <class Tx>
   static auto give_batch(Tx& tx, std::vector<ValueOf<Tx>>& values) {
     return start([&] { return tx.blocking_send_batch(std::move(values)); });
+  }
+  template <class Tx>
+  static auto reserve(Tx& tx) {
+    return start([&] { return tx.blocking_reserve(); });
+  }
+  template <class Tx, class Limit>
+  static auto reserve_for(Tx& tx, Limit limit) {
+    return start([&tx, limit] { return tx.blocking_reserve_for(limit); });
   }
   template <class Rx>
   static auto recv(Rx& rx) {
@@ -97,15 +108,16 @@ struct Suspended {
   static constexpr bool can_cancel = true;
 
   template <class Tx>
-  static auto send(Tx& tx, ValueOf<Tx> value) -> Task<Result<void, ChannelClosed>> {
+  static auto send(Tx& tx, ValueOf<Tx> value) -> Task<decltype(tx.blocking_send(std::move(value)))> {
     co_return co_await tx.send(std::move(value));
   }
   template <class Tx>
-  static auto give(Tx& tx, ValueOf<Tx>& value) -> Task<Result<void, ChannelClosed>> {
+  static auto give(Tx& tx, ValueOf<Tx>& value) -> Task<decltype(tx.blocking_send(std::move(value)))> {
     co_return co_await tx.send(std::move(value));
   }
   template <class Tx, class Limit>
-  static auto give_for(Tx& tx, ValueOf<Tx>& value, Limit limit) -> Task<Result<void, SendError>> {
+  static auto give_for(Tx& tx, ValueOf<Tx>& value, Limit limit)
+      -> Task<decltype(tx.blocking_send_for(std::move(value), limit))> {
     co_return co_await tx.send_for(std::move(value), limit);
   }
   template <class Tx>
@@ -116,12 +128,20 @@ struct Suspended {
   static auto give_batch(Tx& tx, std::vector<ValueOf<Tx>>& values) -> Task<Result<void, SendError>> {
     co_return co_await tx.send_batch(std::move(values));
   }
+  template <class Tx>
+  static auto reserve(Tx& tx) -> Task<Result<Permit<ValueOf<Tx>>, ChannelClosed>> {
+    co_return co_await tx.reserve();
+  }
+  template <class Tx, class Limit>
+  static auto reserve_for(Tx& tx, Limit limit) -> Task<Result<Permit<ValueOf<Tx>>, SendError>> {
+    co_return co_await tx.reserve_for(limit);
+  }
   template <class Rx>
-  static auto recv(Rx& rx) -> Task<Result<ValueOf<Rx>, ChannelClosed>> {
+  static auto recv(Rx& rx) -> Task<decltype(rx.blocking_recv())> {
     co_return co_await rx.recv();
   }
   template <class Rx, class Limit>
-  static auto recv_for(Rx& rx, Limit limit) -> Task<Result<ValueOf<Rx>, RecvError>> {
+  static auto recv_for(Rx& rx, Limit limit) -> Task<decltype(rx.blocking_recv_for(limit))> {
     co_return co_await rx.recv_for(limit);
   }
   template <class Rx>
@@ -219,23 +239,33 @@ void while_resuming(Body body) {
   (void)task.get();
 }
 
-template <class T>
-[[nodiscard]] bool is_full(const Result<T, SendError>& result) {
-  return !result && std::holds_alternative<ChannelFull>(result.error());
+// Is it the error `Error`, one of those that this operation has?
+template <class Error, class T, class... Errors>
+[[nodiscard]] bool fails_with(const Result<T, std::variant<Errors...>>& result) {
+  return !result && std::holds_alternative<Error>(result.error());
 }
-template <class T>
-[[nodiscard]] bool is_empty(const Result<T, RecvError>& result) {
-  return !result && std::holds_alternative<ChannelEmpty>(result.error());
+template <class T, class E>
+[[nodiscard]] bool is_full(const Result<T, E>& result) {
+  return fails_with<ChannelFull>(result);
+}
+template <class T, class E>
+[[nodiscard]] bool is_empty(const Result<T, E>& result) {
+  return fails_with<ChannelEmpty>(result);
 }
 // Is it ChannelClosed of this kind?
 template <class T>
 [[nodiscard]] bool is_closed(const Result<T, ChannelClosed>& result, CloseKind kind) {
   return !result && result.error().kind == kind;
 }
-template <class T, class Other>
-[[nodiscard]] bool is_closed(const Result<T, std::variant<Other, ChannelClosed>>& result, CloseKind kind) {
-  return !result && std::holds_alternative<ChannelClosed>(result.error()) &&
-         std::get<ChannelClosed>(result.error()).kind == kind;
+template <class T, class... Errors>
+[[nodiscard]] bool is_closed(const Result<T, std::variant<Errors...>>& result, CloseKind kind) {
+  return fails_with<ChannelClosed>(result) && std::get<ChannelClosed>(result.error()).kind == kind;
+}
+
+// How many messages a receive of a broadcast says were missed; 0 if it says something else.
+template <class T, class E>
+[[nodiscard]] std::uint64_t skipped(const Result<T, E>& result) {
+  return fails_with<klaw::Lagged>(result) ? std::get<klaw::Lagged>(result.error()).skipped : 0;
 }
 
 }  // namespace klaw_test

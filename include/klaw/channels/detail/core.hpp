@@ -37,10 +37,14 @@ struct Registration {
 
 // A send that waits is an offer: its values stay where they are until the core moves them into the queue (or, on a
 // rendezvous, to a receiver), all `count` of them or none. So a woken sender has nothing left to do.
+//
+// A reservation is an offer without a value: what it waits for is the slot. Once it was granted that, the slot is its
+// owner's, who ends it by send_reserved() or release_reserved(); abandon_send() of a granted one releases it.
 template <class T>
 struct SendWaiter : Waiter {
   T* values = nullptr;
   std::size_t count = 1;
+  bool reserves = false;
   CloseKind why = CloseKind::ended;  // set with Status::closed
 };
 
@@ -75,6 +79,11 @@ class MpmcCore {
   [[nodiscard]] virtual Status start_send(const Registration&, SendWaiter<T>&, Operation*) = 0;
   [[nodiscard]] virtual Status finish_send(SendWaiter<T>&) = 0;
   virtual void abandon_send(SendWaiter<T>&) noexcept = 0;
+
+  // The slot that sender `handle` was granted: fills it, or gives it to the next in line. Until then the sender counts,
+  // also when its handle has closed. `value` is untouched if nobody can receive it any more.
+  virtual void send_reserved(std::uint64_t handle, T&& value) noexcept = 0;
+  virtual void release_reserved(std::uint64_t handle) noexcept = 0;
 
   [[nodiscard]] virtual Status start_recv(const Registration&, RecvWaiter<T>&, Operation*) = 0;
   [[nodiscard]] virtual Status finish_recv(RecvWaiter<T>&) = 0;

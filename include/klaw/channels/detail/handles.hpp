@@ -16,6 +16,7 @@
 
 #include <klaw/channels/detail/coroutine_wait.hpp>
 #include <klaw/channels/detail/ops.hpp>
+#include <klaw/channels/detail/permit.hpp>
 #include <klaw/channels/detail/thread_wait.hpp>
 
 namespace klaw::channels::detail {
@@ -153,6 +154,8 @@ template <class A, class B>
 //   one        send(v)                  blocking_send(v)             try_send(v)
 //   limited    send_for(v, limit)       blocking_send_for(v, limit)
 //   many       send_batch(values)       blocking_send_batch(values)  try_send_batch(values)
+//   a slot     reserve()                blocking_reserve()           try_reserve()
+//   limited    reserve_for(limit)       blocking_reserve_for(limit)
 //
 // Errors: ChannelClosed if this handle is closed or no receiver is left; ChannelFull from a try or at a time limit.
 // Cancel safety: a send that is cancelled or runs out of time has either delivered its message, or not touched it; the
@@ -234,9 +237,33 @@ class BasicSender : public Handle<T, Core, Side::sender> {
     return try_values(many(std::forward<Range>(values)));
   }
 
+  // A slot for one message that is to come (permit.hpp): Result<Permit<T>, ChannelClosed>.
+  [[nodiscard]] auto reserve() { return Awaitable<Reserve, false>(reservation()); }
+  [[nodiscard]] Result<Permit<T>, ChannelClosed> blocking_reserve() {
+    Reserve op = reservation();
+    return op.result(block_on(op));
+  }
+  // Result<Permit<T>, SendError>: ChannelFull when the time is up. A limit of zero or less tries once.
+  template <class Rep, class Period>
+  [[nodiscard]] auto reserve_for(std::chrono::duration<Rep, Period> limit) {
+    return Awaitable<Reserve, true>(reservation(), deadline_after(limit));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] Result<Permit<T>, SendError> blocking_reserve_for(std::chrono::duration<Rep, Period> limit) {
+    Reserve op = reservation();
+    return op.limited_result(block_on(op, deadline_after(limit)));
+  }
+  [[nodiscard]] Result<Permit<T>, SendError> try_reserve() {
+    Reserve op = reservation();
+    return op.limited_result(op.start(nullptr));
+  }
+
  private:
   friend struct HandleAccess;
   using Handle<T, Core, Side::sender>::Handle;
+  using Reserve = ReserveOp<T, Core>;
+
+  Reserve reservation() const { return Reserve(this->core_, this->registration_); }
 
   template <class Range>
   static ManyValues<T> many(Range&& values) {

@@ -1,10 +1,11 @@
 // The MPMC channel of one process: a queue, two lines of waiters, and a lock.
 //
 // Between any two critical sections these hold (match() restores them):
-//   I1  bounded: items_.size() <= capacity_; a rendezvous (capacity 0) stores nothing, except a message whose receiver
-//       was chosen and then cancelled: it is kept for the next one.
+//   I1  bounded: items_.size() + slots reserved <= capacity_. A rendezvous (capacity 0) stores nothing, except a message
+//       whose receiver was chosen and then cancelled: it is kept for the next one.
 //   I2  if a receiver waits, every queued message is promised to another receiver that was woken and is on its way.
-//   I3  if an offer waits, there is no room for the one at the head of the line; nobody passes it.
+//   I3  if an offer waits, there is no room for the one at the head of the line; nobody passes it. The room of a
+//       rendezvous is a receiver that waits, and for whom no slot is reserved.
 //   I4  a receiver waits on a channel without senders only while promised messages are outstanding, since a cancelled
 //       receiver may yet hand its message on; with the last of them taken, all who wait get the end.
 // "Waits" means linked with an unclaimed operation; a waiter whose operation was claimed elsewhere or cancelled may be
@@ -21,6 +22,7 @@
 #include <chrono>
 #include <utility>
 
+#include <klaw/channels/detail/claims.hpp>
 #include <klaw/channels/detail/core.hpp>
 #include <klaw/channels/detail/ring.hpp>
 
@@ -58,11 +60,41 @@ class Mpmc final : public MpmcCore<T> {
     Wakeups wakeups;
     {
       const Guard guard(mutex_);
-      // Not linked: either it was never linked, or its values have gone, or it was closed: nothing to hand back.
+      // Not linked: either it was never linked, or its values have gone, or it was closed: nothing to hand back but the
+      // slot of a reservation.
       if (w.is_linked()) {
         offers_.remove(w);
         match(wakeups);  // a large batch at the head of the line may have held others up
+      } else if (w.reserves && w.signal == Waiter::Signal::granted) {
+        w.signal = Waiter::Signal::none;
+        end_reservation(w.handle, wakeups);
+        match(wakeups);
       }
+    }
+    wakeups.fire();
+  }
+
+  void send_reserved(std::uint64_t handle, T&& value) noexcept override {
+    Wakeups wakeups;
+    {
+      const Guard guard(mutex_);
+      if (count(Side::receiver) > 0) {
+        SendWaiter<T> granted;
+        granted.values = &value;
+        store(granted);
+      }
+      end_reservation(handle, wakeups);
+      match(wakeups);
+    }
+    wakeups.fire();
+  }
+
+  void release_reserved(std::uint64_t handle) noexcept override {
+    Wakeups wakeups;
+    {
+      const Guard guard(mutex_);
+      end_reservation(handle, wakeups);
+      match(wakeups);
     }
     wakeups.fire();
   }
@@ -150,11 +182,7 @@ class Mpmc final : public MpmcCore<T> {
       handle.closed = true;
       if (reason && !reason_[index(side)]) reason_[index(side)] = std::move(reason);
       wake_own_operations(side, handle.id, wakeups);
-      if (--count(side) == 0) {
-        if (side == Side::receiver) close_receiving(dropped, wakeups);
-        auto& watchers = waiting_for_close_[index(other(side))];
-        while (!watchers.empty()) signal(watchers.pop_front(), Waiter::Signal::granted, wakeups);
-      }
+      if (side == Side::receiver || !reserved_.outlive(handle.id)) leave(side, dropped, wakeups);
       match(wakeups);
     }
     wakeups.fire();
@@ -225,8 +253,11 @@ class Mpmc final : public MpmcCore<T> {
     return items_.size() > promised_ ? items_.size() - promised_ : 0;
   }
   [[nodiscard]] bool has_room(std::size_t values) const noexcept {
-    return capacity_ == kUnbounded || (items_.size() <= capacity_ && values <= capacity_ - items_.size());
+    const std::size_t used = items_.size() + reserved_.total();
+    return capacity_ == kUnbounded || (used <= capacity_ && values <= capacity_ - used);
   }
+  // Rendezvous: one that waits, and that no permit counts on.
+  [[nodiscard]] bool has_free_receiver() const noexcept { return receivers_waiting_.size() > reserved_.total(); }
   [[nodiscard]] bool at_end() const noexcept { return count(Side::sender) == 0 && items_.empty(); }
   [[nodiscard]] CloseKind end_kind() const noexcept {
     return reason_[index(Side::sender)] ? CloseKind::peer_died : CloseKind::ended;
@@ -256,7 +287,13 @@ class Mpmc final : public MpmcCore<T> {
     if (w.count == 0) return Status::done;
     // An earlier offer that waits keeps its place (I3); one that was cancelled is no obstacle.
     if (!offers_.empty()) match(wakeups);
-    if (offers_.empty()) {
+    if (w.reserves) {
+      if (offers_.empty() && (capacity_ == 0 ? has_free_receiver() : has_room(1))) {
+        w.handle = handle.id;
+        reserved_.add(handle.id);
+        return Status::done;
+      }
+    } else if (offers_.empty()) {
       if (capacity_ == 0 ? hand_over(w, wakeups) : has_room(w.count)) {
         if (capacity_ != 0) {
           store(w);
@@ -269,11 +306,17 @@ class Mpmc final : public MpmcCore<T> {
     return Status::pending;
   }
 
-  // Rendezvous: gives the value to the first receiver that waits, if one does.
+  // The slot is free again, or its value has been stored.
+  void end_reservation(std::uint64_t handle, Wakeups& wakeups) noexcept {
+    Ring<T> none;
+    if (reserved_.end(handle)) leave(Side::sender, none, wakeups);
+  }
+
+  // Rendezvous: gives the value to the first receiver that waits, if one does that no permit counts on.
   bool hand_over(SendWaiter<T>& w, Wakeups& wakeups) {
     // A stored message (see I1) is older than ours, and its turn comes first; nobody waits for it (I2).
     items_.reserve(items_.size() + 1);
-    while (!receivers_waiting_.empty()) {
+    while (has_free_receiver()) {
       if (signal(receivers_waiting_.pop_front(), Waiter::Signal::granted, wakeups)) {
         ++promised_;
         store(w);
@@ -305,6 +348,7 @@ class Mpmc final : public MpmcCore<T> {
       if (op != nullptr) {
         link(receivers_waiting_, w, handle, *op);
         op->unlock();
+        if (capacity_ == 0) match(wakeups);  // a reservation waits for one who waits
       }
       return Status::pending;
     }
@@ -327,10 +371,11 @@ class Mpmc final : public MpmcCore<T> {
     if (capacity_ == kUnbounded) items_.shrink_if_empty();
   }
 
-  // Rendezvous: takes the value of the first sender that waits, if one does.
+  // Rendezvous: takes the value of the first sender that waits, if one does. Not past a reservation: its sender came first,
+  // and its value comes later.
   bool take_offer(RecvWaiter<T>& w, Wakeups& wakeups) {
     items_.reserve(items_.size() + 1);
-    while (!offers_.empty()) {
+    while (!offers_.empty() && !offers_.front().reserves) {
       SendWaiter<T>& offer = offers_.pop_front();
       if (signal(offer, Waiter::Signal::granted, wakeups)) {
         store(offer);
@@ -348,15 +393,20 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   void match_waiters(Wakeups& wakeups) {
-    while (!offers_.empty() && capacity_ != 0 && has_room(offers_.front().count)) {
+    while (!offers_.empty() && (capacity_ == 0 ? has_free_receiver() : has_room(offers_.front().count))) {
       SendWaiter<T>& offer = offers_.front();
       items_.reserve(items_.size() + offer.count);  // may throw: before anything is changed
+      if (offer.reserves) reserved_.make_room();
       offers_.remove(offer);
-      if (signal(offer, Waiter::Signal::granted, wakeups)) store(offer);
+      if (!signal(offer, Waiter::Signal::granted, wakeups)) continue;
+      if (offer.reserves) {
+        reserved_.add(offer.handle);
+      } else {
+        store(offer);
+        if (capacity_ == 0) promise(wakeups);
+      }
     }
-    while (!receivers_waiting_.empty() && unpromised() > 0) {
-      if (signal(receivers_waiting_.pop_front(), Waiter::Signal::granted, wakeups)) ++promised_;
-    }
+    promise(wakeups);
     if (at_end()) {
       while (!receivers_waiting_.empty()) {
         RecvWaiter<T>& w = receivers_waiting_.pop_front();
@@ -364,6 +414,20 @@ class Mpmc final : public MpmcCore<T> {
         signal(w, Waiter::Signal::closed, wakeups);
       }
     }
+  }
+
+  void promise(Wakeups& wakeups) noexcept {
+    while (!receivers_waiting_.empty() && unpromised() > 0) {
+      if (signal(receivers_waiting_.pop_front(), Waiter::Signal::granted, wakeups)) ++promised_;
+    }
+  }
+
+  // One handle of `side` less.
+  void leave(Side side, Ring<T>& dropped, Wakeups& wakeups) noexcept {
+    if (--count(side) > 0) return;
+    if (side == Side::receiver) close_receiving(dropped, wakeups);
+    auto& watchers = waiting_for_close_[index(other(side))];
+    while (!watchers.empty()) signal(watchers.pop_front(), Waiter::Signal::granted, wakeups);
   }
 
   void wake_own_operations(Side side, std::uint64_t handle, Wakeups& wakeups) {
@@ -399,6 +463,7 @@ class Mpmc final : public MpmcCore<T> {
 
   Ring<T> items_;
   std::size_t promised_ = 0;  // of items_, how many belong to receivers that were woken and have not taken them yet
+  Claims reserved_;           // the slots that permits hold, those of woken reservations among them
   IntrusiveList<SendWaiter<T>> offers_;
   IntrusiveList<RecvWaiter<T>> receivers_waiting_;
   IntrusiveList<ClosedWaiter> waiting_for_close_[2];  // [side]: handles of `side` that wait for the other side to close

@@ -35,6 +35,7 @@ class OpBase {
   [[nodiscard]] Core& core() const noexcept { return kept_ ? *kept_ : **core_; }
   [[nodiscard]] const Registration& handle() const noexcept { return *handle_; }
   void keep_core() { kept_ = *core_; }
+  [[nodiscard]] const std::shared_ptr<Core>& share() const noexcept { return kept_ ? kept_ : *core_; }
   [[nodiscard]] bool is_started() const noexcept { return kept_ != nullptr; }
 
   [[nodiscard]] ChannelClosed closed(Side side, CloseKind why) const {
