@@ -129,7 +129,7 @@ TEST_P(Broadcast, a_receive_whose_operation_was_claimed_elsewhere_is_not_linked_
 TEST_P(Broadcast, a_send_claims_one_receive_of_each_receiver) {
   Noted ops[4];
   std::vector<Recv> receiving;
-  for (const auto& reader : {a, a, b, b}) receiving.push_back(recv(reader));
+  for (const auto* reader : {&a, &a, &b, &b}) receiving.push_back(recv(*reader));
   for (std::size_t i = 0; i < 4; ++i) ASSERT_EQ(receiving[i].start(&ops[i]), Status::pending);
   for (auto& op : ops) EXPECT_TRUE(op.arm());
   ASSERT_EQ(send(1).start(nullptr), Status::done);
