@@ -35,7 +35,7 @@ class Broadcast : public ::testing::TestWithParam<Overflow> {
   std::shared_ptr<Core> core = std::make_shared<Core>(2, GetParam());
   Registration sender = Core::kFirstSender;
   Registration unused;
-  std::shared_ptr<Reader> a = Reader::open(core, sender);
+  std::shared_ptr<Reader> a = Reader::first(core);
   std::shared_ptr<Reader> b = Reader::open(core, sender);
 
   void TearDown() override {
@@ -351,7 +351,9 @@ class AgainstTheModel {
       : model_{.capacity = capacity},
         overflow_(overflow),
         random_(seed),
-        core_(std::make_shared<Core>(capacity, overflow)) {}
+        core_(std::make_shared<Core>(capacity, overflow)) {
+    readers_.push_back({Reader::first(core_), 0});
+  }
 
   void run(int steps) {
     for (int i = 0; i < steps && !::testing::Test::HasFatalFailure(); ++i) step();

@@ -103,8 +103,8 @@ struct HandleAccess {
   }
 };
 
-// Blocking iteration over what a receiver receives; it ends with the channel. An end that is not orderly
-// (is_orderly(kind)) throws ChannelClosedError.
+// Blocking iteration over what a receiver receives, without the lags of a broadcast; it ends with the channel. An end that
+// is not orderly (is_orderly(kind)) throws ChannelClosedError.
 template <class Receiver>
 class ReceiveIterator {
   using Op = decltype(HandleAccess::recv_op(std::declval<const Receiver&>()));
@@ -119,14 +119,8 @@ class ReceiveIterator {
   // The message is yours to move from: an input iterator gives each once.
   [[nodiscard]] value_type&& operator*() const noexcept { return std::move(*current_); }
   ReceiveIterator& operator++() {
-    Op op = HandleAccess::recv_op(*receiver_);
-    const Status status = block_on(op);
-    if (status == Status::done) {
-      current_.emplace(op.take());
-    } else {
-      current_.reset();
-      ChannelClosed closed = op.closed();
-      if (!is_orderly(closed.kind)) throw_error(std::move(closed));
+    current_.reset();
+    while (!advance()) {
     }
     return *this;
   }
@@ -134,6 +128,21 @@ class ReceiveIterator {
   friend bool operator==(const ReceiveIterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
 
  private:
+  // False: what came is passed over.
+  bool advance() {
+    Op op = HandleAccess::recv_op(*receiver_);
+    if (block_on(op) == Status::done) {
+      if constexpr (requires { op.is_lag(); }) {
+        if (op.is_lag()) return false;
+      }
+      current_.emplace(op.take());
+    } else {
+      ChannelClosed closed = op.closed();
+      if (!is_orderly(closed.kind)) throw_error(std::move(closed));
+    }
+    return true;
+  }
+
   Receiver* receiver_;
   mutable std::optional<value_type> current_;
 };
