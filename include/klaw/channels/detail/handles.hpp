@@ -18,6 +18,7 @@
 #include <klaw/channels/detail/ops.hpp>
 #include <klaw/channels/detail/permit.hpp>
 #include <klaw/channels/detail/thread_wait.hpp>
+#include <klaw/channels/detail/weak.hpp>
 
 namespace klaw::channels::detail {
 
@@ -48,6 +49,16 @@ class Handle {
     if (core_ != nullptr) core_->close_handle(kSide, registration_, std::move(reason));
   }
 
+  // Ends the channel for everybody: sends give ChannelClosed{shutdown} from now on, those that wait at once. Receivers
+  // drain what is stored, then get the same; `immediate`: what is stored is dropped. For iterations it is an orderly end,
+  // with a reason too. Permits that are held stay good, unless `immediate`: then what they send is dropped. Takes effect at
+  // the call; idempotent: the first reason is kept. Errors: ChannelClosed{handle_closed}, if this handle is closed.
+  [[nodiscard]] Result<void, ChannelClosed> shutdown(bool immediate = false,
+                                                     std::optional<std::string> reason = std::nullopt) {
+    if (core_ != nullptr && core_->shut_down(registration_, immediate, std::move(reason))) return {};
+    return std::unexpected(ChannelClosed{CloseKind::handle_closed});
+  }
+
   // True if the next operation on this handle would give ChannelClosed.
   [[nodiscard]] bool is_closed() const { return core_ == nullptr || core_->is_closed(kSide, registration_); }
 
@@ -59,7 +70,7 @@ class Handle {
 
   [[nodiscard]] ChannelStats stats() const { return core_ == nullptr ? ChannelStats{} : core_->stats(); }
 
-  // Waits until the other side is gone. Errors: ChannelClosed{handle_closed}, if this handle is closed first.
+  // Waits until the other side is gone, or the channel was shut down. Errors: ChannelClosed{handle_closed}, if this handle is closed first.
   // Cancel safety: holds nothing.
   [[nodiscard]] auto closed() const {
     return Awaitable<ClosedOp<Core>, false>(ClosedOp<Core>(kSide, core_, registration_));
@@ -176,9 +187,13 @@ class BasicSender : public Handle<T, Core, Side::sender> {
 
  public:
   using value_type = T;
+  using Weak = BasicWeak<BasicSender, Core, Side::sender>;
 
   // Another handle on the same channel; it counts when this returns. Of a closed handle: a closed one.
   [[nodiscard]] BasicSender clone() const { return BasicSender(this->core_, this->clone_registration()); }
+
+  // A handle that does not count (weak.hpp).
+  [[nodiscard]] Weak downgrade() const { return Weak(this->core_); }
 
   template <class Other>
   [[nodiscard]] bool same_channel(const Other& other) const noexcept {
@@ -269,6 +284,7 @@ class BasicSender : public Handle<T, Core, Side::sender> {
 
  private:
   friend struct HandleAccess;
+  friend Weak;
   using Handle<T, Core, Side::sender>::Handle;
   using Reserve = ReserveOp<T, Core>;
 
@@ -325,8 +341,12 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
  public:
   using value_type = T;
   using Iterator = ReceiveIterator<BasicReceiver>;
+  using Weak = BasicWeak<BasicReceiver, Core, Side::receiver>;
 
   [[nodiscard]] BasicReceiver clone() const { return BasicReceiver(this->core_, this->clone_registration()); }
+
+  // A handle that does not count (weak.hpp).
+  [[nodiscard]] Weak downgrade() const { return Weak(this->core_); }
 
   template <class Other>
   [[nodiscard]] bool same_channel(const Other& other) const noexcept {
@@ -375,6 +395,7 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
 
  private:
   friend struct HandleAccess;
+  friend Weak;
   using Handle<T, Core, Side::receiver>::Handle;
 
   Op op() const { return Op(this->core_, this->registration_); }
