@@ -60,7 +60,7 @@ from klaw_core.runtime.channels.protocols import (
     ReferenceSender,
     Sender,
 )
-from klaw_core.runtime.channels.select import blocking_select, select
+from klaw_core.runtime.channels.select import blocking_select, select, select_all
 from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
 
 __all__ = [
@@ -108,4 +108,5 @@ __all__ = [
     "get_sender",
     "list_channels",
     "select",
+    "select_all",
 ]
