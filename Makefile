@@ -11,6 +11,8 @@ RUNS ?= 100000
 # Anything for pytest and ctest: make test-python PYTEST_ARGS='-k close', make test-cpp CTEST_ARGS='-R unit'.
 PYTEST_ARGS ?=
 CTEST_ARGS ?=
+# For make bench-peers: `python3 bench/peers --help` lists them.
+PEERS_ARGS ?=
 
 python := .venv/bin/python
 python_ray := .venv-ray/bin/python
@@ -24,7 +26,7 @@ fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || e
 python_dirs := python tests bench examples tools
 
 .PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan test-clang simulate coverage mutants fuzz build wheel check check-cpp check-python tidy \
-        format bench bench-python bench-ray clean distclean FORCE
+        format bench bench-peers bench-python bench-ray clean distclean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -105,6 +107,11 @@ format: $(stamps)/dev ## format C++ and Python in place
 bench: build ## C++ channels beside their peers
 	@build/release/bench/klaw_local_bench
 	@build/release/bench/klaw_dataplane_bench
+
+bench-peers: $(stamps)/debian-tests ## C++ channels beside those of Rust and Go: make bench-peers PEERS_ARGS='--scenario select'
+	@[[ -f build/release/build.ninja ]] || cmake --preset release
+	@cmake --build --preset release --target klaw_peers_bench --parallel $(JOBS)
+	@"$$(tools/find-python)" bench/peers $(PEERS_ARGS)
 
 bench-python: $(stamps)/installed $(stamps)/dev ## Python channels beside their peers
 	@$(python) bench/python

@@ -3,6 +3,7 @@
 
 #include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -86,14 +87,17 @@ class BroadcastRecvOp : OpBase<Reader> {
     if (status == Status::pending) return std::unexpected(LaggingTryRecvError(ChannelEmpty{}));
     return outcome<LaggingTryRecvError>(status);
   }
+  // Of an op that came to Status::done: was it told that its receiver fell behind? Else there is a value.
+  [[nodiscard]] bool is_lag() const noexcept { return !waiter_.message; }
+  [[nodiscard]] T take() { return (*std::move(waiter_.message)).take(); }
   [[nodiscard]] ChannelClosed closed() const { return OpBase<Reader>::closed(Side::receiver, waiter_.why); }
 
  private:
   template <class Error>
   Result<T, Error> outcome(Status status) {
     if (status == Status::closed) return std::unexpected(Error(closed()));
-    if (!waiter_.message) return std::unexpected(Error(Lagged{waiter_.skipped}));
-    return (*std::move(waiter_.message)).take();
+    if (is_lag()) return std::unexpected(Error(Lagged{waiter_.skipped}));
+    return take();
   }
 
   BroadcastRecvWaiter<T> waiter_;

@@ -70,7 +70,7 @@ from klaw_core.runtime.channels.protocols import (
     ReferenceSender,
     Sender,
 )
-from klaw_core.runtime.channels.select import blocking_select, select
+from klaw_core.runtime.channels.select import blocking_select, select, select_all
 from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
 from klaw_core.runtime.channels.watch import WatchReceiver, WatchSender, blocking_watch, watch
 
@@ -126,5 +126,6 @@ __all__ = [
     "list_channels",
     "oneshot",
     "select",
+    "select_all",
     "watch",
 ]
