@@ -2,10 +2,9 @@
 
 # [readme]
 import asyncio
-from typing import Any
 
 
-async def work(jobs: asyncio.Queue[Any], results: asyncio.Queue[Any]) -> None:
+async def work(jobs: asyncio.Queue[int | None], results: asyncio.Queue[int | None]) -> None:
     """Square numbers until the sentinel comes."""
     while (number := await jobs.get()) is not None:
         await results.put(number * number)
@@ -14,14 +13,14 @@ async def work(jobs: asyncio.Queue[Any], results: asyncio.Queue[Any]) -> None:
 
 async def main() -> None:
     """Feed three workers, and collect until each has said that it is done."""
-    jobs: asyncio.Queue[Any] = asyncio.Queue(8)
-    results: asyncio.Queue[Any] = asyncio.Queue()
+    jobs: asyncio.Queue[int | None] = asyncio.Queue(8)
+    results: asyncio.Queue[int | None] = asyncio.Queue()
     workers = [asyncio.create_task(work(jobs, results)) for _ in range(3)]
     for number in range(10):
         await jobs.put(number)
     for _ in workers:
         await jobs.put(None)
-    squares = []
+    squares: list[int] = []
     running = len(workers)
     while running:
         if (square := await results.get()) is None:

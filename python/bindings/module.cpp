@@ -11,11 +11,14 @@
 #include "bound.hpp"
 #include "broker_server.hpp"
 #include "channel.hpp"
+#include "mpmc.hpp"
+#include "oneshot.hpp"
 #include "operation.hpp"
 #include "payload.hpp"
 #include "remote.hpp"
 #include "select.hpp"
 #include "wake_queue.hpp"
+#include "watch.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -31,7 +34,7 @@ nb::object local_channel(std::optional<Py_ssize_t> capacity) {
 }
 
 nb::dict live_objects() {
-  const auto [channels, handles] = klaw::python::live_channels();
+  const auto [channels, handles] = klaw::python::live_channels;
   nb::dict counts;
   counts["channels"] = channels;
   counts["handles"] = handles;
@@ -96,7 +99,8 @@ void add_remote(nb::module_& module) {
 }  // namespace
 
 NB_MODULE(_core, module) {
-  if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_channel_types(module.ptr()) ||
+  if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_mpmc_types(module.ptr()) ||
+      !klaw::python::add_oneshot_types(module.ptr()) || !klaw::python::add_watch_types(module.ptr()) ||
       !klaw::python::add_wake_queue_type(module.ptr()) || !klaw::python::add_payload_type(module.ptr()) ||
       !klaw::python::add_remote_types(module.ptr())) {
     nb::raise_python_error();
@@ -109,6 +113,13 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = KLAW_VERSION;
   module.def("local_channel", &local_channel, "capacity"_a.none(),
              "(sender, receiver) of a new channel in this process; a capacity of None is unbounded, 0 a rendezvous.");
+  module.def(
+      "oneshot_channel", [] { return checked(klaw::python::make_oneshot_channel()); },
+      "(sender, receiver) of a new oneshot channel in this process.");
+  module.def(
+      "watch_channel",
+      [](const nb::object& initial) { return checked(klaw::python::make_watch_channel(initial.ptr())); },
+      "initial"_a.none(), "(sender, receiver) of a new watch channel in this process.");
   module.def(
       "select",
       [](const nb::tuple& receivers, const nb::object& timeout, bool biased) {

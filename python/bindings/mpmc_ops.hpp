@@ -1,45 +1,19 @@
-// The operations on local handles, as the awaitable and the blocking calls drive them: an op of the core, and how its outcome
-// looks in Python.
+// The operations on the handles of local MPMC channels that other flavours do not have.
 #pragma once
 
 #include <span>
+#include <string>
 #include <type_traits>
 #include <vector>
 
-#include "channel.hpp"
-#include "handle.hpp"
-#include "outcomes.hpp"
+#include <klaw/channels/detail/mpmc.hpp>
+
+#include "flavour.hpp"
+#include "local_ops.hpp"
 
 namespace klaw::python {
 
-// What all have in common: the handle stays alive, and in the sight of the collector.
-class HandleOp : public PendingOp {
- public:
-  HandleOp(HandleObject* handle, const char* name, Patience patience, Style style)
-      : PendingOp(name, patience), handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))), style_(style) {}
-
-  void hold(PyObject* operation) final {
-    hold_.emplace().enter(*reinterpret_cast<HandleObject*>(handle_.get())->channel, operation);
-  }
-  void release() noexcept final { hold_.reset(); }
-
-  int traverse(visitproc visit, void* arg) const override {
-    Py_VISIT(handle_.get());
-    return 0;
-  }
-
- protected:
-  [[nodiscard]] Style style() const noexcept { return style_; }
-  [[nodiscard]] std::size_t capacity() const noexcept {
-    return reinterpret_cast<const HandleObject*>(handle_.get())->channel->core->capacity();
-  }
-  [[nodiscard]] PyObject* closed(const ChannelClosed& error) const noexcept { return tell_closed(style_, error); }
-
- private:
-  Ref handle_;
-  std::optional<Hold> hold_;  // while it waits: an empty one costs a ready operation next to nothing
-  Style style_;
-};
+using MpmcCore = channels::detail::Mpmc<Ref, GilExclusion>;
 
 // Values that stay where they are until the core takes them.
 struct Borrowed {
@@ -56,7 +30,7 @@ class SendPending final : public HandleOp {
   SendPending(HandleObject* handle, const char* name, Patience patience, Style style, Values values)
       : HandleOp(handle, name, patience, style),
         values_(std::move(values)),
-        op_(handle->channel->core, handle->registration, borrowed()) {}
+        op_(core_of<MpmcCore>(*handle), handle->registration, borrowed()) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -64,7 +38,8 @@ class SendPending final : public HandleOp {
 
   PyObject* outcome(Status status) override {
     if (status == Status::done) return tell_sent(style());
-    return status == Status::closed ? closed(op_.closed()) : tell_full(style(), status, capacity(), patience());
+    return status == Status::closed ? closed(op_.closed())
+                                    : tell_full(style(), status, core_of<MpmcCore>(handle())->capacity(), patience());
   }
 
   int traverse(visitproc visit, void* arg) const override {
@@ -97,34 +72,13 @@ class SendPending final : public HandleOp {
   }
 
   Values values_;
-  channels::detail::SendOp<Ref, Core, Borrowed> op_;
-};
-
-class RecvPending final : public HandleOp {
- public:
-  RecvPending(HandleObject* handle, const char* name, Patience patience, Style style)
-      : HandleOp(handle, name, patience, style), op_(handle->channel->core, handle->registration) {}
-
-  Status start(Operation* operation) override { return op_.start(operation); }
-  Status finish() override { return op_.finish(); }
-  void abandon() noexcept override { op_.abandon(); }
-
-  PyObject* outcome(Status status) override {
-    if (status == Status::done) {
-      Ref value = op_.take();
-      return style() == Style::result ? make_ok(value.get()) : value.release();
-    }
-    return status == Status::closed ? closed(op_.closed()) : tell_empty(style(), patience());
-  }
-
- private:
-  channels::detail::RecvOp<Ref, Core> op_;
+  channels::detail::SendOp<Ref, MpmcCore, Borrowed> op_;
 };
 
 class RecvBatchPending final : public HandleOp {
  public:
   RecvBatchPending(HandleObject* handle, const char* name, Patience patience, Style style, std::size_t max_items)
-      : HandleOp(handle, name, patience, style), op_(handle->channel->core, handle->registration, max_items) {}
+      : HandleOp(handle, name, patience, style), op_(core_of<MpmcCore>(*handle), handle->registration, max_items) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -143,67 +97,23 @@ class RecvBatchPending final : public HandleOp {
   }
 
  private:
-  channels::detail::RecvBatchOp<Ref, Core> op_;
+  channels::detail::RecvBatchOp<Ref, MpmcCore> op_;
 };
 
-// Waits until the other side is gone.
-class ClosedPending final : public HandleOp {
- public:
-  ClosedPending(HandleObject* handle, const char* name)
-      : HandleOp(handle, name, Patience::forever(), Style::raise),
-        op_(handle->side, handle->channel->core, handle->registration) {}
-
-  Status start(Operation* operation) override { return op_.start(operation); }
-  Status finish() override { return op_.finish(); }
-  void abandon() noexcept override { op_.abandon(); }
-  PyObject* outcome(Status status) override {
-    if (status == Status::done) Py_RETURN_NONE;
-    return closed(op_.closed());
-  }
-
- private:
-  channels::detail::ClosedOp<Core> op_;
-};
-
-// Takes a snapshot of the channel.
-class StatsPending final : public HandleOp {
- public:
-  StatsPending(HandleObject* handle, const char* name)
-      : HandleOp(handle, name, Patience::never(), Style::raise), core_(handle->channel->core.get()) {}
-
-  Status start(Operation* /*operation*/) override { return Status::done; }
-  Status finish() override { return Status::done; }
-  void abandon() noexcept override {}
-  PyObject* outcome(Status status) override;
-
- private:
-  Core* core_;
-};
-
-// What the methods of a handle (methods.hpp) need to know of local ones.
-struct Local {
-  using Handle = HandleObject;
-  using Value = Ref;
+// What the methods of a handle (handle_methods.hpp) need to know of local ones.
+struct Local : LocalBackend<Local, MpmcCore> {
+  using RecvOp = channels::detail::RecvOp<Ref, MpmcCore>;
   template <class Values>
   using Send = SendPending<Values>;
-  using Recv = RecvPending;
+  using Recv = RecvPending<Local>;
   using RecvBatch = RecvBatchPending;
-  using Closed = ClosedPending;
   static constexpr FixedString kPrefix = "Local";
 
-  static Handle* usable(PyObject* object) noexcept { return klaw::python::usable(object); }
-  static std::optional<Value> pack(PyObject* value) { return Ref::borrow(value); }
-  // Takes effect at once.
-  static void close(Handle& self, std::optional<std::string> reason) {
-    self.channel->core->close_handle(self.side, self.registration, std::move(reason));
+  static bool is_spent(const Handle& /*self*/) noexcept { return false; }
+  // How a channel is shown: 7/64.
+  static std::string contents(const channels::ChannelStats& s) {
+    return std::to_string(s.queue_size) + "/" + (s.capacity ? std::to_string(*s.capacity) : "unbounded");
   }
-  // What close() returns: there is nothing to wait for.
-  static PyObject* when_closed(Handle& /*self*/, const char* name) {
-    return make_completed(name, Ref::borrow(Py_None));
-  }
-  static PyObject* wait_until_closed(Handle& /*self*/, Patience /*patience*/) { Py_RETURN_NONE; }
-  static bool is_closed(const Handle& self) { return self.channel->core->is_closed(self.side, self.registration); }
-  static std::size_t capacity(const Handle& self) { return self.channel->core->capacity(); }
 };
 
 }  // namespace klaw::python

@@ -1,4 +1,4 @@
-// The methods of a receiver, over any backend: Local (mpmc_ops.hpp) or Remote (remote_ops.hpp).
+// The methods of a receiver, over any backend: Remote (remote_ops.hpp), Local (mpmc_ops.hpp), or a side of another flavour.
 #pragma once
 
 #include <vector>
@@ -17,7 +17,6 @@ template <class Backend>
 class ReceiverMethods {
   using Handle = typename Backend::Handle;
   using Recv = typename Backend::Recv;
-  using RecvBatch = typename Backend::RecvBatch;
   template <FixedString kMethod>
   static constexpr const char* kName = kNamed<Backend, Joined<FixedString("Receiver."), kMethod>::kText>;
 
@@ -51,20 +50,23 @@ class ReceiverMethods {
   static PyObject* recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const BatchCall call("recv_batch", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<RecvBatch>(call.self, kName<"recv_batch">, call.patience, Style::raise, call.max_items);
+    return make_operation<typename Backend::RecvBatch>(call.self, kName<"recv_batch">, call.patience, Style::raise,
+                                                       call.max_items);
   }
 
   static PyObject* try_recv_batch(PyObject* object, PyObject* limit) {
     Handle* const self = Backend::usable(object);
     std::size_t max_items = 0;
     if (self == nullptr || !parse_max_items(limit, max_items)) return nullptr;
-    return make_operation<RecvBatch>(self, kName<"try_recv_batch">, Patience::never(), Style::result, max_items);
+    return make_operation<typename Backend::RecvBatch>(self, kName<"try_recv_batch">, Patience::never(), Style::result,
+                                                       max_items);
   }
 
   static PyObject* blocking_recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const BatchCall call("blocking_recv_batch", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.recv_batch(max_items)")) return nullptr;
-    RecvBatch op(call.self, kName<"blocking_recv_batch">, call.patience, Style::raise, call.max_items);
+    typename Backend::RecvBatch op(call.self, kName<"blocking_recv_batch">, call.patience, Style::raise,
+                                   call.max_items);
     return run_blocking(op);
   }
 

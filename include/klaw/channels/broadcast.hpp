@@ -37,10 +37,8 @@
 #include <iterator>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <utility>
-#include <variant>
 
 #include <klaw/channels/detail/broadcast_ops.hpp>
 #include <klaw/channels/detail/handles.hpp>
@@ -153,7 +151,7 @@ class BroadcastReceiver : public detail::Handle<T, detail::Subscription<T>, deta
 
  public:
   using value_type = T;
-  class Iterator;
+  using Iterator = detail::ReceiveIterator<BroadcastReceiver>;
 
   // A new receiver of what is sent from now on. Of a closed handle: a closed one.
   [[nodiscard]] BroadcastReceiver resubscribe() const {
@@ -189,8 +187,7 @@ class BroadcastReceiver : public detail::Handle<T, detail::Subscription<T>, deta
     return one.limited_result(one.start(nullptr));
   }
 
-  // Blocking iteration over what is not missed; ends with the channel. An end that is not orderly (is_orderly(kind)) throws
-  // ChannelClosedError.
+  // Blocking iteration over what is not missed; see ReceiveIterator.
   [[nodiscard]] Iterator begin() { return Iterator(*this); }
   [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
 
@@ -199,39 +196,6 @@ class BroadcastReceiver : public detail::Handle<T, detail::Subscription<T>, deta
   using detail::Handle<T, Reader, detail::Side::receiver>::Handle;
 
   Op op() const { return Op(this->core_, this->registration_); }
-};
-
-template <class T>
-class BroadcastReceiver<T>::Iterator {
- public:
-  using iterator_concept = std::input_iterator_tag;
-  using value_type = T;
-  using difference_type = std::ptrdiff_t;
-
-  explicit Iterator(BroadcastReceiver& receiver) : receiver_(&receiver) { ++*this; }
-
-  // The message is yours to move from: an input iterator gives each once.
-  [[nodiscard]] T&& operator*() const noexcept { return std::move(*current_); }
-  Iterator& operator++() {
-    current_.reset();
-    for (;;) {
-      Result<T, LaggingRecvError> next = receiver_->blocking_recv();
-      if (next) {
-        current_.emplace(*std::move(next));
-        return *this;
-      }
-      if (auto* const closed = std::get_if<ChannelClosed>(&next.error())) {
-        if (!is_orderly(closed->kind)) throw_error(std::move(*closed));
-        return *this;
-      }
-    }
-  }
-  void operator++(int) { ++*this; }
-  friend bool operator==(const Iterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
-
- private:
-  BroadcastReceiver* receiver_;
-  mutable std::optional<T> current_;
 };
 
 namespace detail {
@@ -291,9 +255,10 @@ template <class T, std::integral Count = std::size_t>
   if (std::cmp_greater(capacity, kCapacityMax)) throw std::invalid_argument("broadcast: capacity is out of range");
   using Core = detail::Broadcast<T>;
   auto core = std::make_shared<Core>(std::bit_ceil(static_cast<std::size_t>(capacity)), overflow);
-  auto tx = detail::HandleAccess::make<BroadcastSender<T>>(std::move(core), Core::kFirstSender);
-  auto rx = tx.subscribe();
-  return {.tx = std::move(tx), .rx = std::move(rx)};
+  auto rx =
+      detail::HandleAccess::make<BroadcastReceiver<T>>(detail::Subscription<T>::first(core), detail::Registration{});
+  return {.tx = detail::HandleAccess::make<BroadcastSender<T>>(std::move(core), Core::kFirstSender),
+          .rx = std::move(rx)};
 }
 
 }  // namespace klaw::channels

@@ -7,7 +7,7 @@
 //   order      FIFO per sender; waiters are served in order of arrival; nobody starves.
 //   close      by reference count: when the last sender is gone, receivers drain what is queued and then get
 //              ChannelClosed; when the last receiver is gone, what is queued is dropped and senders get ChannelClosed.
-//              Whoever already waits is woken at once.
+//              Whoever already waits is woken at once. shutdown() ends the channel whoever still has handles.
 //   cancel     a coroutine that is destroyed while it waits, a time limit that passes: nothing is lost, nobody's turn.
 //   threads    every handle may be used from several threads at once, by parked threads and coroutines in any mix.
 //   memory     one allocation for the channel, one for the queue (doubling up to the capacity), none per message and
@@ -35,6 +35,12 @@ template <class T>
 using LocalSender = detail::BasicSender<T, detail::Mpmc<T>>;
 template <class T>
 using LocalReceiver = detail::BasicReceiver<T, detail::Mpmc<T>>;
+
+// Handles that don't count: tx.downgrade(), rx.downgrade().
+template <class T>
+using WeakSender = typename LocalSender<T>::Weak;
+template <class T>
+using WeakReceiver = typename LocalReceiver<T>::Weak;
 
 // Both halves of a new channel, made for `auto [tx, rx] = ...`.
 template <class T>

@@ -79,9 +79,15 @@ concept Permits = requires(Tx tx) {
 template <class Rx>
 concept Acknowledges = requires(Rx rx) { rx.recv_acked(); };
 template <class H>
-concept Weak = requires(H h) { h.downgrade(); };
+concept Weak = requires(const H& h, typename H::Weak weak) {
+  { h.downgrade() } -> std::same_as<typename H::Weak>;
+  { weak.upgrade() } -> std::same_as<std::optional<H>>;
+};
 template <class H>
-concept ShutsDown = requires(H h) { h.shutdown(); };
+concept ShutsDown = requires(H h) {
+  { h.shutdown() } -> std::same_as<Result<void, ChannelClosed>>;
+  { h.shutdown(true, "reason") } -> std::same_as<Result<void, ChannelClosed>>;
+};
 
 template <class F>
 class Flavour : public ::testing::Test {};
@@ -125,8 +131,8 @@ TYPED_TEST(Flavour, offers_what_its_table_says_and_nothing_else) {
   static_assert(table.selects == Selects<R>);
   static_assert(table.permits == Permits<S>);
   static_assert(table.acknowledges == Acknowledges<R>);
-  static_assert(table.weak_handles == (Weak<S> || Weak<R>));
-  static_assert(table.shuts_down == (ShutsDown<S> || ShutsDown<R>));
+  static_assert(table.weak_handles == (Weak<S> && Weak<R>));
+  static_assert(table.shuts_down == (ShutsDown<S> && ShutsDown<R>));
 }
 
 TYPED_TEST(Flavour, handles_move_and_do_not_copy) {

@@ -148,7 +148,7 @@ TEST(WatchStress, receivers_that_come_and_go_while_values_are_sent) {
     crew.add([&is_over, rounds, tx = tx.clone(), rx = rx.resubscribe()]() mutable {
       for (std::uint64_t i = 0; i < rounds; ++i) {
         auto mine = i % 2 == 0 ? tx.subscribe() : rx.resubscribe();
-        std::uint64_t last = mine.borrow()->number;
+        std::uint64_t last = mine.borrow_and_update()->number;
         if (mine.try_changed()) expect_progress(*mine.borrow_and_update(), last);
       }
       is_over = true;

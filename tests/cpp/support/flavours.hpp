@@ -51,8 +51,8 @@ struct Local {
                                              .selects = true,
                                              .permits = true,
                                              .acknowledges = false,
-                                             .weak_handles = false,
-                                             .shuts_down = false,
+                                             .weak_handles = true,
+                                             .shuts_down = true,
                                              .creation_can_fail = false};
 
   template <class T>
@@ -80,8 +80,8 @@ struct Any {
                                              .selects = true,
                                              .permits = true,
                                              .acknowledges = false,
-                                             .weak_handles = false,
-                                             .shuts_down = false,
+                                             .weak_handles = true,
+                                             .shuts_down = true,
                                              .creation_can_fail = true};
 
   template <class T>

@@ -35,7 +35,7 @@ class Broadcast : public ::testing::TestWithParam<Overflow> {
   std::shared_ptr<Core> core = std::make_shared<Core>(2, GetParam());
   Registration sender = Core::kFirstSender;
   Registration unused;
-  std::shared_ptr<Reader> a = Reader::open(core, sender);
+  std::shared_ptr<Reader> a = Reader::first(core);
   std::shared_ptr<Reader> b = Reader::open(core, sender);
 
   void TearDown() override {
@@ -129,7 +129,7 @@ TEST_P(Broadcast, a_receive_whose_operation_was_claimed_elsewhere_is_not_linked_
 TEST_P(Broadcast, a_send_claims_one_receive_of_each_receiver) {
   Noted ops[4];
   std::vector<Recv> receiving;
-  for (const auto& reader : {a, a, b, b}) receiving.push_back(recv(reader));
+  for (const auto* reader : {&a, &a, &b, &b}) receiving.push_back(recv(*reader));
   for (std::size_t i = 0; i < 4; ++i) ASSERT_EQ(receiving[i].start(&ops[i]), Status::pending);
   for (auto& op : ops) EXPECT_TRUE(op.arm());
   ASSERT_EQ(send(1).start(nullptr), Status::done);
@@ -351,7 +351,9 @@ class AgainstTheModel {
       : model_{.capacity = capacity},
         overflow_(overflow),
         random_(seed),
-        core_(std::make_shared<Core>(capacity, overflow)) {}
+        core_(std::make_shared<Core>(capacity, overflow)) {
+    readers_.push_back({Reader::first(core_), 0});
+  }
 
   void run(int steps) {
     for (int i = 0; i < steps && !::testing::Test::HasFatalFailure(); ++i) step();

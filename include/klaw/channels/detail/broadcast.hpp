@@ -30,7 +30,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +39,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <klaw/channels/detail/core.hpp>
+#include <klaw/channels/detail/held.hpp>
 #include <klaw/channels/detail/ring.hpp>
 
 namespace klaw::channels {
@@ -106,9 +105,9 @@ template <class T, class Exclusion>
 class Subscription;
 
 // `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
-template <class T, class Exclusion = Mutex>
-class Broadcast {
-  using Guard = LockGuard<Exclusion>;
+template <class T, class Exclusion = ShortMutex>
+class Broadcast final : public Held<Exclusion> {
+  using typename Held<Exclusion>::Guard;
   using Reader = Subscription<T, Exclusion>;
   using SendWaiter = BroadcastSendWaiter<T>;
   using RecvWaiter = BroadcastRecvWaiter<T>;
@@ -120,12 +119,9 @@ class Broadcast {
   static_assert(std::copy_constructible<T>,
                 "each receiver of a broadcast gets a copy: send a std::shared_ptr<const T> instead");
 
-  // A channel with one sender, whose registration is kFirstSender, and no subscription. `capacity`: a power of two.
+  // A channel with one sender, whose registration is kFirstSender, and one subscription, which the caller takes by
+  // Subscription::first(). `capacity`: a power of two.
   Broadcast(std::size_t capacity, Overflow overflow) : capacity_(capacity), overflow_(overflow) {}
-  Broadcast(const Broadcast&) = delete;
-  Broadcast& operator=(const Broadcast&) = delete;
-
-  static constexpr Registration kFirstSender{.id = 1, .closed = false};
 
   [[nodiscard]] Status start_send(const Registration& handle, SendWaiter& w, Operation* op) {
     Kept<T>::prepare(w.room);
@@ -150,36 +146,19 @@ class Broadcast {
     if (w.is_linked()) offers_.remove(w);  // nobody moves up: the window is full (I3)
   }
 
-  [[nodiscard]] Status start_closed(Side /*sender*/, const Registration& handle, ClosedWaiter& w, Operation* op) {
-    const Guard guard(mutex_);
-    return wait_for_close(Side::sender, handle.closed, handle.id, w, op);
-  }
-  [[nodiscard]] Status finish_closed(Side /*side*/, ClosedWaiter& w) noexcept {
-    return w.signal == Waiter::Signal::granted ? Status::done : Status::closed;
-  }
-  void abandon_closed(Side side, ClosedWaiter& w) noexcept {
-    const Guard guard(mutex_);
-    if (w.is_linked()) waiting_for_close_[index(side)].remove(w);
-  }
-
   // Registers one more sender. Of a closed one comes a closed one.
   [[nodiscard]] Registration clone_handle(Side /*sender*/, const Registration& from) {
     const Guard guard(mutex_);
-    if (from.closed) return Registration{.id = 0, .closed = true};
-    ++count(Side::sender);
-    return Registration{.id = next_handle_++, .closed = false};
+    return from.closed ? Registration{.id = 0, .closed = true} : this->open_handle(Side::sender);
   }
 
-  // Opens a new subscription, to what is sent from now on. False: the handle that asked for it is closed.
-  [[nodiscard]] bool admit(Reader& fresh, const bool& asker_is_closed) {
+  // Opens a new subscription, to what is sent from now on. False: `from`, which asks for it, is closed.
+  [[nodiscard]] bool admit(Reader& fresh, const Registration& from) {
     const Guard guard(mutex_);
-    if (asker_is_closed) return false;
-    // Those who closed with a reason are forgotten: the channel has receivers again.
-    if (count(Side::receiver)++ == 0) reason_[index(Side::receiver)].reset();
-    fresh.id_ = next_handle_++;
+    if (from.closed) return false;
+    fresh.handle_ = this->open_handle(Side::receiver);
     fresh.next_ = tail();
     ++at_tail_;
-    fresh.closed_ = false;
     return true;
   }
 
@@ -188,29 +167,22 @@ class Broadcast {
     {
       const Guard guard(mutex_);
       if (handle.closed) return;
-      handle.closed = true;
-      note_reason(Side::sender, std::move(reason));
-      end_own_operations(offers_, handle.id, wakeups);
-      end_own_operations(waiting_for_close_[index(Side::sender)], handle.id, wakeups);
-      if (--count(Side::sender) == 0) {
-        tell_that_closed(Side::sender, wakeups);
-        hungry_.for_each([&](Reader& reader) { serve(reader, wakeups); });
-      }
+      close_own(offers_, handle.id, wakeups);
+      this->retire_handle(Side::sender, handle, std::move(reason), wakeups);
+      if (this->count(Side::sender) == 0) hungry_.for_each([&](Reader& reader) { serve(reader, wakeups); });
     }
     wakeups.fire();
   }
 
   [[nodiscard]] bool is_closed(Side /*sender*/, const Registration& handle) const {
     const Guard guard(mutex_);
-    return handle.closed || count(Side::receiver) == 0;
+    return handle.closed || this->count(Side::receiver) == 0;
   }
 
   [[nodiscard]] ChannelClosed closed_error(Side side, CloseKind why) const {
-    ChannelClosed error{.kind = why};
-    if (why == CloseKind::handle_closed) return error;
     const Guard guard(mutex_);
-    error.reason = reason_[index(other(side))];
-    if (side == Side::sender && !error.reason) error.reason = "no receivers";
+    ChannelClosed error = this->error_of(side, why);
+    if (why == CloseKind::peer_gone && !error.reason) error.reason = "no receivers";
     return error;
   }
 
@@ -224,19 +196,14 @@ class Broadcast {
 
   [[nodiscard]] std::size_t receiver_count() const {
     const Guard guard(mutex_);
-    return count(Side::receiver);
+    return this->count(Side::receiver);
   }
 
   [[nodiscard]] ChannelStats stats() const {
     const Guard guard(mutex_);
-    ChannelStats s;
-    s.sender_count = count(Side::sender);
-    s.receiver_count = count(Side::receiver);
+    ChannelStats s = this->handle_stats();
     s.queue_size = items_.size();
     s.capacity = capacity_;
-    s.senders_closed = s.sender_count == 0;
-    s.receivers_closed = s.receiver_count == 0;
-    s.created_at = created_at_;
     s.high_watermark = high_watermark_;
     s.total_sent = tail();
     s.total_received = total_received_;
@@ -266,7 +233,7 @@ class Broadcast {
     {
       const Guard guard(mutex_);
       w.signal = Waiter::Signal::none;
-      if (reader.closed_) {
+      if (reader.handle_.closed) {
         // After we were woken our handle was closed, and what it had yet to see was given up.
         w.why = CloseKind::handle_closed;
         status = Status::closed;
@@ -289,7 +256,7 @@ class Broadcast {
         if (reader.line_.empty()) hungry_.remove(reader);
       } else if (w.signal == Waiter::Signal::granted) {
         w.signal = Waiter::Signal::none;
-        if (!reader.closed_) {
+        if (!reader.handle_.closed) {
           unpromise(reader, 1);
           serve(reader, wakeups);  // the next in line gets the event in our place
         }
@@ -298,28 +265,18 @@ class Broadcast {
     wakeups.fire();
   }
 
-  [[nodiscard]] Status start_closed(Reader& reader, ClosedWaiter& w, Operation* op) {
-    const Guard guard(mutex_);
-    return wait_for_close(Side::receiver, reader.closed_, reader.id_, w, op);
-  }
-
   void close_reader(Reader& reader, std::optional<std::string> reason) noexcept {
     Wakeups wakeups;
     Ring<Slot> dropped;  // destroyed after the lock is released
     {
       const Guard guard(mutex_);
-      if (reader.closed_) return;
-      reader.closed_ = true;
-      note_reason(Side::receiver, std::move(reason));
+      if (reader.handle_.closed) return;
       end_line(reader, CloseKind::handle_closed, wakeups);
-      end_own_operations(waiting_for_close_[index(Side::receiver)], reader.id_, wakeups);
       unpromise(reader, reader.promised_);
       --readers_at(std::max(reader.next_, base_));
       drop_what_all_have_seen(dropped);
-      if (--count(Side::receiver) == 0) {
-        while (!offers_.empty()) close_waiter(offers_.pop_front(), CloseKind::peer_gone, wakeups);
-        tell_that_closed(Side::receiver, wakeups);
-      }
+      this->retire_handle(Side::receiver, reader.handle_, std::move(reason), wakeups);
+      if (this->count(Side::receiver) == 0) close_all(offers_, CloseKind::peer_gone, wakeups);
       accept_offers(wakeups);
     }
     wakeups.fire();
@@ -327,23 +284,22 @@ class Broadcast {
 
   [[nodiscard]] bool is_closed(const Reader& reader) const {
     const Guard guard(mutex_);
-    return reader.closed_ || at_end(reader);
+    return reader.handle_.closed || at_end(reader);
   }
 
   // How many messages were sent that the reader has yet to receive, or to be told that it missed.
   [[nodiscard]] std::uint64_t lag(const Reader& reader) const {
     const Guard guard(mutex_);
-    return reader.closed_ ? 0 : tail() - reader.next_;
+    return reader.handle_.closed ? 0 : tail() - reader.next_;
   }
 
  private:
+  using Held<Exclusion>::mutex_;
+
   struct Slot {
     Kept<T> message;
     std::size_t readers;  // that stand here
   };
-
-  std::size_t& count(Side side) noexcept { return open_handles_[index(side)]; }
-  std::size_t count(Side side) const noexcept { return open_handles_[index(side)]; }
 
   // --- all that follows runs under mutex_ ---
 
@@ -366,52 +322,26 @@ class Broadcast {
   }
 
   [[nodiscard]] bool at_end(const Reader& reader) const noexcept {
-    return count(Side::sender) == 0 && events(reader) == 0;
-  }
-  [[nodiscard]] CloseKind end_kind() const noexcept {
-    return reason_[index(Side::sender)] ? CloseKind::peer_died : CloseKind::ended;
-  }
-  void note_reason(Side side, std::optional<std::string> reason) noexcept {
-    if (reason && !reason_[index(side)]) reason_[index(side)] = std::move(reason);
+    return this->count(Side::sender) == 0 && events(reader) == 0;
   }
 
-  template <class W>
-  static void link(IntrusiveList<W>& line, W& w, std::uint64_t handle, Operation& op) noexcept {
-    w.operation = &op;
-    w.handle = handle;
-    w.signal = Waiter::Signal::none;
-    line.push_back(w);
-  }
   void unlink(Reader& reader, RecvWaiter& w) noexcept {
     reader.line_.remove(w);
     --receives_waiting_;
-  }
-
-  // Claims the operation of an unlinked waiter. False: it was cancelled, or went to another channel.
-  static bool signal(Waiter& w, Waiter::Signal what, Wakeups& wakeups) noexcept {
-    if (!w.operation->try_claim(w.index)) return false;
-    w.signal = what;
-    wakeups.add(*w.operation);
-    return true;
-  }
-  template <class W>
-  static void close_waiter(W& w, CloseKind why, Wakeups& wakeups) noexcept {
-    w.why = why;
-    signal(w, Waiter::Signal::closed, wakeups);
   }
 
   Status send_locked(const Registration& handle, SendWaiter& w, Operation* op, std::optional<Kept<T>>& dropped,
                      Wakeups& wakeups) {
     items_.reserve(std::min(items_.size() + 1, capacity_));  // may throw: before anything is changed
     if (op != nullptr && !op->lock()) return Status::pending;
-    if (handle.closed || count(Side::receiver) == 0) {
+    if (handle.closed || this->count(Side::receiver) == 0) {
       w.why = handle.closed ? CloseKind::handle_closed : CloseKind::peer_gone;
       if (op != nullptr) op->commit(w.index);
       return Status::closed;
     }
     if (overflow_ == Overflow::wait && !has_room()) {
       if (op != nullptr) {
-        link(offers_, w, handle.id, *op);
+        link(offers_, w, handle, *op);
         op->unlock();
       }
       return Status::pending;
@@ -424,7 +354,7 @@ class Broadcast {
 
   void store(SendWaiter& w, Wakeups& wakeups) noexcept {
     items_.push_back(Slot{Kept<T>(std::move(w.room), std::move(*w.value)), std::exchange(at_tail_, 0)});
-    w.receivers = count(Side::receiver);
+    w.receivers = this->count(Side::receiver);
     high_watermark_ = std::max(high_watermark_, items_.size());
     hungry_.for_each([&](Reader& reader) { serve(reader, wakeups); });
   }
@@ -448,14 +378,14 @@ class Broadcast {
   Status recv_locked(Reader& reader, RecvWaiter& w, Operation* op, Wakeups& wakeups) {
     // A select that was claimed by another channel while it was on its way here waits for that one.
     if (op != nullptr && !op->lock()) return Status::pending;
-    if (reader.closed_ || at_end(reader)) {
-      w.why = reader.closed_ ? CloseKind::handle_closed : end_kind();
+    if (reader.handle_.closed || at_end(reader)) {
+      w.why = reader.handle_.closed ? CloseKind::handle_closed : this->end_kind();
       if (op != nullptr) op->commit(w.index);
       return Status::closed;
     }
     if (unpromised(reader) == 0) {
       if (op != nullptr) {
-        link(reader.line_, w, reader.id_, *op);
+        link(reader.line_, w, reader.handle_, *op);
         ++receives_waiting_;
         if (!reader.is_linked()) hungry_.push_back(reader);
         op->unlock();
@@ -499,18 +429,15 @@ class Broadcast {
       }
     }
     if (at_end(reader)) {
-      end_line(reader, end_kind(), wakeups);
+      end_line(reader, this->end_kind(), wakeups);
     } else if (reader.line_.empty() && reader.is_linked()) {
       hungry_.remove(reader);
     }
   }
 
   void end_line(Reader& reader, CloseKind why, Wakeups& wakeups) noexcept {
-    while (!reader.line_.empty()) {
-      RecvWaiter& w = reader.line_.front();
-      unlink(reader, w);
-      close_waiter(w, why, wakeups);
-    }
+    receives_waiting_ -= reader.line_.size();
+    close_all(reader.line_, why, wakeups);
     if (reader.is_linked()) hungry_.remove(reader);
   }
 
@@ -522,61 +449,27 @@ class Broadcast {
     base_ += seen;
   }
 
-  Status wait_for_close(Side side, bool is_closed, std::uint64_t handle, ClosedWaiter& w, Operation* op) noexcept {
-    if (is_closed) {
-      w.why = CloseKind::handle_closed;
-      return Status::closed;
-    }
-    if (count(other(side)) == 0) return Status::done;
-    if (op != nullptr) link(waiting_for_close_[index(side)], w, handle, *op);
-    return Status::pending;
-  }
-  // The last handle of `side` is gone.
-  void tell_that_closed(Side side, Wakeups& wakeups) noexcept {
-    auto& watchers = waiting_for_close_[index(other(side))];
-    while (!watchers.empty()) signal(watchers.pop_front(), Waiter::Signal::granted, wakeups);
-  }
-
-  template <class W>
-  static void end_own_operations(IntrusiveList<W>& line, std::uint64_t handle, Wakeups& wakeups) noexcept {
-    line.for_each([&](W& w) {
-      if (w.handle != handle) return;
-      line.remove(w);
-      close_waiter(w, CloseKind::handle_closed, wakeups);
-    });
-  }
-
-  mutable Exclusion mutex_;  // protects all that is not const, here and in the subscriptions
-
   const std::size_t capacity_;  // a power of two
   const Overflow overflow_;
-  const double created_at_ = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-
   Ring<Slot> items_;
   std::uint64_t base_ = 0;    // position of the oldest message kept
-  std::size_t at_tail_ = 0;   // subscriptions that have seen all
+  std::size_t at_tail_ = 1;   // subscriptions that have seen all
   std::size_t promised_ = 0;  // over all subscriptions
   std::size_t receives_waiting_ = 0;
   IntrusiveList<SendWaiter> offers_;
-  IntrusiveList<Reader> hungry_;                      // subscriptions on which receives wait
-  IntrusiveList<ClosedWaiter> waiting_for_close_[2];  // [side]: handles of `side` that wait for the other side to close
-
-  std::size_t open_handles_[2] = {1, 0};
-  std::uint64_t next_handle_ = 2;
-  std::optional<std::string> reason_[2];  // [side]: the first reason that a handle of this side closed with
-
+  IntrusiveList<Reader> hungry_;  // subscriptions on which receives wait
   std::size_t high_watermark_ = 0;
   std::uint64_t total_received_ = 0;
 };
 
 // One receiver's place in the stream, and the verbs of its side, as MpmcCore has them: what its handle and the operations
 // on it share. It is its own registration.
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Subscription final : public ListHook {
   using Core = Broadcast<T, Exclusion>;
 
  public:
-  // Closed until the channel admits it; see subscribe().
+  // Closed; see first() and open().
   explicit Subscription(std::shared_ptr<Core> core) noexcept : core_(std::move(core)) {}
 
   [[nodiscard]] const std::shared_ptr<Core>& core() const noexcept { return core_; }
@@ -586,7 +479,7 @@ class Subscription final : public ListHook {
   void abandon_recv(BroadcastRecvWaiter<T>& w) noexcept { core_->abandon_recv(*this, w); }
 
   [[nodiscard]] Status start_closed(Side /*side*/, const Registration& /*self*/, ClosedWaiter& w, Operation* op) {
-    return core_->start_closed(*this, w, op);
+    return core_->start_closed(Side::receiver, handle_, w, op);
   }
   [[nodiscard]] Status finish_closed(Side side, ClosedWaiter& w) noexcept { return core_->finish_closed(side, w); }
   void abandon_closed(Side side, ClosedWaiter& w) noexcept { core_->abandon_closed(side, w); }
@@ -601,28 +494,28 @@ class Subscription final : public ListHook {
   [[nodiscard]] std::uint64_t lag() const { return core_->lag(*this); }
   [[nodiscard]] ChannelStats stats() const { return core_->stats(); }
 
-  // Another subscription to the same channel, from now on; nullptr if the one that asks is closed.
-  [[nodiscard]] static std::shared_ptr<Subscription> open(const std::shared_ptr<Core>& core,
-                                                          const Registration& sender) {
-    return open(core, sender.closed);
+  // The subscription that a channel begins with.
+  [[nodiscard]] static std::shared_ptr<Subscription> first(const std::shared_ptr<Core>& core) {
+    auto fresh = std::make_shared<Subscription>(core);
+    fresh->handle_ = Core::kFirstReceiver;
+    return fresh;
   }
-  [[nodiscard]] std::shared_ptr<Subscription> reopen() const { return open(core_, closed_); }
+  // Another one, from now on; nullptr if `from`, which asks for it, is closed.
+  [[nodiscard]] static std::shared_ptr<Subscription> open(const std::shared_ptr<Core>& core, const Registration& from) {
+    auto fresh = std::make_shared<Subscription>(core);
+    return core->admit(*fresh, from) ? fresh : nullptr;
+  }
+  [[nodiscard]] std::shared_ptr<Subscription> reopen() const { return open(core_, handle_); }
 
  private:
   friend Core;
 
-  static std::shared_ptr<Subscription> open(const std::shared_ptr<Core>& core, const bool& asker_is_closed) {
-    auto fresh = std::make_shared<Subscription>(core);
-    return core->admit(*fresh, asker_is_closed) ? fresh : nullptr;
-  }
-
   const std::shared_ptr<Core> core_;
 
   // The core's lock protects what follows.
-  std::uint64_t id_ = 0;
+  Registration handle_{.id = 0, .closed = true};
   std::uint64_t next_ = 0;    // position of the first message that it has not seen
   std::size_t promised_ = 0;  // how many of its events belong to receives that were woken and have not taken them yet
-  bool closed_ = true;
   IntrusiveList<BroadcastRecvWaiter<T>> line_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -18,6 +19,8 @@ class BroadcastSendOp : OpBase<Core> {
 
   BroadcastSendOp(const std::shared_ptr<Core>& core, const Registration& handle, OneValue<T> value)
       : OpBase<Core>(core, handle), value_(std::move(value)) {}
+  // It moves only before it is started, when its waiter is blank still: to copy that costs more than the send itself.
+  BroadcastSendOp(BroadcastSendOp&& other) noexcept : OpBase<Core>(std::move(other)), value_(std::move(other.value_)) {}
 
   // `branch`: which one of a select this is.
   Status start(Operation* op, std::uint32_t branch = 0) {
@@ -62,6 +65,8 @@ class BroadcastRecvOp : OpBase<Reader> {
   using value_type = T;
 
   BroadcastRecvOp(const std::shared_ptr<Reader>& reader, const Registration& handle) : OpBase<Reader>(reader, handle) {}
+  // It moves only before it is started, when its waiter is blank still: to copy that costs more than the receive itself.
+  BroadcastRecvOp(BroadcastRecvOp&& other) noexcept : OpBase<Reader>(std::move(other)) {}
 
   Status start(Operation* op, std::uint32_t branch = 0) {
     if (!this->has_core()) {
@@ -86,14 +91,17 @@ class BroadcastRecvOp : OpBase<Reader> {
     if (status == Status::pending) return std::unexpected(LaggingTryRecvError(ChannelEmpty{}));
     return outcome<LaggingTryRecvError>(status);
   }
+  // Of an op that came to Status::done: was it told that its receiver fell behind? Else there is a value.
+  [[nodiscard]] bool is_lag() const noexcept { return !waiter_.message; }
+  [[nodiscard]] T take() { return (*std::move(waiter_.message)).take(); }
   [[nodiscard]] ChannelClosed closed() const { return OpBase<Reader>::closed(Side::receiver, waiter_.why); }
 
  private:
   template <class Error>
   Result<T, Error> outcome(Status status) {
     if (status == Status::closed) return std::unexpected(Error(closed()));
-    if (!waiter_.message) return std::unexpected(Error(Lagged{waiter_.skipped}));
-    return (*std::move(waiter_.message)).take();
+    if (is_lag()) return std::unexpected(Error(Lagged{waiter_.skipped}));
+    return take();
   }
 
   BroadcastRecvWaiter<T> waiter_;

@@ -98,6 +98,12 @@ class MpmcCore {
   [[nodiscard]] virtual Registration clone_handle(Side, const Registration& from) = 0;
   // Idempotent. Wakes the handle's own pending operations, and the other side if this was the last of its side.
   virtual void close_handle(Side, Registration&, std::optional<std::string> reason) noexcept = 0;
+  // One more handle of a side that is still open; of one that has closed a closed one.
+  [[nodiscard]] virtual Registration upgrade_handle(Side) = 0;
+  // No more sends, from anywhere; receivers drain what is stored and what permits still send, or `immediate`: it is
+  // dropped. Wakes whoever waits to send or for a close. Idempotent; the first reason is kept. False: `handle` is closed.
+  [[nodiscard]] virtual bool shut_down(const Registration& handle, bool immediate,
+                                       std::optional<std::string> reason) = 0;
   // Would the next operation on this handle give ChannelClosed?
   [[nodiscard]] virtual bool is_closed(Side, const Registration&) const = 0;
   // The error value for an operation of `side` that came to Status::closed for `why`.

@@ -18,6 +18,7 @@
 #include <klaw/channels/detail/ops.hpp>
 #include <klaw/channels/detail/permit.hpp>
 #include <klaw/channels/detail/thread_wait.hpp>
+#include <klaw/channels/detail/weak.hpp>
 
 namespace klaw::channels::detail {
 
@@ -48,6 +49,16 @@ class Handle {
     if (core_ != nullptr) core_->close_handle(kSide, registration_, std::move(reason));
   }
 
+  // Ends the channel for everybody: sends give ChannelClosed{shutdown} from now on, those that wait at once. Receivers
+  // drain what is stored, then get the same; `immediate`: what is stored is dropped. For iterations it is an orderly end,
+  // with a reason too. Permits that are held stay good, unless `immediate`: then what they send is dropped. Takes effect at
+  // the call; idempotent: the first reason is kept. Errors: ChannelClosed{handle_closed}, if this handle is closed.
+  [[nodiscard]] Result<void, ChannelClosed> shutdown(bool immediate = false,
+                                                     std::optional<std::string> reason = std::nullopt) {
+    if (core_ != nullptr && core_->shut_down(registration_, immediate, std::move(reason))) return {};
+    return std::unexpected(ChannelClosed{CloseKind::handle_closed});
+  }
+
   // True if the next operation on this handle would give ChannelClosed.
   [[nodiscard]] bool is_closed() const { return core_ == nullptr || core_->is_closed(kSide, registration_); }
 
@@ -59,7 +70,7 @@ class Handle {
 
   [[nodiscard]] ChannelStats stats() const { return core_ == nullptr ? ChannelStats{} : core_->stats(); }
 
-  // Waits until the other side is gone. Errors: ChannelClosed{handle_closed}, if this handle is closed first.
+  // Waits until the other side is gone, or the channel was shut down. Errors: ChannelClosed{handle_closed}, if this handle is closed first.
   // Cancel safety: holds nothing.
   [[nodiscard]] auto closed() const {
     return Awaitable<ClosedOp<Core>, false>(ClosedOp<Core>(kSide, core_, registration_));
@@ -103,8 +114,8 @@ struct HandleAccess {
   }
 };
 
-// Blocking iteration over what a receiver receives; it ends with the channel. An end that is not orderly
-// (is_orderly(kind)) throws ChannelClosedError.
+// Blocking iteration over what a receiver receives, without the lags of a broadcast; it ends with the channel. An end that
+// is not orderly (is_orderly(kind)) throws ChannelClosedError.
 template <class Receiver>
 class ReceiveIterator {
   using Op = decltype(HandleAccess::recv_op(std::declval<const Receiver&>()));
@@ -119,14 +130,8 @@ class ReceiveIterator {
   // The message is yours to move from: an input iterator gives each once.
   [[nodiscard]] value_type&& operator*() const noexcept { return std::move(*current_); }
   ReceiveIterator& operator++() {
-    Op op = HandleAccess::recv_op(*receiver_);
-    const Status status = block_on(op);
-    if (status == Status::done) {
-      current_.emplace(op.take());
-    } else {
-      current_.reset();
-      ChannelClosed closed = op.closed();
-      if (!is_orderly(closed.kind)) throw_error(std::move(closed));
+    current_.reset();
+    while (!advance()) {
     }
     return *this;
   }
@@ -134,6 +139,21 @@ class ReceiveIterator {
   friend bool operator==(const ReceiveIterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
 
  private:
+  // False: what came is passed over.
+  bool advance() {
+    Op op = HandleAccess::recv_op(*receiver_);
+    if (block_on(op) == Status::done) {
+      if constexpr (requires { op.is_lag(); }) {
+        if (op.is_lag()) return false;
+      }
+      current_.emplace(op.take());
+    } else {
+      ChannelClosed closed = op.closed();
+      if (!is_orderly(closed.kind)) throw_error(std::move(closed));
+    }
+    return true;
+  }
+
   Receiver* receiver_;
   mutable std::optional<value_type> current_;
 };
@@ -167,9 +187,13 @@ class BasicSender : public Handle<T, Core, Side::sender> {
 
  public:
   using value_type = T;
+  using Weak = BasicWeak<BasicSender, Core, Side::sender>;
 
   // Another handle on the same channel; it counts when this returns. Of a closed handle: a closed one.
   [[nodiscard]] BasicSender clone() const { return BasicSender(this->core_, this->clone_registration()); }
+
+  // A handle that does not count (weak.hpp).
+  [[nodiscard]] Weak downgrade() const { return Weak(this->core_); }
 
   template <class Other>
   [[nodiscard]] bool same_channel(const Other& other) const noexcept {
@@ -260,6 +284,7 @@ class BasicSender : public Handle<T, Core, Side::sender> {
 
  private:
   friend struct HandleAccess;
+  friend Weak;
   using Handle<T, Core, Side::sender>::Handle;
   using Reserve = ReserveOp<T, Core>;
 
@@ -316,8 +341,12 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
  public:
   using value_type = T;
   using Iterator = ReceiveIterator<BasicReceiver>;
+  using Weak = BasicWeak<BasicReceiver, Core, Side::receiver>;
 
   [[nodiscard]] BasicReceiver clone() const { return BasicReceiver(this->core_, this->clone_registration()); }
+
+  // A handle that does not count (weak.hpp).
+  [[nodiscard]] Weak downgrade() const { return Weak(this->core_); }
 
   template <class Other>
   [[nodiscard]] bool same_channel(const Other& other) const noexcept {
@@ -366,6 +395,7 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
 
  private:
   friend struct HandleAccess;
+  friend Weak;
   using Handle<T, Core, Side::receiver>::Handle;
 
   Op op() const { return Op(this->core_, this->registration_); }

@@ -1,4 +1,4 @@
-// What the cores of oneshot and watch channels have in common: who holds a channel, and until when.
+// What the cores of oneshot, broadcast and watch channels have in common: who holds a channel, and until when.
 //
 // Open handles are counted by side; the first reason that a side closed with is kept; and somebody may wait until the other
 // side is gone. All of it under the one lock of the core, which the core's own state is under as well.
@@ -94,7 +94,8 @@ class Held {
   [[nodiscard]] std::size_t count(Side side) const noexcept { return open_handles_[index(side)]; }
 
   [[nodiscard]] Registration open_handle(Side side) noexcept {
-    ++open_handles_[index(side)];
+    // Why the last of a side closed is of no interest any more once there is another.
+    if (open_handles_[index(side)]++ == 0) reason_[index(side)].reset();
     return {.id = next_handle_++, .closed = false};
   }
 

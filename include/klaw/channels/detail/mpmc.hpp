@@ -6,7 +6,7 @@
 //   I2  if a receiver waits, every queued message is promised to another receiver that was woken and is on its way.
 //   I3  if an offer waits, there is no room for the one at the head of the line; nobody passes it. The room of a
 //       rendezvous is a receiver that waits, and for whom no slot is reserved.
-//   I4  a receiver waits on a channel without senders only while promised messages are outstanding, since a cancelled
+//   I4  a receiver waits on a channel without senders, or one that was shut down, only while promised messages are outstanding, since a cancelled
 //       receiver may yet hand its message on; with the last of them taken, all who wait get the end.
 // "Waits" means linked with an unclaimed operation; a waiter whose operation was claimed elsewhere or cancelled may be
 // linked for a moment longer: whoever meets it unlinks it.
@@ -29,7 +29,7 @@
 namespace klaw::channels::detail {
 
 // `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Mpmc final : public MpmcCore<T> {
   using Guard = LockGuard<Exclusion>;
 
@@ -78,7 +78,7 @@ class Mpmc final : public MpmcCore<T> {
     Wakeups wakeups;
     {
       const Guard guard(mutex_);
-      if (count(Side::receiver) > 0) {
+      if (count(Side::receiver) > 0 && shutdown_ != Shutdown::immediate) {
         SendWaiter<T> granted;
         granted.values = &value;
         store(granted);
@@ -119,8 +119,9 @@ class Mpmc final : public MpmcCore<T> {
       w.signal = Waiter::Signal::none;
       --promised_;
       if (items_.empty()) {
-        // The last receiver, and with it our handle, was closed after we were woken: the queue was dropped.
-        w.why = CloseKind::handle_closed;
+        // After we were woken the queue was dropped: by a shutdown, or since the last receiver was closed, and with it our
+        // handle.
+        w.why = is_shut_down() ? CloseKind::shutdown : CloseKind::handle_closed;
         status = Status::closed;
       } else {
         take(w);
@@ -152,7 +153,7 @@ class Mpmc final : public MpmcCore<T> {
       w.why = CloseKind::handle_closed;
       return Status::closed;
     }
-    if (count(other(side)) == 0) return Status::done;
+    if (count(other(side)) == 0 || is_shut_down()) return Status::done;
     if (op != nullptr) link(waiting_for_close_[index(side)], w, handle, *op);
     return Status::pending;
   }
@@ -173,6 +174,30 @@ class Mpmc final : public MpmcCore<T> {
     return Registration{.id = next_handle_++, .closed = false};
   }
 
+  Registration upgrade_handle(Side side) override {
+    const Guard guard(mutex_);
+    if (count(side) == 0) return Registration{.id = 0, .closed = true};
+    ++count(side);
+    return Registration{.id = next_handle_++, .closed = false};
+  }
+
+  bool shut_down(const Registration& handle, bool immediate, std::optional<std::string> reason) override {
+    Wakeups wakeups;
+    Ring<T> dropped;  // destroyed after the lock is released
+    {
+      const Guard guard(mutex_);
+      if (handle.closed) return false;
+      if (!is_shut_down()) shutdown_reason_ = std::move(reason);
+      if (shutdown_ != Shutdown::immediate) shutdown_ = immediate ? Shutdown::immediate : Shutdown::draining;
+      refuse_offers(CloseKind::shutdown, wakeups);
+      for (auto& watchers : waiting_for_close_) grant_all(watchers, wakeups);
+      if (immediate) items_.swap(dropped);
+      match(wakeups);
+    }
+    wakeups.fire();
+    return true;
+  }
+
   void close_handle(Side side, Registration& handle, std::optional<std::string> reason) noexcept override {
     Wakeups wakeups;
     Ring<T> dropped;  // destroyed after the lock is released: destructors of T are user code
@@ -190,14 +215,14 @@ class Mpmc final : public MpmcCore<T> {
 
   bool is_closed(Side side, const Registration& handle) const override {
     const Guard guard(mutex_);
-    return handle.closed || (side == Side::sender ? count(Side::receiver) == 0 : at_end());
+    return handle.closed || (side == Side::sender ? is_shut_down() || count(Side::receiver) == 0 : at_end());
   }
 
   ChannelClosed closed_error(Side side, CloseKind why) const override {
     ChannelClosed error{.kind = why};
     if (why != CloseKind::handle_closed) {
       const Guard guard(mutex_);
-      error.reason = reason_[index(other(side))];
+      error.reason = why == CloseKind::shutdown ? shutdown_reason_ : reason_[index(other(side))];
     }
     return error;
   }
@@ -216,7 +241,7 @@ class Mpmc final : public MpmcCore<T> {
     s.receiver_count = count(Side::receiver);
     s.queue_size = items_.size();
     if (capacity_ != kUnbounded) s.capacity = capacity_;
-    s.senders_closed = s.sender_count == 0;
+    s.senders_closed = s.sender_count == 0 || is_shut_down();
     s.receivers_closed = s.receiver_count == 0;
     s.created_at = created_at_;
     s.high_watermark = high_watermark_;
@@ -258,8 +283,19 @@ class Mpmc final : public MpmcCore<T> {
   }
   // Rendezvous: one that waits, and that no permit counts on.
   [[nodiscard]] bool has_free_receiver() const noexcept { return receivers_waiting_.size() > reserved_.total(); }
-  [[nodiscard]] bool at_end() const noexcept { return count(Side::sender) == 0 && items_.empty(); }
+  [[nodiscard]] bool is_shut_down() const noexcept { return shutdown_ != Shutdown::none; }
+  // Nothing is there, and nothing can come any more: also not from a permit.
+  [[nodiscard]] bool at_end() const noexcept {
+    if (!items_.empty()) return false;
+    switch (shutdown_) {
+      case Shutdown::immediate: return true;
+      case Shutdown::draining: return reserved_.total() == 0;
+      case Shutdown::none: break;
+    }
+    return count(Side::sender) == 0;
+  }
   [[nodiscard]] CloseKind end_kind() const noexcept {
+    if (is_shut_down()) return CloseKind::shutdown;
     return reason_[index(Side::sender)] ? CloseKind::peer_died : CloseKind::ended;
   }
 
@@ -280,8 +316,8 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   Status send_locked(const Registration& handle, SendWaiter<T>& w, Operation* op, Wakeups& wakeups) {
-    if (handle.closed || count(Side::receiver) == 0) {
-      w.why = handle.closed ? CloseKind::handle_closed : CloseKind::peer_gone;
+    if (handle.closed || is_shut_down() || count(Side::receiver) == 0) {
+      w.why = handle.closed ? CloseKind::handle_closed : is_shut_down() ? CloseKind::shutdown : CloseKind::peer_gone;
       return Status::closed;
     }
     if (w.count == 0) return Status::done;
@@ -425,9 +461,11 @@ class Mpmc final : public MpmcCore<T> {
   // One handle of `side` less.
   void leave(Side side, Ring<T>& dropped, Wakeups& wakeups) noexcept {
     if (--count(side) > 0) return;
-    if (side == Side::receiver) close_receiving(dropped, wakeups);
-    auto& watchers = waiting_for_close_[index(other(side))];
-    while (!watchers.empty()) signal(watchers.pop_front(), Waiter::Signal::granted, wakeups);
+    if (side == Side::receiver) {
+      items_.swap(dropped);
+      refuse_offers(CloseKind::peer_gone, wakeups);
+    }
+    grant_all(waiting_for_close_[index(other(side))], wakeups);
   }
 
   void wake_own_operations(Side side, std::uint64_t handle, Wakeups& wakeups) {
@@ -447,13 +485,16 @@ class Mpmc final : public MpmcCore<T> {
     wake_in(waiting_for_close_[index(side)]);
   }
 
-  void close_receiving(Ring<T>& dropped, Wakeups& wakeups) {
-    items_.swap(dropped);
+  void refuse_offers(CloseKind why, Wakeups& wakeups) noexcept {
     while (!offers_.empty()) {
       SendWaiter<T>& offer = offers_.pop_front();
-      offer.why = CloseKind::peer_gone;
+      offer.why = why;
       signal(offer, Waiter::Signal::closed, wakeups);
     }
+  }
+
+  void grant_all(IntrusiveList<ClosedWaiter>& watchers, Wakeups& wakeups) noexcept {
+    while (!watchers.empty()) signal(watchers.pop_front(), Waiter::Signal::granted, wakeups);
   }
 
   mutable Exclusion mutex_;  // protects all that is not const
@@ -471,6 +512,9 @@ class Mpmc final : public MpmcCore<T> {
   std::size_t open_handles_[2] = {1, 1};
   std::uint64_t next_handle_ = 3;
   std::optional<std::string> reason_[2];  // [side]: the first reason that a handle of this side closed with
+  enum class Shutdown : std::uint8_t { none, draining, immediate };
+  Shutdown shutdown_ = Shutdown::none;
+  std::optional<std::string> shutdown_reason_;
 
   std::size_t high_watermark_ = 0;
   std::uint64_t total_sent_ = 0;

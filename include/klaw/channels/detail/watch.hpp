@@ -29,7 +29,7 @@
 
 namespace klaw::channels::detail {
 
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Watch final : public Held<Exclusion> {
   using typename Held<Exclusion>::Guard;
 
@@ -295,6 +295,7 @@ class WaitForOp : OpBase<Core> {
   [[nodiscard]] Value take() noexcept { return std::move(value_); }
   [[nodiscard]] ChannelClosed closed() const { return recv_.closed(); }
   [[nodiscard]] Predicate& predicate() noexcept { return is_it_; }
+  [[nodiscard]] const Predicate& predicate() const noexcept { return is_it_; }
 
  private:
   bool holds(Value value) noexcept {
