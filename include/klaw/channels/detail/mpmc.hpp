@@ -29,7 +29,7 @@
 namespace klaw::channels::detail {
 
 // `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Mpmc final : public MpmcCore<T> {
   using Guard = LockGuard<Exclusion>;
 

@@ -28,6 +28,8 @@ template <class Core>
 class OpBase {
  public:
   OpBase(const std::shared_ptr<Core>& core, const Registration& handle) noexcept : core_(&core), handle_(&handle) {}
+  // An op moves only before it is started: then it keeps nothing alive yet.
+  OpBase(OpBase&& other) noexcept : core_(other.core_), handle_(other.handle_) {}
 
  protected:
   // A moved-from handle has no core: its operations find it closed.

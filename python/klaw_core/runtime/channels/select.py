@@ -51,8 +51,12 @@ class Selectable(Protocol[T_co]):
     promise that the losers lose nothing.
     """
 
-    def recv(self) -> Coroutine[object, object, T_co]:
-        """See ``Receiver.recv``."""
+    def __anext__(self) -> Coroutine[object, object, T_co]:
+        """What iteration gives is what select gives: of a watch, the value after a change."""
+        ...
+
+    def closed(self) -> Coroutine[object, object, None]:
+        """See ``ChannelReceiver.closed``."""
         ...
 
 
