@@ -8,6 +8,8 @@
 #include "handle.hpp"
 #include "handle_methods.hpp"
 #include "mpmc_ops.hpp"
+#include "permit.hpp"
+#include "weak.hpp"
 
 namespace klaw::python {
 
@@ -16,7 +18,8 @@ namespace {
 PyTypeObject* channel_type = nullptr;
 PyTypeObject* sender_type = nullptr;
 PyTypeObject* receiver_type = nullptr;
-LiveChannels live{};  // under the GIL
+PyTypeObject* weak_types[2];  // [Side]
+LiveChannels live{};          // under the GIL
 
 ChannelObject* cast_channel(PyObject* object) noexcept { return reinterpret_cast<ChannelObject*>(object); }
 
@@ -144,6 +147,46 @@ PyObject* handle_clone(PyObject* object, PyObject* /*unused*/) {
   return make_handle(self->side, self->channel, registration);
 }
 
+PyObject* handle_downgrade(PyObject* object, PyObject* /*unused*/) {
+  const HandleObject* const self = usable(object);
+  if (self == nullptr) return nullptr;
+  return make_weak(weak_types[index(self->side)], reinterpret_cast<PyObject*>(self->channel), Py_TYPE(object),
+                   self->side);
+}
+
+// A new handle, or None.
+PyObject* upgrade(PyObject* object) {
+  const WeakObject& self = cast_weak(object);
+  ChannelObject* const channel = reinterpret_cast<ChannelObject*>(self.channel);
+  if (channel == nullptr || channel->fork_generation != fork_generation) {
+    raise_not_usable();
+    return nullptr;
+  }
+  const Registration registration = channel->core->upgrade_handle(self.side);
+  if (registration.closed) Py_RETURN_NONE;
+  return make_handle(self.side, channel, registration);
+}
+
+class UpgradePending final : public PendingOp {
+ public:
+  explicit UpgradePending(PyObject* weak)
+      : PendingOp("LocalWeak.upgrade", Patience::never()), weak_(Ref::borrow(weak)) {}
+  Status start(Operation* /*operation*/) override { return Status::done; }
+  Status finish() override { return Status::done; }
+  void abandon() noexcept override {}
+  PyObject* outcome(Status /*done*/) override { return upgrade(weak_.get()); }
+  int traverse(visitproc visit, void* arg) const override {
+    Py_VISIT(weak_.get());
+    return 0;
+  }
+
+ private:
+  Ref weak_;
+};
+
+PyObject* weak_upgrade(PyObject* object, PyObject* /*unused*/) { return make_operation<UpgradePending>(object); }
+PyObject* weak_blocking_upgrade(PyObject* object, PyObject* /*unused*/) { return upgrade(object); }
+
 PyObject* handle_stats(PyObject* object, PyObject* /*unused*/) {
   HandleObject* const self = usable(object);
   return self != nullptr ? make_operation<StatsPending>(self, "stats") : nullptr;
@@ -188,6 +231,8 @@ const PyMethodDef kLocalMethods[] = {
     {"clone", handle_clone, METH_NOARGS,
      "clone()\n--\n\nAnother handle on the same channel; it counts from this call on. ChannelClosedError if this one "
      "is closed."},
+    {"downgrade", handle_downgrade, METH_NOARGS,
+     "downgrade()\n--\n\nA weak handle: it does not count, and its upgrade() gives a handle while the side is open."},
     {"stats", handle_stats, METH_NOARGS, "stats()\n--\n\nAwaitable: a consistent snapshot, as ChannelStats."},
     {"same_channel", handle_same_channel, METH_O,
      "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on the same channel."},
@@ -222,7 +267,7 @@ void raise_not_usable() noexcept {
       "process, or use backend='ray' between processes");
 }
 
-PyObject* StatsPending::outcome(Status /*status*/) { return make_stats(core_->stats()); }
+PyObject* StatsPending::outcome(Status /*status*/) { return make_stats(core().stats()); }
 
 PyObject* make_stats(const channels::ChannelStats& s) noexcept {
   const Ref fields = Ref::steal(PyDict_New());
@@ -287,7 +332,12 @@ bool add_channel_types(PyObject* module) noexcept {
   channel_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &channel_spec, nullptr));
   sender_type = make_sender_type(module);
   receiver_type = make_receiver_type(module);
-  return channel_type != nullptr && sender_type != nullptr && receiver_type != nullptr &&
+  weak_types[index(Side::sender)] =
+      make_weak_type(module, "klaw_core._core.LocalWeakSender", weak_upgrade, weak_blocking_upgrade);
+  weak_types[index(Side::receiver)] =
+      make_weak_type(module, "klaw_core._core.LocalWeakReceiver", weak_upgrade, weak_blocking_upgrade);
+  return channel_type != nullptr && sender_type != nullptr && receiver_type != nullptr && weak_types[0] != nullptr &&
+         weak_types[1] != nullptr && add_permit_type(module) &&
          PyModule_AddObjectRef(module, "LocalSender", reinterpret_cast<PyObject*>(sender_type)) == 0 &&
          PyModule_AddObjectRef(module, "LocalReceiver", reinterpret_cast<PyObject*>(receiver_type)) == 0;
 }

@@ -9,6 +9,7 @@
 #include "channel.hpp"
 #include "handle.hpp"
 #include "outcomes.hpp"
+#include "permit.hpp"
 
 namespace klaw::python {
 
@@ -30,9 +31,9 @@ class HandleOp : public PendingOp {
 
  protected:
   [[nodiscard]] Style style() const noexcept { return style_; }
-  [[nodiscard]] std::size_t capacity() const noexcept {
-    return reinterpret_cast<const HandleObject*>(handle_.get())->channel->core->capacity();
-  }
+  [[nodiscard]] HandleObject& handle() const noexcept { return *reinterpret_cast<HandleObject*>(handle_.get()); }
+  [[nodiscard]] Core& core() const noexcept { return *handle().channel->core; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return core().capacity(); }
   [[nodiscard]] PyObject* closed(const ChannelClosed& error) const noexcept { return tell_closed(style_, error); }
 
  private:
@@ -100,6 +101,28 @@ class SendPending final : public HandleOp {
   channels::detail::SendOp<Ref, Core, Borrowed> op_;
 };
 
+// Reserves a slot.
+class ReservePending final : public HandleOp {
+ public:
+  ReservePending(HandleObject* handle, const char* name, Patience patience, Style style)
+      : HandleOp(handle, name, patience, style), op_(handle->channel->core, handle->registration) {}
+
+  Status start(Operation* operation) override { return op_.start(operation); }
+  Status finish() override { return op_.finish(); }
+  void abandon() noexcept override { op_.abandon(); }
+
+  PyObject* outcome(Status status) override {
+    if (status == Status::closed) return closed(op_.closed());
+    if (status != Status::done) return tell_full(style(), status, capacity(), patience());
+    const Ref permit = Ref::steal(make_permit(handle().channel, op_.take()));
+    if (!permit) return nullptr;
+    return style() == Style::result ? make_ok(permit.get()) : Py_NewRef(permit.get());
+  }
+
+ private:
+  channels::detail::ReserveOp<Ref, Core> op_;
+};
+
 class RecvPending final : public HandleOp {
  public:
   RecvPending(HandleObject* handle, const char* name, Patience patience, Style style)
@@ -165,19 +188,52 @@ class ClosedPending final : public HandleOp {
   channels::detail::ClosedOp<Core> op_;
 };
 
-// Takes a snapshot of the channel.
-class StatsPending final : public HandleOp {
+// What is done at once when it is awaited, and can't happen on a closed handle.
+class ReadyPending : public HandleOp {
  public:
-  StatsPending(HandleObject* handle, const char* name)
-      : HandleOp(handle, name, Patience::never(), Style::raise), core_(handle->channel->core.get()) {}
+  ReadyPending(HandleObject* handle, const char* name) : HandleOp(handle, name, Patience::never(), Style::raise) {}
 
-  Status start(Operation* /*operation*/) override { return Status::done; }
+  Status start(Operation* /*operation*/) override { return act() ? Status::done : Status::closed; }
   Status finish() override { return Status::done; }
   void abandon() noexcept override {}
+  PyObject* outcome(Status status) override {
+    if (status == Status::closed) return closed({.kind = CloseKind::handle_closed});
+    Py_RETURN_NONE;
+  }
+
+ private:
+  // False: the handle is closed.
+  virtual bool act() = 0;
+};
+
+// What was sent is stored already.
+class FlushPending final : public ReadyPending {
+ public:
+  using ReadyPending::ReadyPending;
+
+ private:
+  bool act() override { return !handle().registration.closed; }
+};
+
+class ShutdownPending final : public ReadyPending {
+ public:
+  ShutdownPending(HandleObject* handle, const char* name, bool is_immediate, std::optional<std::string> reason)
+      : ReadyPending(handle, name), is_immediate_(is_immediate), reason_(std::move(reason)) {}
+
+ private:
+  bool act() override { return core().shut_down(handle().registration, is_immediate_, std::move(reason_)); }
+  bool is_immediate_;
+  std::optional<std::string> reason_;
+};
+
+// Takes a snapshot of the channel; also on a closed handle.
+class StatsPending final : public ReadyPending {
+ public:
+  using ReadyPending::ReadyPending;
   PyObject* outcome(Status status) override;
 
  private:
-  Core* core_;
+  bool act() override { return true; }
 };
 
 // What the methods of a handle (methods.hpp) need to know of local ones.
@@ -188,6 +244,9 @@ struct Local {
   using Send = SendPending<Values>;
   using Recv = RecvPending;
   using RecvBatch = RecvBatchPending;
+  using Reserve = ReservePending;
+  using Flush = FlushPending;
+  using Shutdown = ShutdownPending;
   using Closed = ClosedPending;
   static constexpr FixedString kPrefix = "Local";
 
@@ -202,6 +261,10 @@ struct Local {
     return make_completed(name, Ref::borrow(Py_None));
   }
   static PyObject* wait_until_closed(Handle& /*self*/, Patience /*patience*/) { Py_RETURN_NONE; }
+  static PyObject* blocking_flush(Handle& self, Patience /*patience*/) {
+    Flush op(&self, "blocking_flush");
+    return op.outcome(op.start(nullptr));
+  }
   static bool is_closed(const Handle& self) { return self.channel->core->is_closed(self.side, self.registration); }
   static std::size_t capacity(const Handle& self) { return self.channel->core->capacity(); }
 };

@@ -55,10 +55,13 @@ from klaw_core.runtime.channels.local import LocalReceiver, LocalSender
 from klaw_core.runtime.channels.protocols import (
     ChannelReceiver,
     ChannelSender,
+    Permit,
     Receiver,
     ReferenceReceiver,
     ReferenceSender,
     Sender,
+    WeakReceiver,
+    WeakSender,
 )
 from klaw_core.runtime.channels.select import blocking_select, select
 from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
@@ -87,6 +90,7 @@ __all__ = [
     "NoReceivers",
     "NoReceiversError",
     "Ok",
+    "Permit",
     "Receiver",
     "RecvTimeoutError",
     "ReferenceReceiver",
@@ -94,6 +98,8 @@ __all__ = [
     "Result",
     "SendTimeoutError",
     "Sender",
+    "WeakReceiver",
+    "WeakSender",
     "blocking_channel",
     "blocking_channel_stats",
     "blocking_get_channel",
