@@ -28,6 +28,7 @@ using klaw::CloseKind;
 using klaw::RecvError;
 using klaw::Result;
 using klaw::SendError;
+using klaw::channels::Delivery;
 using klaw::channels::Permit;
 
 template <class Handle>
@@ -115,6 +116,14 @@ struct Parked {
     return start([&rx, limit] { return rx.blocking_recv_for(limit); });
   }
   template <class Rx>
+  static auto recv_acked(Rx& rx) {
+    return start([&] { return rx.blocking_recv_acked(); });
+  }
+  template <class Rx, class Limit>
+  static auto recv_acked_for(Rx& rx, Limit limit) {
+    return start([&rx, limit] { return rx.blocking_recv_acked_for(limit); });
+  }
+  template <class Rx>
   static auto recv_batch(Rx& rx, std::size_t max_items) {
     return start([&rx, max_items] { return rx.blocking_recv_batch(max_items); });
   }
@@ -180,6 +189,14 @@ struct Suspended {
   template <class Rx, class Limit>
   static auto recv_for(Rx& rx, Limit limit) -> Task<decltype(rx.blocking_recv_for(limit))> {
     co_return co_await rx.recv_for(limit);
+  }
+  template <class Rx>
+  static auto recv_acked(Rx& rx) -> Task<Result<Delivery<ValueOf<Rx>>, ChannelClosed>> {
+    co_return co_await rx.recv_acked();
+  }
+  template <class Rx, class Limit>
+  static auto recv_acked_for(Rx& rx, Limit limit) -> Task<Result<Delivery<ValueOf<Rx>>, RecvError>> {
+    co_return co_await rx.recv_acked_for(limit);
   }
   template <class Rx>
   static auto recv_batch(Rx& rx, std::size_t max_items) -> Task<Result<std::vector<ValueOf<Rx>>, ChannelClosed>> {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <klaw/channels/detail/coroutine_wait.hpp>
+#include <klaw/channels/detail/delivery.hpp>
 #include <klaw/channels/detail/ops.hpp>
 #include <klaw/channels/detail/permit.hpp>
 #include <klaw/channels/detail/thread_wait.hpp>
@@ -333,6 +334,8 @@ class BasicSender : public Handle<T, Core, Side::sender> {
 //   one        recv()             blocking_recv()            try_recv()
 //   limited    recv_for(limit)    blocking_recv_for(limit)
 //   many       recv_batch(n)      blocking_recv_batch(n)     try_recv_batch(n)
+//   to settle  recv_acked()       blocking_recv_acked()      try_recv_acked()
+//   limited    recv_acked_for(limit) blocking_recv_acked_for(limit)
 //
 // A batch waits for the first message and takes what is there, n >= 1 at most. `for (T v : rx)` receives blocking.
 // Errors: ChannelClosed if this handle is closed, or if the senders are gone and all is drained; ChannelEmpty from a try
@@ -342,6 +345,7 @@ template <class T, class Core>
 class BasicReceiver : public Handle<T, Core, Side::receiver> {
   using Op = RecvOp<T, Core>;
   using BatchOp = RecvBatchOp<T, Core>;
+  using AckedOp = RecvAckedOp<T, Core>;
 
  public:
   using value_type = T;
@@ -394,6 +398,27 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
     return many.limited_result(many.start(nullptr));
   }
 
+  // A message that is done with when its Delivery says so (delivery.hpp): Result<Delivery<T>, ChannelClosed>.
+  [[nodiscard]] auto recv_acked() { return Awaitable<AckedOp, false>(acked_op()); }
+  [[nodiscard]] Result<Delivery<T>, ChannelClosed> blocking_recv_acked() {
+    AckedOp one = acked_op();
+    return one.result(block_on(one));
+  }
+  // Result<Delivery<T>, RecvError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
+  template <class Rep, class Period>
+  [[nodiscard]] auto recv_acked_for(std::chrono::duration<Rep, Period> limit) {
+    return Awaitable<AckedOp, true>(acked_op(), deadline_after(limit));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] Result<Delivery<T>, RecvError> blocking_recv_acked_for(std::chrono::duration<Rep, Period> limit) {
+    AckedOp one = acked_op();
+    return one.limited_result(block_on(one, deadline_after(limit)));
+  }
+  [[nodiscard]] Result<Delivery<T>, RecvError> try_recv_acked() {
+    AckedOp one = acked_op();
+    return one.limited_result(one.start(nullptr));
+  }
+
   // Blocking iteration; see ReceiveIterator.
   [[nodiscard]] Iterator begin() { return Iterator(*this); }
   [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
@@ -404,6 +429,7 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
   using Handle<T, Core, Side::receiver>::Handle;
 
   Op op() const { return Op(this->core_, this->registration_); }
+  AckedOp acked_op() const { return AckedOp(this->core_, this->registration_); }
   BatchOp batch(std::size_t max_items) const {
     if (max_items == 0) throw std::invalid_argument("recv_batch: max_items must be at least 1");
     return BatchOp(this->core_, this->registration_, max_items);
