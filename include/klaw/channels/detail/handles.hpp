@@ -105,8 +105,14 @@ struct HandleAccess {
   }
   // What a receive of `receiver` is, for select() and iteration.
   template <class R>
-  static auto recv_op(const R& receiver) {
+  static auto recv_op(const R& receiver) -> decltype(receiver.op()) {
     return receiver.op();
+  }
+  // What a send of one value is, for select().
+  template <class Tx>
+  static auto send_op(const Tx& sender, OneValue<typename Tx::value_type> value)
+      -> decltype(sender.op(std::move(value))) {
+    return sender.op(std::move(value));
   }
   template <class H, class Core>
   static H make(std::shared_ptr<Core> core, Registration registration) {
@@ -248,13 +254,12 @@ class BasicSender : public Handle<T, Core, Side::sender> {
   // All of `values`, in order. A std::vector<T> that is given up is moved from; any other range is copied.
   template <std::ranges::input_range Range>
   [[nodiscard]] auto send_batch(Range&& values) {
-    using BatchOp = Op<ManyValues<T>>;
-    return Awaitable<BatchOp, false>(BatchOp(this->core_, this->registration_, many(std::forward<Range>(values))));
+    return Awaitable<Op<ManyValues<T>>, false>(op(many(std::forward<Range>(values))));
   }
   template <std::ranges::input_range Range>
   [[nodiscard]] Result<void, SendError> blocking_send_batch(Range&& values) {
-    Op<ManyValues<T>> op(this->core_, this->registration_, many(std::forward<Range>(values)));
-    return op.limited_result(block_on(op));
+    auto batch = op(many(std::forward<Range>(values)));
+    return batch.limited_result(block_on(batch));
   }
   template <std::ranges::input_range Range>
   [[nodiscard]] Result<void, SendError> try_send_batch(Range&& values) {
@@ -298,26 +303,26 @@ class BasicSender : public Handle<T, Core, Side::sender> {
       return ManyValues<T>(values);
     }
   }
-  auto await_one(OneValue<T> value) {
-    using OneOp = Op<OneValue<T>>;
-    return Awaitable<OneOp, false>(OneOp(this->core_, this->registration_, std::move(value)));
+  template <class Values>
+  Op<Values> op(Values values) const {
+    return Op<Values>(this->core_, this->registration_, std::move(values));
   }
+  auto await_one(OneValue<T> value) { return Awaitable<Op<OneValue<T>>, false>(op(std::move(value))); }
   auto await_limited(OneValue<T> value, Deadline deadline) {
-    using OneOp = Op<OneValue<T>>;
-    return Awaitable<OneOp, true>(OneOp(this->core_, this->registration_, std::move(value)), deadline);
+    return Awaitable<Op<OneValue<T>>, true>(op(std::move(value)), deadline);
   }
   Result<void, ChannelClosed> block_one(OneValue<T> value) {
-    Op<OneValue<T>> op(this->core_, this->registration_, std::move(value));
-    return op.result(block_on(op));
+    auto one = op(std::move(value));
+    return one.result(block_on(one));
   }
   Result<void, SendError> block_limited(OneValue<T> value, const Deadline& deadline) {
-    Op<OneValue<T>> op(this->core_, this->registration_, std::move(value));
-    return op.limited_result(block_on(op, deadline));
+    auto one = op(std::move(value));
+    return one.limited_result(block_on(one, deadline));
   }
   template <class Values>
   Result<void, SendError> try_values(Values values) {
-    Op<Values> op(this->core_, this->registration_, std::move(values));
-    return op.limited_result(op.start(nullptr));
+    auto any = op(std::move(values));
+    return any.limited_result(any.start(nullptr));
   }
 };
 
