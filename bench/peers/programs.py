@@ -102,7 +102,7 @@ def built_programs() -> list[Program]:
 
 def rust_command() -> list[str]:
     target = BUILD / "peers" / "rust"
-    return ["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", str(target)]
+    return ["cargo", "build", "--release", "--quiet", "--target-dir", str(target)]
 
 
 def go_command() -> list[str]:
