@@ -246,6 +246,7 @@ struct Remote {
   using RecvBatch = RemoteRecv;
   using Closed = RemoteClosed;
   static constexpr FixedString kPrefix = "Ray";
+  static constexpr const char* kInsteadOfCopy = "use clone()";
 
   static Handle* usable(PyObject* object);
   static std::optional<Value> pack(PyObject* value) { return encode_payload(value); }

@@ -43,6 +43,17 @@ async def test_handles_have_what_the_table_says_and_nothing_else(table, flavour,
         assert own <= listed, f"in no capability: {own - listed}"
 
 
+async def test_other_flavours_have_what_their_table_says_and_nothing_else(table, other_flavour):
+    handles = await other_flavour.make()
+    for side, handle in enumerate(handles):
+        common = {m for name in table.common_capabilities for m in table.methods[name][side]}
+        particular = (other_flavour.sender, other_flavour.receiver)[side]
+        own = set(dir(handle)) - set(dir(object)) - table.other_members
+        own = {name for name in own if name.startswith("__") or not name.startswith("_")}
+        assert own == common | particular
+        handle.close()
+
+
 def test_every_capability_that_a_flavour_offers_is_needed_by_a_test(table):
     needed = set()
     for path in Path(__file__).parent.glob("test_*.py"):
