@@ -12,7 +12,6 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 from about import OthersLoad, about
 from programs import Program, built_programs
@@ -34,6 +33,9 @@ def parsed_arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peer", type=re.compile, default=re.compile(""), metavar="REGEX")
     parser.add_argument("--list", action="store_true", help="name what would be measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there, too")
+    parser.add_argument(
+        "--read", type=Path, metavar="FILE", help="show what --json wrote, instead of measuring"
+    )
     parser.add_argument(
         "--program",
         action="append",
@@ -58,29 +60,19 @@ def programs_of(args: argparse.Namespace) -> list[Program]:
     return built_programs()
 
 
-def as_json(about_it: dict[str, str], results: Results) -> str:
-    whole: dict[str, Any] = {
-        "about": about_it,
-        "scenarios": {
-            scenario: {peer: [figures.as_json() for figures in of] for peer, of in peers.items()}
-            for scenario, peers in results.rounds.items()
-        },
-        "failures": [failure.as_json() for failure in results.failures],
-    }
-    return json.dumps(whole, indent=1)
-
-
-def main(words: list[str] | None = None) -> int:
-    args = parsed_arguments(words)
-    programs = programs_of(args)
-    scenarios = scenarios_of(programs, args.scenario, args.peer)
-    if args.list:
-        for scenario, entries in scenarios.items():
-            print(scenario, *(entry.peer for entry in entries))
-        return 0
+def measured(args: argparse.Namespace) -> tuple[dict[str, str], Results]:
+    scenarios = scenarios_of(programs_of(args), args.scenario, args.peer)
     load = OthersLoad()
     results = measure_all(scenarios, effort_of(args))
-    about_it = about(scenarios, load)
+    return about(scenarios, load), results
+
+
+def read(args: argparse.Namespace) -> tuple[dict[str, str], Results]:
+    written = json.loads(args.read.read_text())
+    return written["about"], Results.from_json(written).chosen(args.scenario, args.peer)
+
+
+def show(about_it: dict[str, str], results: Results) -> None:
     for name, value in about_it.items():
         print(f"- {name}: {value}")
     for table in (*detailed_tables(results), summary(results)):
@@ -88,8 +80,18 @@ def main(words: list[str] | None = None) -> int:
     print(f"\n{LEGEND}")
     for failure in results.failures:
         print(f"\n{failure}", file=sys.stderr)
+
+
+def main(words: list[str] | None = None) -> int:
+    args = parsed_arguments(words)
+    if args.list:
+        for scenario, entries in scenarios_of(programs_of(args), args.scenario, args.peer).items():
+            print(scenario, *(entry.peer for entry in entries))
+        return 0
+    about_it, results = read(args) if args.read else measured(args)
+    show(about_it, results)
     if args.json:
-        args.json.write_text(as_json(about_it, results))
+        args.json.write_text(json.dumps({"about": about_it, **results.as_json()}, indent=1))
     return 1 if results.failures else 0
 
 

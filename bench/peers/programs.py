@@ -47,9 +47,6 @@ class Figures:
     p50_ns: float | None = None
     p99_ns: float | None = None
 
-    def as_json(self) -> dict[str, float | None]:
-        return {"per_second": self.per_second, "p50_ns": self.p50_ns, "p99_ns": self.p99_ns}
-
 
 @dataclass(frozen=True)
 class Program:
@@ -105,7 +102,7 @@ def built_programs() -> list[Program]:
 
 def rust_command() -> list[str]:
     target = BUILD / "peers" / "rust"
-    return ["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", str(target)]
+    return ["cargo", "build", "--release", "--quiet", "--target-dir", str(target)]
 
 
 def go_command() -> list[str]:

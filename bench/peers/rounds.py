@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from re import Pattern
+from typing import Any
 
 from programs import Case, Figures, Program, RunFailedError
 
@@ -44,9 +45,6 @@ class Failure:
     def __str__(self) -> str:
         return f"{self.peer} failed in {self.scenario}: {self.why}"
 
-    def as_json(self) -> dict[str, str]:
-        return {"scenario": self.scenario, "peer": self.peer, "why": self.why}
-
 
 @dataclass
 class Results:
@@ -54,6 +52,42 @@ class Results:
 
     rounds: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+
+    def chosen(self, scenario: Pattern[str], peer: Pattern[str]) -> Results:
+        """Give the part of it that has to do with some scenarios and peers."""
+        return Results(
+            {
+                name: {one: of for one, of in peers.items() if peer.search(one)}
+                for name, peers in self.rounds.items()
+                if scenario.search(name)
+            },
+            [
+                one
+                for one in self.failures
+                if scenario.search(one.scenario) and peer.search(one.peer)
+            ],
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "scenarios": {
+                scenario: {peer: [asdict(figures) for figures in of] for peer, of in peers.items()}
+                for scenario, peers in self.rounds.items()
+            },
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+    @staticmethod
+    def from_json(written: dict[str, Any]) -> Results:
+        return Results(
+            {
+                scenario: {
+                    peer: [Figures(**figures) for figures in of] for peer, of in peers.items()
+                }
+                for scenario, peers in written["scenarios"].items()
+            },
+            [Failure(**failure) for failure in written["failures"]],
+        )
 
 
 def scenarios_of(

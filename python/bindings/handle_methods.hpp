@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "blocking.hpp"
 #include "handle.hpp"
 #include "operation.hpp"
 #include "outcomes.hpp"
@@ -16,6 +17,8 @@ namespace klaw::python {
 // "ValueError: what it says", of an exception that left a block.
 [[nodiscard]] std::string describe_exception(PyObject* type, PyObject* exception) noexcept;
 [[nodiscard]] bool is_dev_mode() noexcept;
+// Raises NotImplementedError: `backend` ("Ray") does not have it yet. Null.
+PyObject* raise_not_there(const char* backend, const char* method, const char* instead) noexcept;
 
 template <class Backend>
 class HandleMethods {
@@ -53,6 +56,29 @@ class HandleMethods {
     return self != nullptr ? make_operation<typename Backend::Closed>(self, "closed") : nullptr;
   }
 
+  static PyObject* shutdown(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    ShutdownCall call("shutdown", object, args, nargs, kwnames);
+    if (call.self == nullptr) return nullptr;
+    if constexpr (requires { typename Backend::Shutdown; }) {
+      return make_operation<typename Backend::Shutdown>(call.self, "shutdown", call.is_immediate,
+                                                        std::move(call.reason));
+    } else {
+      return raise_not_there(Backend::kPrefix.text, "shutdown", "close all handles of a side, or delete the channel");
+    }
+  }
+
+  static PyObject* blocking_shutdown(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    ShutdownCall call("blocking_shutdown", object, args, nargs, kwnames);
+    if (call.self == nullptr) return nullptr;
+    if constexpr (requires { typename Backend::Shutdown; }) {
+      typename Backend::Shutdown op(call.self, "blocking_shutdown", call.is_immediate, std::move(call.reason));
+      return run_blocking(op);
+    } else {
+      return raise_not_there(Backend::kPrefix.text, "blocking_shutdown",
+                             "close all handles of a side, or delete the channel");
+    }
+  }
+
   static PyObject* aenter(PyObject* object, PyObject* /*unused*/) {
     return Backend::usable(object) != nullptr ? make_completed("__aenter__", Ref::borrow(object)) : nullptr;
   }
@@ -88,6 +114,27 @@ class HandleMethods {
   static int truth(PyObject* /*self*/) { return 1; }
 
  private:
+  // Arguments of a shutdown. `self` is null with an exception set.
+  struct ShutdownCall {
+    Handle* self = nullptr;
+    bool is_immediate = false;
+    std::optional<std::string> reason;
+
+    ShutdownCall(const char* function, PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+      static constexpr const char* kNames[] = {"immediate", "reason"};
+      PyObject* values[2];
+      Handle* const handle = Backend::usable(object);
+      if (handle == nullptr || !parse_arguments(function, kNames, 0, 2, args, nargs, kwnames, values) ||
+          !parse_reason(values[1], reason)) {
+        return;
+      }
+      const int truth = values[0] == nullptr ? 0 : PyObject_IsTrue(values[0]);
+      if (truth < 0) return;
+      is_immediate = truth == 1;
+      self = handle;
+    }
+  };
+
   // Null with an exception set.
   static Handle* close_on_exit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
     Handle* const self = Backend::usable(object);
@@ -112,6 +159,12 @@ template <class Backend>
       {"closed", Methods::closed, METH_NOARGS,
        "closed()\n--\n\nAwaitable: waits until no handle of the other side is left. ChannelClosedError if this handle "
        "is closed first.\nCancel safe: it holds nothing."},
+      {"shutdown", as_method(Methods::shutdown), kFastKeywords,
+       "shutdown(immediate=False, reason=None)\n--\n\nAwaitable: no more sends from anywhere. Receivers drain what is "
+       "stored, or, if `immediate`, it is dropped; then they end in an orderly way. Whoever waits to send gets "
+       "ChannelClosedError of kind 'shutdown'. Idempotent. ChannelClosedError if this handle is closed."},
+      {"blocking_shutdown", as_method(Methods::blocking_shutdown), kFastKeywords,
+       "blocking_shutdown(immediate=False, reason=None)\n--\n\nAs shutdown(), for threads."},
       {"__aenter__", Methods::aenter, METH_NOARGS, nullptr},
       {"__aexit__", as_method(Methods::aexit), METH_FASTCALL, nullptr},
       {"__enter__", Methods::enter, METH_NOARGS, nullptr},

@@ -1,6 +1,7 @@
 // The operations on the handles of local MPMC channels that other flavours do not have.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -10,6 +11,7 @@
 
 #include "flavour.hpp"
 #include "local_ops.hpp"
+#include "permit.hpp"
 
 namespace klaw::python {
 
@@ -75,6 +77,28 @@ class SendPending final : public HandleOp {
   channels::detail::SendOp<Ref, MpmcCore, Borrowed> op_;
 };
 
+// Reserves a slot.
+class ReservePending final : public HandleOp {
+ public:
+  ReservePending(HandleObject* handle, const char* name, Patience patience, Style style)
+      : HandleOp(handle, name, patience, style), op_(core_of<MpmcCore>(*handle), handle->registration) {}
+
+  Status start(Operation* operation) override { return op_.start(operation); }
+  Status finish() override { return op_.finish(); }
+  void abandon() noexcept override { op_.abandon(); }
+
+  PyObject* outcome(Status status) override {
+    if (status == Status::closed) return closed(op_.closed());
+    if (status != Status::done) return tell_full(style(), status, core_of<MpmcCore>(handle())->capacity(), patience());
+    const Ref permit = Ref::steal(make_permit(handle().channel, op_.take()));
+    if (!permit) return nullptr;
+    return style() == Style::result ? make_ok(permit.get()) : Py_NewRef(permit.get());
+  }
+
+ private:
+  channels::detail::ReserveOp<Ref, MpmcCore> op_;
+};
+
 class RecvBatchPending final : public HandleOp {
  public:
   RecvBatchPending(HandleObject* handle, const char* name, Patience patience, Style style, std::size_t max_items)
@@ -100,6 +124,44 @@ class RecvBatchPending final : public HandleOp {
   channels::detail::RecvBatchOp<Ref, MpmcCore> op_;
 };
 
+// What is done at once when it is awaited, and can't happen on a closed handle.
+class ReadyPending : public InstantOp {
+ public:
+  ReadyPending(HandleObject* handle, const char* name) : InstantOp(handle, name, Patience::never(), Style::raise) {}
+
+  Status start(Operation* /*operation*/) override { return act() ? Status::done : Status::closed; }
+  PyObject* outcome(Status status) override {
+    if (status == Status::closed) return closed({.kind = CloseKind::handle_closed});
+    Py_RETURN_NONE;
+  }
+
+ private:
+  // False: the handle is closed.
+  virtual bool act() = 0;
+};
+
+// What was sent is stored already.
+class FlushPending final : public ReadyPending {
+ public:
+  using ReadyPending::ReadyPending;
+
+ private:
+  bool act() override { return !handle().registration.closed; }
+};
+
+class ShutdownPending final : public ReadyPending {
+ public:
+  ShutdownPending(HandleObject* handle, const char* name, bool is_immediate, std::optional<std::string> reason)
+      : ReadyPending(handle, name), is_immediate_(is_immediate), reason_(std::move(reason)) {}
+
+ private:
+  bool act() override {
+    return core_of<MpmcCore>(handle())->shut_down(handle().registration, is_immediate_, std::move(reason_));
+  }
+  bool is_immediate_;
+  std::optional<std::string> reason_;
+};
+
 // What the methods of a handle (handle_methods.hpp) need to know of local ones.
 struct Local : LocalBackend<Local, MpmcCore> {
   using RecvOp = channels::detail::RecvOp<Ref, MpmcCore>;
@@ -107,9 +169,16 @@ struct Local : LocalBackend<Local, MpmcCore> {
   using Send = SendPending<Values>;
   using Recv = RecvPending<Local>;
   using RecvBatch = RecvBatchPending;
+  using Reserve = ReservePending;
+  using Flush = FlushPending;
+  using Shutdown = ShutdownPending;
   static constexpr FixedString kPrefix = "Local";
 
   static bool is_spent(const Handle& /*self*/) noexcept { return false; }
+  static PyObject* blocking_flush(Handle& self, Patience /*patience*/) {
+    Flush op(&self, "blocking_flush");
+    return op.outcome(op.start(nullptr));
+  }
   // How a channel is shown: 7/64.
   static std::string contents(const channels::ChannelStats& s) {
     return std::to_string(s.queue_size) + "/" + (s.capacity ? std::to_string(*s.capacity) : "unbounded");

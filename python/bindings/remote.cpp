@@ -16,6 +16,7 @@
 #include "receiver_methods.hpp"
 #include "remote_ops.hpp"
 #include "sender_methods.hpp"
+#include "weak.hpp"
 
 namespace klaw::python {
 
@@ -33,6 +34,7 @@ constexpr Duration kRetireLimit = std::chrono::seconds(5);
 PyTypeObject* channel_type = nullptr;
 PyTypeObject* sender_type = nullptr;
 PyTypeObject* receiver_type = nullptr;
+PyTypeObject* weak_types[2];  // [Side]
 
 RemoteChannelObject* cast_channel(PyObject* object) noexcept { return reinterpret_cast<RemoteChannelObject*>(object); }
 RemoteHandleObject* cast_remote(PyObject* object) noexcept { return reinterpret_cast<RemoteHandleObject*>(object); }
@@ -397,6 +399,55 @@ PyObject* handle_hold(PyObject* object, PyObject* argument) {
   Py_RETURN_NONE;
 }
 
+PyObject* handle_downgrade(PyObject* object, PyObject* /*unused*/) {
+  const RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr) return nullptr;
+  return make_weak(weak_types[index(self->side)], cast(self->channel), Py_TYPE(object), self->side);
+}
+
+// A session is opened; the broker refuses it if its side has closed.
+class RemoteUpgrade final : public RemoteWait {
+ public:
+  explicit RemoteUpgrade(RemoteHandleObject* made)
+      : RemoteWait(made, "RayWeak.upgrade", Patience::forever(), What::opened) {}
+  ~RemoteUpgrade() override {
+    if (!is_given_) Remote::close(handle(), std::nullopt);
+  }
+  PyObject* outcome(Status status) override {
+    if (status == Status::done) {
+      is_given_ = true;
+      return Py_NewRef(reinterpret_cast<PyObject*>(&handle()));
+    }
+    // That nobody could be asked is no answer.
+    if (status != Status::closed || error().kind == CloseKind::backend) return RemoteWait::outcome(status);
+    Py_RETURN_NONE;
+  }
+
+ private:
+  bool is_given_ = false;
+};
+
+// One that does not count yet, for the broker to accept. Null with an exception set.
+Ref make_upgraded(PyObject* object) {
+  const WeakObject& self = cast_weak(object);
+  auto* const channel = cast_channel(self.channel);
+  if (channel == nullptr || !renew_after_fork(*channel)) return {};
+  return Ref::steal(make_remote_handle(self.handle_type, channel, Registration{}));
+}
+
+PyObject* weak_upgrade(PyObject* object, PyObject* /*unused*/) {
+  const Ref made = make_upgraded(object);
+  return made ? make_operation<RemoteUpgrade>(cast_remote(made.get())) : nullptr;
+}
+
+PyObject* weak_blocking_upgrade(PyObject* object, PyObject* /*unused*/) {
+  if (!refuse_event_loop("await weak.upgrade()")) return nullptr;
+  const Ref made = make_upgraded(object);
+  if (!made) return nullptr;
+  RemoteUpgrade op(cast_remote(made.get()));
+  return run_blocking(op);
+}
+
 PyObject* handle_same_channel(PyObject* object, PyObject* other) {
   const PyTypeObject* const type = Py_TYPE(other);
   const bool is_remote = PyType_IsSubtype(const_cast<PyTypeObject*>(type), sender_type) != 0 ||
@@ -438,6 +489,8 @@ const PyMethodDef kRemoteMethods[] = {
      "clone()\n--\n\nAnother handle on the same channel; it counts from this call on (of one that has not been used "
      "and "
      "does not count yet: from its first use). ChannelClosedError if this one is closed."},
+    {"downgrade", handle_downgrade, METH_NOARGS,
+     "downgrade()\n--\n\nA weak handle: it does not count, and its upgrade() gives a handle while the side is open."},
     {"same_channel", handle_same_channel, METH_O,
      "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on the same channel."},
     {"_open", handle_open, METH_NOARGS, "_open()\n--\n\nCounts from here on."},
@@ -524,6 +577,12 @@ PyObject* Remote::wait_until_closed(Handle& self, Patience patience) {
   return run_blocking(op);
 }
 
+PyObject* Remote::blocking_flush(Handle& self, Patience patience) {
+  if (!refuse_event_loop("await tx.flush()")) return nullptr;
+  RemoteFlush op(&self, "blocking_flush", patience);
+  return run_blocking(op);
+}
+
 bool Remote::is_closed(const Handle& self) {
   if (self.registration.id == 0) return self.registration.closed;
   return self.registration.closed || self.channel->dialer->with_link([&](Link& link, Time) {
@@ -581,7 +640,12 @@ bool add_remote_types(PyObject* module) noexcept {
                                    "The receiving handle of a channel of another process. See klaw_core.runtime."
                                    "channels.ray.core.",
                                    receiver_methods<Remote>(), receiver_slots<Remote>());
-  return channel_type != nullptr && sender_type != nullptr && receiver_type != nullptr &&
+  weak_types[index(Side::sender)] =
+      make_weak_type(module, "klaw_core._core.RemoteWeakSender", weak_upgrade, weak_blocking_upgrade);
+  weak_types[index(Side::receiver)] =
+      make_weak_type(module, "klaw_core._core.RemoteWeakReceiver", weak_upgrade, weak_blocking_upgrade);
+  return channel_type != nullptr && sender_type != nullptr && receiver_type != nullptr && weak_types[0] != nullptr &&
+         weak_types[1] != nullptr &&
          PyModule_AddObjectRef(module, "RemoteChannel", reinterpret_cast<PyObject*>(channel_type)) == 0 &&
          PyModule_AddObjectRef(module, "RemoteSender", reinterpret_cast<PyObject*>(sender_type)) == 0 &&
          PyModule_AddObjectRef(module, "RemoteReceiver", reinterpret_cast<PyObject*>(receiver_type)) == 0;

@@ -221,6 +221,9 @@ class RemoteWait : public RemoteOp {
   }
   [[nodiscard]] bool must_be_awaited() const noexcept override { return state_->what != What::flushed; }
 
+ protected:
+  [[nodiscard]] const ChannelClosed& error() const noexcept { return state_->op.error; }
+
  private:
   struct State {
     explicit State(What w) noexcept : what(w) {}
@@ -236,6 +239,25 @@ class RemoteClosed final : public RemoteWait {
       : RemoteWait(handle, name, Patience::forever(), What::closed) {}
 };
 
+// Of an open handle; awaiting close() waits for the same of a closed one.
+class RemoteFlush final : public RemoteWait {
+ public:
+  RemoteFlush(RemoteHandleObject* handle, const char* name, Patience patience = Patience::forever())
+      : RemoteWait(handle, name, patience, What::flushed) {}
+  Status start(Operation* operation) override {
+    was_closed_ = registration().closed;
+    return was_closed_ ? Status::closed : RemoteWait::start(operation);
+  }
+  PyObject* outcome(Status status) override {
+    if (was_closed_) return tell_closed(style(), {.kind = CloseKind::handle_closed});
+    return RemoteWait::outcome(status);
+  }
+  [[nodiscard]] bool must_be_awaited() const noexcept override { return true; }
+
+ private:
+  bool was_closed_ = false;
+};
+
 // What the methods of a handle (methods.hpp) need to know of remote ones.
 struct Remote {
   using Handle = RemoteHandleObject;
@@ -244,6 +266,7 @@ struct Remote {
   using Send = RemoteSend;
   using Recv = RemoteRecv;
   using RecvBatch = RemoteRecv;
+  using Flush = RemoteFlush;
   using Closed = RemoteClosed;
   static constexpr FixedString kPrefix = "Ray";
   static constexpr const char* kInsteadOfCopy = "use clone()";
@@ -253,6 +276,7 @@ struct Remote {
   static void close(Handle& self, std::optional<std::string> reason);
   static PyObject* when_closed(Handle& self, const char* name);
   static PyObject* wait_until_closed(Handle& self, Patience patience);
+  static PyObject* blocking_flush(Handle& self, Patience patience);
   static bool is_closed(const Handle& self);
   static std::size_t capacity(const Handle& self) { return self.channel->capacity; }
 };

@@ -7,6 +7,7 @@
 
 #include "blocking.hpp"
 #include "handle.hpp"
+#include "handle_methods.hpp"
 #include "operation.hpp"
 #include "outcomes.hpp"
 
@@ -78,7 +79,68 @@ class SenderMethods {
     return run_blocking(op);
   }
 
+  static PyObject* reserve(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    const WaitCall call("reserve", object, args, nargs, kwnames);
+    if (call.self == nullptr) return nullptr;
+    if constexpr (kHasPermits) {
+      return make_operation<typename Backend::Reserve>(call.self, kName<"reserve">, call.patience, Style::raise);
+    } else {
+      return raise_not_there(Backend::kPrefix.text, "reserve", kInsteadOfReserve);
+    }
+  }
+
+  static PyObject* try_reserve(PyObject* object, PyObject* /*unused*/) {
+    Handle* const self = Backend::usable(object);
+    if (self == nullptr) return nullptr;
+    if constexpr (kHasPermits) {
+      return make_operation<typename Backend::Reserve>(self, kName<"try_reserve">, Patience::never(), Style::result);
+    } else {
+      return raise_not_there(Backend::kPrefix.text, "try_reserve", kInsteadOfReserve);
+    }
+  }
+
+  static PyObject* blocking_reserve(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    const WaitCall call("blocking_reserve", object, args, nargs, kwnames);
+    if (call.self == nullptr || !refuse_event_loop("await tx.reserve()")) return nullptr;
+    if constexpr (kHasPermits) {
+      typename Backend::Reserve op(call.self, kName<"blocking_reserve">, call.patience, Style::raise);
+      return run_blocking(op);
+    } else {
+      return raise_not_there(Backend::kPrefix.text, "blocking_reserve", kInsteadOfReserve);
+    }
+  }
+
+  static PyObject* flush(PyObject* object, PyObject* /*unused*/) {
+    Handle* const self = Backend::usable(object);
+    return self != nullptr ? make_operation<typename Backend::Flush>(self, kName<"flush">) : nullptr;
+  }
+
+  static PyObject* blocking_flush(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    const WaitCall call("blocking_flush", object, args, nargs, kwnames);
+    return call.self != nullptr ? Backend::blocking_flush(*call.self, call.patience) : nullptr;
+  }
+
  private:
+  static constexpr bool kHasPermits = requires { typename Backend::Reserve; };
+  static constexpr const char* kInsteadOfReserve = "send() waits for room";
+
+  // Arguments of what only waits: a timeout. `self` is null with an exception set.
+  struct WaitCall {
+    Handle* self = nullptr;
+    Patience patience = Patience::forever();
+
+    WaitCall(const char* function, PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+      static constexpr const char* kNames[] = {"timeout"};
+      PyObject* value = nullptr;
+      Handle* const handle = Backend::usable(object);
+      if (handle == nullptr || !parse_arguments(function, kNames, 0, 1, args, nargs, kwnames, &value) ||
+          !parse_patience(value, patience)) {
+        return;
+      }
+      self = handle;
+    }
+  };
+
   // Arguments of a send: a value (or values) and a timeout. `self` is null with an exception set.
   struct Call {
     Handle* self = nullptr;
@@ -157,6 +219,20 @@ template <class Backend>
        "try_send_batch(values)\n--\n\nAwaitable: all values or none, without waiting. A Result, as try_send()."},
       {"blocking_send_batch", as_method(Methods::blocking_send_batch), kFastKeywords,
        "blocking_send_batch(values, timeout=None)\n--\n\nAs send_batch(), for a thread without an event loop."},
+      {"reserve", as_method(Methods::reserve), kFastKeywords,
+       "reserve(timeout=None)\n--\n\nAwaitable: a Permit, that is one slot of the capacity, held for a message that is "
+       "to come. Waits in the line of those who send. Raises ChannelClosedError, SendTimeoutError. Cancel safe: a "
+       "cancelled reserve holds nothing."},
+      {"try_reserve", Methods::try_reserve, METH_NOARGS,
+       "try_reserve()\n--\n\nAwaitable: reserves without waiting for room. Ok(permit), Err(ChannelFull(capacity)) or "
+       "Err(ChannelClosed(...))."},
+      {"blocking_reserve", as_method(Methods::blocking_reserve), kFastKeywords,
+       "blocking_reserve(timeout=None)\n--\n\nAs reserve(), for a thread without an event loop."},
+      {"flush", Methods::flush, METH_NOARGS,
+       "flush()\n--\n\nAwaitable: waits until all that this handle's sends were accepted for is stored. Raises what "
+       "could not be stored."},
+      {"blocking_flush", as_method(Methods::blocking_flush), kFastKeywords,
+       "blocking_flush(timeout=None)\n--\n\nAs flush(), for threads."},
   };
 }
 

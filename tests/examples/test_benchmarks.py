@@ -83,6 +83,10 @@ def test_peers_take_turns_and_klaw_is_set_beside_the_best(tmp_path: Path):
     assert "klaw 1.0, slow 1.0, fast 1.0" in done.stdout
     written = json.loads(figures.read_text())["scenarios"]["ping-pong/tasks"]
     assert written == {"fast": [{"per_second": 200, "p50_ns": 7, "p99_ns": 9}] * 3}
+    again = run_peers("--read", figures, "--scenario", "^threads", "--peer", "klaw|slow")
+    assert again.returncode == 0, again.stderr
+    assert "| threads/1P1C/100 | slow | 3.0x |" in again.stdout
+    assert "ping-pong" not in again.stdout
 
 
 def test_a_peer_that_loses_messages_drops_out_and_is_named(tmp_path: Path):

@@ -33,6 +33,4 @@ async def a_watch_has_no_recv(rx: WatchReceiver[int]) -> None:
 
 
 async def a_predicate_about_another_type(rx: WatchReceiver[int]) -> None:
-    await rx.wait_for(
-        lambda value: value.upper() == "GO"
-    )  # error: attr-defined | reportAttributeAccessIssue
+    await rx.wait_for(str.isupper)  # error: arg-type | reportArgumentType

@@ -25,6 +25,11 @@ async def a_none_where_none_was_promised() -> None:
     await tx.send("one")  # error: arg-type | reportArgumentType
 
 
+async def a_permit_of_another_type() -> None:
+    tx, _ = await channel[int](8)
+    (await tx.reserve()).send("one")  # error: arg-type | reportArgumentType
+
+
 async def forgotten_awaits(tx: ChannelSender[int]) -> None:
     tx.send(1)  # error: unused-coroutine | reportUnusedCoroutine
     tx.try_send(1)  # error: unused-coroutine | reportUnusedCoroutine

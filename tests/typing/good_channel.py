@@ -12,7 +12,10 @@ from klaw_core.runtime.channels import (
     ChannelReceiver,
     ChannelSender,
     ChannelStats,
+    Permit,
     Result,
+    WeakReceiver,
+    WeakSender,
     blocking_channel,
     channel,
     get_channel,
@@ -71,6 +74,32 @@ def blocking() -> None:
     bare_tx, bare_rx = blocking_channel()
     assert_type(bare_tx, ChannelSender[Any])
     assert_type(bare_rx.blocking_recv(), Any)
+
+
+async def permits(tx: ChannelSender[int]) -> None:
+    permit = await tx.reserve(timeout=1)
+    assert_type(permit, Permit[int])
+    permit.send(1)
+    permit.release()
+    assert_type(await tx.try_reserve(), Result[Permit[int], ChannelFull | ChannelClosed])
+    assert_type(tx.blocking_reserve(0.5), Permit[int])
+
+
+async def weak_handles(tx: ChannelSender[int], rx: ChannelReceiver[int]) -> None:
+    assert_type(tx.downgrade(), WeakSender[int])
+    assert_type(rx.downgrade(), WeakReceiver[int])
+    assert_type(await tx.downgrade().upgrade(), ChannelSender[int] | None)
+    assert_type(rx.downgrade().blocking_upgrade(), ChannelReceiver[int] | None)
+    if (strong := await rx.downgrade().upgrade()) is not None:
+        assert_type(await strong.recv(), int)
+
+
+async def ends(tx: ChannelSender[int], rx: ChannelReceiver[int]) -> None:
+    await tx.flush()
+    tx.blocking_flush(timeout=1)
+    await tx.shutdown()
+    await rx.shutdown(immediate=True, reason="enough")
+    rx.blocking_shutdown(reason=None)
 
 
 async def the_rest_of_the_matrix(tx: ChannelSender[int], rx: ChannelReceiver[int]) -> None:

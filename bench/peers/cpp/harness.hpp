@@ -91,5 +91,8 @@ void add_threads(std::vector<Case>& cases);
 void add_tasks(std::vector<Case>& cases);
 void add_ping_pong(std::vector<Case>& cases);
 void add_select(std::vector<Case>& cases);
+void add_oneshot(std::vector<Case>& cases);
+void add_broadcast(std::vector<Case>& cases);
+void add_watch(std::vector<Case>& cases);
 
 }  // namespace klaw_peers

@@ -25,6 +25,9 @@ std::vector<Case> all_cases() {
   add_tasks(cases);
   add_ping_pong(cases);
   add_select(cases);
+  add_oneshot(cases);
+  add_broadcast(cases);
+  add_watch(cases);
   return cases;
 }
 

@@ -71,7 +71,7 @@ nanoseconds between_tasks(std::uint64_t trips, Latencies* each) {
   Tally arrived;
   Task far = echo<Resume>(&loop, std::move(far_in), std::move(far_out));
   Task near = trip_after_trip<Resume>(&loop, std::move(out), std::move(in), trips, each, &arrived);
-  const nanoseconds taken = run_tasks(loop, far, near);
+  const nanoseconds taken = run_tasks(loop, {far, near});
   check_all_arrived(arrived, trips);
   return taken;
 }

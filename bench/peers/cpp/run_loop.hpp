@@ -11,6 +11,7 @@
 #include <deque>
 #include <exception>
 #include <utility>
+#include <vector>
 
 #include "peers/cpp/harness.hpp"
 
@@ -27,6 +28,17 @@ class RunLoop {
       due_.pop_front();
       next.resume();
     }
+  }
+
+  // Lets all that is due run first.
+  auto yield() noexcept {
+    struct Awaiter {
+      RunLoop& loop;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> task) const { loop.post(task); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{*this};
   }
 
  private:
@@ -47,6 +59,8 @@ struct Task {
 
 // How a task goes on after it had to wait, as a function to put around what it awaits: `co_await resume(rx.recv())`.
 struct Inline {
+  static constexpr bool is_queued = false;
+
   explicit Inline(RunLoop& /*loop*/) {}
   template <class Awaitable>
   Awaitable operator()(Awaitable awaitable) const {
@@ -77,6 +91,8 @@ class OnRunLoop {
   };
 
  public:
+  static constexpr bool is_queued = true;
+
   explicit OnRunLoop(RunLoop& loop) : stand_in_(stand_in(&loop, &task_).handle) {}
   OnRunLoop(OnRunLoop&&) = delete;
   ~OnRunLoop() { stand_in_.destroy(); }
@@ -100,10 +116,9 @@ class OnRunLoop {
 };
 
 // Runs tasks to their end, and tells how long that took.
-template <class... Tasks>
-nanoseconds run_tasks(RunLoop& loop, Tasks... tasks) {
+inline nanoseconds run_tasks(RunLoop& loop, const std::vector<Task>& tasks) {
   const auto began = Clock::now();
-  (loop.post(tasks.handle), ...);
+  for (const Task& task : tasks) loop.post(task.handle);
   loop.run();
   return Clock::now() - began;
 }

@@ -92,7 +92,7 @@ nanoseconds between_tasks(std::uint64_t messages) {
   Tally arrived;
   Task producer = produce<Resume>(&loop, &channels, messages);
   Task consumer = consume<Resume>(&loop, &channels, messages, &arrived);
-  const nanoseconds taken = run_tasks(loop, producer, consumer);
+  const nanoseconds taken = run_tasks(loop, {producer, consumer});
   check_all_arrived(arrived, messages);
   return taken;
 }

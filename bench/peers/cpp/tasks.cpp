@@ -41,7 +41,7 @@ nanoseconds move_messages(std::size_t capacity, std::uint64_t messages) {
   Tally arrived;
   Task producer = produce<Resume>(&loop, std::move(tx), messages);
   Task consumer = consume<Resume>(&loop, std::move(rx), &arrived);
-  const nanoseconds taken = run_tasks(loop, producer, consumer);
+  const nanoseconds taken = run_tasks(loop, {producer, consumer});
   check_all_arrived(arrived, messages);
   return taken;
 }

@@ -9,6 +9,7 @@
 //              ChannelClosed; when the last receiver is gone, what is queued is dropped and senders get ChannelClosed.
 //              Whoever already waits is woken at once. shutdown() ends the channel whoever still has handles.
 //   cancel     a coroutine that is destroyed while it waits, a time limit that passes: nothing is lost, nobody's turn.
+//   settling   `recv_acked()` gives a message that comes back unless it is acknowledged: at least once.
 //   threads    every handle may be used from several threads at once, by parked threads and coroutines in any mix.
 //   memory     one allocation for the channel, one for the queue (doubling up to the capacity), none per message and
 //              none per waiter.

@@ -24,7 +24,8 @@ struct ChannelStats {
   std::map<std::string, std::string> backend_extras = {};
   std::size_t waiting_senders = 0;
   std::size_t waiting_receivers = 0;
-  std::size_t in_flight = 0;  // queued messages that are promised to receivers which are just being woken
+  // Promised to receivers that are just being woken, or taken and not settled yet.
+  std::size_t in_flight = 0;
   std::uint64_t redelivered = 0;
   double oldest_age = 0.0;  // seconds; 0 where the backend does not time its messages (local)
 };

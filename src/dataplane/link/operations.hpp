@@ -42,9 +42,8 @@ struct SendOperation : detail::SendWaiter<Message> {
 };
 
 struct RecvOperation : detail::RecvWaiter<Message> {
-  Time deadline = kNever;     // not after the present: try
-  bool acknowledges = false;  // the application settles what it gets; else it is settled when it is returned
-  ChannelClosed error = {};   // set with Status::closed
+  Time deadline = kNever;    // not after the present: try
+  ChannelClosed error = {};  // set with Status::closed
   // Of a select that only tries: how many of its branches may still find something. The last one that does not ends it.
   std::shared_ptr<detail::Atomic<std::size_t>> tries_left = {};
 

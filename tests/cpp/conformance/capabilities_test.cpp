@@ -77,7 +77,13 @@ concept Permits = requires(Tx tx) {
   { tx.try_reserve() } -> std::same_as<Result<channels::Permit<int>, SendError>>;
 };
 template <class Rx>
-concept Acknowledges = requires(Rx rx) { rx.recv_acked(); };
+concept Acknowledges = requires(Rx rx) {
+  rx.recv_acked().operator co_await();
+  rx.recv_acked_for(1ms).operator co_await();
+  { rx.blocking_recv_acked() } -> std::same_as<Result<channels::Delivery<int>, ChannelClosed>>;
+  { rx.blocking_recv_acked_for(1ms) } -> std::same_as<Result<channels::Delivery<int>, RecvError>>;
+  { rx.try_recv_acked() } -> std::same_as<Result<channels::Delivery<int>, RecvError>>;
+};
 template <class H>
 concept Weak = requires(const H& h, typename H::Weak weak) {
   { h.downgrade() } -> std::same_as<typename H::Weak>;

@@ -50,7 +50,7 @@ struct Local {
                                              .iterates = true,
                                              .selects = true,
                                              .permits = true,
-                                             .acknowledges = false,
+                                             .acknowledges = true,
                                              .weak_handles = true,
                                              .shuts_down = true,
                                              .creation_can_fail = false};
@@ -79,7 +79,7 @@ struct Any {
                                              .iterates = true,
                                              .selects = true,
                                              .permits = true,
-                                             .acknowledges = false,
+                                             .acknowledges = true,
                                              .weak_handles = true,
                                              .shuts_down = true,
                                              .creation_can_fail = true};

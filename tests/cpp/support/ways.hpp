@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -26,13 +28,51 @@ using klaw::CloseKind;
 using klaw::RecvError;
 using klaw::Result;
 using klaw::SendError;
+using klaw::channels::Delivery;
 using klaw::channels::Permit;
 
 template <class Handle>
 using ValueOf = typename Handle::value_type;
 
-template <class... Rx>
-using Selected = klaw::channels::SelectResult<ValueOf<Rx>...>;
+// A branch of a select that gives the caller's own object up: it shows what was done to it.
+template <class Tx>
+struct Giving {
+  Tx* tx;
+  ValueOf<Tx>* value;
+};
+template <class Tx>
+[[nodiscard]] Giving<Tx> giving(Tx& tx, ValueOf<Tx>& value) {
+  return {&tx, &value};
+}
+
+// The arguments of a select as they are kept until it begins, in a thread or a coroutine, and then given to it.
+template <class Rx>
+[[nodiscard]] auto hold(Rx& receiver) {
+  return std::ref(receiver);
+}
+template <class Tx>
+[[nodiscard]] Giving<Tx> hold(Giving<Tx>& given) {
+  return given;
+}
+template <class Rx>
+[[nodiscard]] std::span<Rx> hold(std::span<Rx>& receivers) {
+  return receivers;
+}
+[[nodiscard]] inline klaw::channels::Biased hold(const klaw::channels::Biased& biased) { return biased; }
+
+template <class Rx>
+[[nodiscard]] Rx& branch(std::reference_wrapper<Rx>& receiver) {
+  return receiver.get();
+}
+template <class Tx>
+[[nodiscard]] auto branch(Giving<Tx>& given) {
+  return klaw::channels::sending(*given.tx, std::move(*given.value));
+}
+template <class Rx>
+[[nodiscard]] std::span<Rx> branch(std::span<Rx>& receivers) {
+  return receivers;
+}
+[[nodiscard]] inline klaw::channels::Biased branch(klaw::channels::Biased& biased) { return biased; }
 
 struct Parked {
   static constexpr const char* name = "Parked";
@@ -76,6 +116,14 @@ struct Parked {
     return start([&rx, limit] { return rx.blocking_recv_for(limit); });
   }
   template <class Rx>
+  static auto recv_acked(Rx& rx) {
+    return start([&] { return rx.blocking_recv_acked(); });
+  }
+  template <class Rx, class Limit>
+  static auto recv_acked_for(Rx& rx, Limit limit) {
+    return start([&rx, limit] { return rx.blocking_recv_acked_for(limit); });
+  }
+  template <class Rx>
   static auto recv_batch(Rx& rx, std::size_t max_items) {
     return start([&rx, max_items] { return rx.blocking_recv_batch(max_items); });
   }
@@ -83,17 +131,15 @@ struct Parked {
   static auto closed(Handle& handle) {
     return start([&] { return handle.blocking_closed(); });
   }
-  template <class... Rx>
-  static auto select(Rx&... receivers) {
-    return start([&] { return klaw::channels::blocking_select(receivers...); });
+  template <class... Arguments>
+  static auto select(Arguments&&... arguments) {
+    return start([... held = hold(arguments)]() mutable { return klaw::channels::blocking_select(branch(held)...); });
   }
-  template <class... Rx>
-  static auto select(klaw::channels::Biased, Rx&... receivers) {
-    return start([&] { return klaw::channels::blocking_select(klaw::channels::biased, receivers...); });
-  }
-  template <class Limit, class... Rx>
-  static auto select_for(Limit limit, Rx&... receivers) {
-    return start([limit, &receivers...] { return klaw::channels::blocking_select_for(limit, receivers...); });
+  template <class Limit, class... Arguments>
+  static auto select_for(Limit limit, Arguments&&... arguments) {
+    return start([limit, ... held = hold(arguments)]() mutable {
+      return klaw::channels::blocking_select_for(limit, branch(held)...);
+    });
   }
 
  private:
@@ -145,6 +191,14 @@ struct Suspended {
     co_return co_await rx.recv_for(limit);
   }
   template <class Rx>
+  static auto recv_acked(Rx& rx) -> Task<Result<Delivery<ValueOf<Rx>>, ChannelClosed>> {
+    co_return co_await rx.recv_acked();
+  }
+  template <class Rx, class Limit>
+  static auto recv_acked_for(Rx& rx, Limit limit) -> Task<Result<Delivery<ValueOf<Rx>>, RecvError>> {
+    co_return co_await rx.recv_acked_for(limit);
+  }
+  template <class Rx>
   static auto recv_batch(Rx& rx, std::size_t max_items) -> Task<Result<std::vector<ValueOf<Rx>>, ChannelClosed>> {
     co_return co_await rx.recv_batch(max_items);
   }
@@ -152,17 +206,24 @@ struct Suspended {
   static auto closed(Handle& handle) -> Task<Result<void, ChannelClosed>> {
     co_return co_await handle.closed();
   }
-  template <class... Rx>
-  static auto select(Rx&... receivers) -> Task<Selected<Rx...>> {
-    co_return co_await klaw::channels::select(receivers...);
+  template <class... Arguments>
+  static auto select(Arguments&&... arguments) {
+    return select_held(hold(arguments)...);
   }
-  template <class... Rx>
-  static auto select(klaw::channels::Biased, Rx&... receivers) -> Task<Selected<Rx...>> {
-    co_return co_await klaw::channels::select(klaw::channels::biased, receivers...);
+  template <class Limit, class... Arguments>
+  static auto select_for(Limit limit, Arguments&&... arguments) {
+    return select_held_for(limit, hold(arguments)...);
   }
-  template <class Limit, class... Rx>
-  static auto select_for(Limit limit, Rx&... receivers) -> Task<std::optional<Selected<Rx...>>> {
-    co_return co_await klaw::channels::select_for(limit, receivers...);
+
+ private:
+  template <class... Held>
+  static auto select_held(Held... held) -> Task<decltype(klaw::channels::blocking_select(branch(held)...))> {
+    co_return co_await klaw::channels::select(branch(held)...);
+  }
+  template <class Limit, class... Held>
+  static auto select_held_for(Limit limit, Held... held)
+      -> Task<decltype(klaw::channels::blocking_select_for(limit, branch(held)...))> {
+    co_return co_await klaw::channels::select_for(limit, branch(held)...);
   }
 };
 

@@ -12,10 +12,13 @@ from klaw_core.runtime.channels import (
     ChannelSender,
     LocalReceiver,
     LocalSender,
+    Permit,
     Receiver,
     ReferenceReceiver,
     ReferenceSender,
     Sender,
+    WeakReceiver,
+    WeakSender,
     blocking_channel,
     protocols,
 )
@@ -23,6 +26,7 @@ from klaw_core.runtime.channels import (
 # protocol -> method -> its parameters, as the tables of the contract have them.
 TIMEOUT = {"timeout": None}
 REASON = {"reason": None}
+SHUTDOWN = {"immediate": False, "reason": None}
 REQUIRED = inspect.Parameter.empty
 SENDER = {
     "send": {"value": REQUIRED},
@@ -38,6 +42,9 @@ LIFE = {
     "clone": {},
     "close": REASON,
     "blocking_close": TIMEOUT,
+    "shutdown": SHUTDOWN,
+    "blocking_shutdown": SHUTDOWN,
+    "downgrade": {},
     "same_channel": {"other": REQUIRED},
     "__aenter__": {},
     "__aexit__": BLOCK,
@@ -58,6 +65,11 @@ TABLE = {
         "send_nowait": {"value": REQUIRED},
         "blocking_send": {"value": REQUIRED} | TIMEOUT,
         "blocking_send_batch": {"values": REQUIRED} | TIMEOUT,
+        "reserve": TIMEOUT,
+        "try_reserve": {},
+        "blocking_reserve": TIMEOUT,
+        "flush": {},
+        "blocking_flush": TIMEOUT,
     },
     ChannelReceiver: LIFE
     | {
@@ -73,6 +85,9 @@ TABLE = {
         "__iter__": {},
         "__next__": {},
     },
+    Permit: {"send": {"value": REQUIRED}, "release": {}},
+    WeakSender: {"upgrade": {}, "blocking_upgrade": {}},
+    WeakReceiver: {"upgrade": {}, "blocking_upgrade": {}},
 }
 PROPERTIES = {ChannelSender: {"is_closed", "capacity"}, ChannelReceiver: {"is_closed", "capacity"}}
 SENDERS = (Sender, ReferenceSender, ChannelSender)
@@ -124,11 +139,12 @@ def test_a_protocol_can_be_checked_at_run_time(protocol):
 
 @pytest.mark.parametrize("protocol", TABLE, ids=NAMES)
 def test_a_protocol_says_its_variance(protocol):
-    variance = "Contravariant" if protocol in SENDERS else "Covariant"
+    takes = protocol in (*SENDERS, Permit, WeakSender)
+    variance = "Contravariant" if takes else "Covariant"
     assert variance in inspect.getdoc(protocol)
     (parameter,) = protocol.__parameters__
-    assert parameter.__contravariant__ is (protocol in SENDERS)
-    assert parameter.__covariant__ is (protocol in RECEIVERS)
+    assert parameter.__contravariant__ is takes
+    assert parameter.__covariant__ is not takes
 
 
 @pytest.mark.parametrize("protocol", TABLE, ids=NAMES)

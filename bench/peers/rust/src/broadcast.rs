@@ -1,4 +1,5 @@
-//! One sender and four receivers, five tasks of one thread, capacity 1024: each receiver gets each message.
+//! One sender and four receivers, five tasks of one thread, capacity 1024: each receiver gets each message. `lag`: the
+//! sender never waits, and receivers could fall behind; `wait`: it waits for the slowest receiver.
 
 use crate::harness::{Case, Tally, on_one_thread};
 use std::time::{Duration, Instant};
@@ -75,6 +76,6 @@ async fn async_receiver(mut rx: async_broadcast::Receiver<u64>) -> Tally {
 }
 
 pub fn add_cases(cases: &mut Vec<Case>) {
-    cases.push(Case::new("broadcast/1S4R", "tokio", by_tokio));
-    cases.push(Case::new("broadcast/1S4R", "async-broadcast", by_async_broadcast));
+    cases.push(Case::new("broadcast/lag", "tokio", by_tokio));
+    cases.push(Case::new("broadcast/wait", "async-broadcast", by_async_broadcast));
 }

@@ -107,7 +107,7 @@ template <class T, class Exclusion>
 class Subscription;
 
 // `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Broadcast final : public Held<Exclusion> {
   using typename Held<Exclusion>::Guard;
   using Reader = Subscription<T, Exclusion>;
@@ -478,7 +478,7 @@ class Broadcast final : public Held<Exclusion> {
 
 // One receiver's place in the stream, and the verbs of its side, as MpmcCore has them: what its handle and the operations
 // on it share. It is its own registration.
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Subscription final : public ListHook {
   using Core = Broadcast<T, Exclusion>;
 

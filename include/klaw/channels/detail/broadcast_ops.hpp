@@ -19,6 +19,8 @@ class BroadcastSendOp : OpBase<Core> {
 
   BroadcastSendOp(const std::shared_ptr<Core>& core, const Registration& handle, OneValue<T> value)
       : OpBase<Core>(core, handle), value_(std::move(value)) {}
+  // It moves only before it is started, when its waiter is blank still: to copy that costs more than the send itself.
+  BroadcastSendOp(BroadcastSendOp&& other) noexcept : OpBase<Core>(std::move(other)), value_(std::move(other.value_)) {}
 
   // `branch`: which one of a select this is.
   Status start(Operation* op, std::uint32_t branch = 0) {
@@ -63,6 +65,8 @@ class BroadcastRecvOp : OpBase<Reader> {
   using value_type = T;
 
   BroadcastRecvOp(const std::shared_ptr<Reader>& reader, const Registration& handle) : OpBase<Reader>(reader, handle) {}
+  // It moves only before it is started, when its waiter is blank still: to copy that costs more than the receive itself.
+  BroadcastRecvOp(BroadcastRecvOp&& other) noexcept : OpBase<Reader>(std::move(other)) {}
 
   Status start(Operation* op, std::uint32_t branch = 0) {
     if (!this->has_core()) {

@@ -48,6 +48,13 @@ struct SendWaiter : Waiter {
   CloseKind why = CloseKind::ended;  // set with Status::closed
 };
 
+// Of a message that its receiver settles: what it is known by, until then.
+struct Receipt {
+  std::uint64_t handle = 0;        // of the receiver that took it
+  std::uint64_t order = 0;         // in which messages were taken first
+  std::uint32_t redeliveries = 0;  // how often it was handed out before
+};
+
 // A receive that waits is granted a message, which stays in the queue, in its order, until the woken receiver takes it.
 // Cancelled after its wake-up, it hands the grant on: nothing is ever put back.
 template <class T>
@@ -55,6 +62,8 @@ struct RecvWaiter : Waiter {
   std::size_t max_items = 1;
   std::optional<T> value = std::nullopt;  // filled by a receive of one (many == nullptr)
   std::vector<T>* many = nullptr;         // filled by a batch
+  bool acknowledges = false;              // what it takes is not done with before its receiver settles it
+  Receipt receipt;                        // filled with the value, if it acknowledges
   CloseKind why = CloseKind::ended;       // set with Status::closed
 };
 
@@ -88,6 +97,13 @@ class MpmcCore {
   [[nodiscard]] virtual Status start_recv(const Registration&, RecvWaiter<T>&, Operation*) = 0;
   [[nodiscard]] virtual Status finish_recv(RecvWaiter<T>&) = 0;
   virtual void abandon_recv(RecvWaiter<T>&) noexcept = 0;
+
+  // A message that was taken by a receive that acknowledges is done with.
+  virtual void settle(const Receipt&) noexcept = 0;
+  // It comes back, to be handed out again before what is newer, not before `due`: then somebody must call release_due().
+  // `value` is untouched if nobody can receive it any more.
+  virtual void give_back(const Receipt&, T&& value, Clock::time_point due) noexcept = 0;
+  virtual void release_due(Clock::time_point now) noexcept = 0;
 
   [[nodiscard]] virtual Status start_closed(Side, const Registration&, ClosedWaiter&, Operation*) = 0;
   [[nodiscard]] virtual Status finish_closed(Side, ClosedWaiter&) = 0;

@@ -45,7 +45,7 @@ concept MayWaitAgain = Op::kMayWaitAgain;
 template <class Op, bool kLimited>
 class Awaiter final : CoroutineOperation {
  public:
-  Awaiter(Op op, Deadline deadline) : CoroutineOperation(&Awaiter::run), op_(std::move(op)), deadline_(deadline) {}
+  Awaiter(Op&& op, Deadline deadline) : CoroutineOperation(&Awaiter::run), op_(std::move(op)), deadline_(deadline) {}
   ~Awaiter() {
     if (phase_ == Phase::waiting) leave();
   }
@@ -139,7 +139,7 @@ class Awaiter final : CoroutineOperation {
 template <class Op, bool kLimited>
 class [[nodiscard]] Awaitable {
  public:
-  explicit Awaitable(Op op, Deadline deadline = std::nullopt) : op_(std::move(op)), deadline_(deadline) {}
+  explicit Awaitable(Op&& op, Deadline deadline = std::nullopt) : op_(std::move(op)), deadline_(deadline) {}
 
   auto operator co_await() && { return Awaiter<Op, kLimited>(std::move(op_), deadline_); }
 

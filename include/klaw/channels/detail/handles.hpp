@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <klaw/channels/detail/coroutine_wait.hpp>
+#include <klaw/channels/detail/delivery.hpp>
 #include <klaw/channels/detail/ops.hpp>
 #include <klaw/channels/detail/permit.hpp>
 #include <klaw/channels/detail/thread_wait.hpp>
@@ -105,8 +106,14 @@ struct HandleAccess {
   }
   // What a receive of `receiver` is, for select() and iteration.
   template <class R>
-  static auto recv_op(const R& receiver) {
+  static auto recv_op(const R& receiver) -> decltype(receiver.op()) {
     return receiver.op();
+  }
+  // What a send of one value is, for select().
+  template <class Tx>
+  static auto send_op(const Tx& sender, OneValue<typename Tx::value_type> value)
+      -> decltype(sender.op(std::move(value))) {
+    return sender.op(std::move(value));
   }
   template <class H, class Core>
   static H make(std::shared_ptr<Core> core, Registration registration) {
@@ -248,13 +255,12 @@ class BasicSender : public Handle<T, Core, Side::sender> {
   // All of `values`, in order. A std::vector<T> that is given up is moved from; any other range is copied.
   template <std::ranges::input_range Range>
   [[nodiscard]] auto send_batch(Range&& values) {
-    using BatchOp = Op<ManyValues<T>>;
-    return Awaitable<BatchOp, false>(BatchOp(this->core_, this->registration_, many(std::forward<Range>(values))));
+    return Awaitable<Op<ManyValues<T>>, false>(op(many(std::forward<Range>(values))));
   }
   template <std::ranges::input_range Range>
   [[nodiscard]] Result<void, SendError> blocking_send_batch(Range&& values) {
-    Op<ManyValues<T>> op(this->core_, this->registration_, many(std::forward<Range>(values)));
-    return op.limited_result(block_on(op));
+    auto batch = op(many(std::forward<Range>(values)));
+    return batch.limited_result(block_on(batch));
   }
   template <std::ranges::input_range Range>
   [[nodiscard]] Result<void, SendError> try_send_batch(Range&& values) {
@@ -298,26 +304,26 @@ class BasicSender : public Handle<T, Core, Side::sender> {
       return ManyValues<T>(values);
     }
   }
-  auto await_one(OneValue<T> value) {
-    using OneOp = Op<OneValue<T>>;
-    return Awaitable<OneOp, false>(OneOp(this->core_, this->registration_, std::move(value)));
+  template <class Values>
+  Op<Values> op(Values values) const {
+    return Op<Values>(this->core_, this->registration_, std::move(values));
   }
+  auto await_one(OneValue<T> value) { return Awaitable<Op<OneValue<T>>, false>(op(std::move(value))); }
   auto await_limited(OneValue<T> value, Deadline deadline) {
-    using OneOp = Op<OneValue<T>>;
-    return Awaitable<OneOp, true>(OneOp(this->core_, this->registration_, std::move(value)), deadline);
+    return Awaitable<Op<OneValue<T>>, true>(op(std::move(value)), deadline);
   }
   Result<void, ChannelClosed> block_one(OneValue<T> value) {
-    Op<OneValue<T>> op(this->core_, this->registration_, std::move(value));
-    return op.result(block_on(op));
+    auto one = op(std::move(value));
+    return one.result(block_on(one));
   }
   Result<void, SendError> block_limited(OneValue<T> value, const Deadline& deadline) {
-    Op<OneValue<T>> op(this->core_, this->registration_, std::move(value));
-    return op.limited_result(block_on(op, deadline));
+    auto one = op(std::move(value));
+    return one.limited_result(block_on(one, deadline));
   }
   template <class Values>
   Result<void, SendError> try_values(Values values) {
-    Op<Values> op(this->core_, this->registration_, std::move(values));
-    return op.limited_result(op.start(nullptr));
+    auto any = op(std::move(values));
+    return any.limited_result(any.start(nullptr));
   }
 };
 
@@ -328,6 +334,8 @@ class BasicSender : public Handle<T, Core, Side::sender> {
 //   one        recv()             blocking_recv()            try_recv()
 //   limited    recv_for(limit)    blocking_recv_for(limit)
 //   many       recv_batch(n)      blocking_recv_batch(n)     try_recv_batch(n)
+//   to settle  recv_acked()       blocking_recv_acked()      try_recv_acked()
+//   limited    recv_acked_for(limit) blocking_recv_acked_for(limit)
 //
 // A batch waits for the first message and takes what is there, n >= 1 at most. `for (T v : rx)` receives blocking.
 // Errors: ChannelClosed if this handle is closed, or if the senders are gone and all is drained; ChannelEmpty from a try
@@ -337,6 +345,7 @@ template <class T, class Core>
 class BasicReceiver : public Handle<T, Core, Side::receiver> {
   using Op = RecvOp<T, Core>;
   using BatchOp = RecvBatchOp<T, Core>;
+  using AckedOp = RecvAckedOp<T, Core>;
 
  public:
   using value_type = T;
@@ -389,6 +398,27 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
     return many.limited_result(many.start(nullptr));
   }
 
+  // A message that is done with when its Delivery says so (delivery.hpp): Result<Delivery<T>, ChannelClosed>.
+  [[nodiscard]] auto recv_acked() { return Awaitable<AckedOp, false>(acked_op()); }
+  [[nodiscard]] Result<Delivery<T>, ChannelClosed> blocking_recv_acked() {
+    AckedOp one = acked_op();
+    return one.result(block_on(one));
+  }
+  // Result<Delivery<T>, RecvError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
+  template <class Rep, class Period>
+  [[nodiscard]] auto recv_acked_for(std::chrono::duration<Rep, Period> limit) {
+    return Awaitable<AckedOp, true>(acked_op(), deadline_after(limit));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] Result<Delivery<T>, RecvError> blocking_recv_acked_for(std::chrono::duration<Rep, Period> limit) {
+    AckedOp one = acked_op();
+    return one.limited_result(block_on(one, deadline_after(limit)));
+  }
+  [[nodiscard]] Result<Delivery<T>, RecvError> try_recv_acked() {
+    AckedOp one = acked_op();
+    return one.limited_result(one.start(nullptr));
+  }
+
   // Blocking iteration; see ReceiveIterator.
   [[nodiscard]] Iterator begin() { return Iterator(*this); }
   [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
@@ -399,6 +429,7 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
   using Handle<T, Core, Side::receiver>::Handle;
 
   Op op() const { return Op(this->core_, this->registration_); }
+  AckedOp acked_op() const { return AckedOp(this->core_, this->registration_); }
   BatchOp batch(std::size_t max_items) const {
     if (max_items == 0) throw std::invalid_argument("recv_batch: max_items must be at least 1");
     return BatchOp(this->core_, this->registration_, max_items);

@@ -1,13 +1,17 @@
 // The MPMC channel of one process: a queue, two lines of waiters, and a lock.
 //
 // Between any two critical sections these hold (match() restores them):
-//   I1  bounded: items_.size() + slots reserved <= capacity_. A rendezvous (capacity 0) stores nothing, except a message
-//       whose receiver was chosen and then cancelled: it is kept for the next one.
+//   I1  bounded: items_.size() + slots reserved <= capacity_. A rendezvous (capacity 0) stores nothing there, except a
+//       message whose receiver was chosen and then cancelled: it is kept for the next one. What was taken, to be settled, has
+//       given its slot away: if it comes back it is stored in returned_, which is served first.
 //   I2  if a receiver waits, every queued message is promised to another receiver that was woken and is on its way.
 //   I3  if an offer waits, there is no room for the one at the head of the line; nobody passes it. The room of a
-//       rendezvous is a receiver that waits, and for whom no slot is reserved.
-//   I4  a receiver waits on a channel without senders, or one that was shut down, only while promised messages are outstanding, since a cancelled
-//       receiver may yet hand its message on; with the last of them taken, all who wait get the end.
+//       rendezvous is a receiver that waits, for whom no slot is reserved, and that is not of the same select as the offer:
+//       a select that sends and receives on one channel does not meet itself.
+//   I4  a receiver waits on a channel without senders, or one that was shut down, only while a message may come: a promised
+//       one, since a cancelled receiver may yet hand it on; or one that is delayed, or unsettled at another handle, since it
+//       may come back. (Its own unsettled ones do not keep a receiver: it would wait for itself.) With the last of them all
+//       who wait get the end.
 // "Waits" means linked with an unclaimed operation; a waiter whose operation was claimed elsewhere or cancelled may be
 // linked for a moment longer: whoever meets it unlinks it.
 //
@@ -20,18 +24,21 @@
 
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 #include <utility>
 
 #include <klaw/channels/detail/claims.hpp>
 #include <klaw/channels/detail/core.hpp>
+#include <klaw/channels/detail/returned.hpp>
 #include <klaw/channels/detail/ring.hpp>
 
 namespace klaw::channels::detail {
 
 // `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Mpmc final : public MpmcCore<T> {
   using Guard = LockGuard<Exclusion>;
+  using Claim = Operation::Claim;
 
  public:
   // A channel with one sender and one receiver, whose registrations have the ids kFirstSender and kFirstReceiver.
@@ -118,7 +125,7 @@ class Mpmc final : public MpmcCore<T> {
       const Guard guard(mutex_);
       w.signal = Waiter::Signal::none;
       --promised_;
-      if (items_.empty()) {
+      if (available() == 0) {
         // After we were woken the queue was dropped: by a shutdown, or since the last receiver was closed, and with it our
         // handle.
         w.why = is_shut_down() ? CloseKind::shutdown : CloseKind::handle_closed;
@@ -143,6 +150,43 @@ class Mpmc final : public MpmcCore<T> {
         --promised_;
         match(wakeups);  // the next in line gets the message in our place
       }
+    }
+    wakeups.fire();
+  }
+
+  void settle(const Receipt& receipt) noexcept override {
+    Wakeups wakeups;
+    {
+      const Guard guard(mutex_);
+      std::ignore = unsettled_.end(receipt.handle);
+      match(wakeups);
+    }
+    wakeups.fire();
+  }
+
+  void give_back(const Receipt& receipt, T&& value, Clock::time_point due) noexcept override {
+    Wakeups wakeups;
+    {
+      const Guard guard(mutex_);
+      std::ignore = unsettled_.end(receipt.handle);
+      if (count(Side::receiver) > 0 && shutdown_ != Shutdown::immediate) {
+        if (due > Clock::now()) {
+          returned_.put_delayed(receipt.order, std::move(value), receipt.redeliveries + 1, due);
+        } else {
+          returned_.put(receipt.order, std::move(value), receipt.redeliveries + 1);
+        }
+      }
+      match(wakeups);
+    }
+    wakeups.fire();
+  }
+
+  void release_due(Clock::time_point now) noexcept override {
+    Wakeups wakeups;
+    {
+      const Guard guard(mutex_);
+      returned_.release_due(now);
+      match(wakeups);
     }
     wakeups.fire();
   }
@@ -183,7 +227,7 @@ class Mpmc final : public MpmcCore<T> {
 
   bool shut_down(const Registration& handle, bool immediate, std::optional<std::string> reason) override {
     Wakeups wakeups;
-    Ring<T> dropped;  // destroyed after the lock is released
+    Stored dropped;  // destroyed after the lock is released
     {
       const Guard guard(mutex_);
       if (handle.closed) return false;
@@ -191,7 +235,7 @@ class Mpmc final : public MpmcCore<T> {
       if (shutdown_ != Shutdown::immediate) shutdown_ = immediate ? Shutdown::immediate : Shutdown::draining;
       refuse_offers(CloseKind::shutdown, wakeups);
       for (auto& watchers : waiting_for_close_) grant_all(watchers, wakeups);
-      if (immediate) items_.swap(dropped);
+      if (immediate) take_all(dropped);
       match(wakeups);
     }
     wakeups.fire();
@@ -200,7 +244,7 @@ class Mpmc final : public MpmcCore<T> {
 
   void close_handle(Side side, Registration& handle, std::optional<std::string> reason) noexcept override {
     Wakeups wakeups;
-    Ring<T> dropped;  // destroyed after the lock is released: destructors of T are user code
+    Stored dropped;  // destroyed after the lock is released: destructors of T are user code
     {
       const Guard guard(mutex_);
       if (handle.closed) return;
@@ -215,7 +259,7 @@ class Mpmc final : public MpmcCore<T> {
 
   bool is_closed(Side side, const Registration& handle) const override {
     const Guard guard(mutex_);
-    return handle.closed || (side == Side::sender ? is_shut_down() || count(Side::receiver) == 0 : at_end());
+    return handle.closed || (side == Side::sender ? is_shut_down() || count(Side::receiver) == 0 : at_end(handle.id));
   }
 
   ChannelClosed closed_error(Side side, CloseKind why) const override {
@@ -231,7 +275,7 @@ class Mpmc final : public MpmcCore<T> {
 
   std::size_t queue_size() const override {
     const Guard guard(mutex_);
-    return items_.size();
+    return stored();
   }
 
   ChannelStats stats() const override {
@@ -239,7 +283,7 @@ class Mpmc final : public MpmcCore<T> {
     ChannelStats s;
     s.sender_count = count(Side::sender);
     s.receiver_count = count(Side::receiver);
-    s.queue_size = items_.size();
+    s.queue_size = stored();
     if (capacity_ != kUnbounded) s.capacity = capacity_;
     s.senders_closed = s.sender_count == 0 || is_shut_down();
     s.receivers_closed = s.receiver_count == 0;
@@ -249,7 +293,8 @@ class Mpmc final : public MpmcCore<T> {
     s.total_received = total_received_;
     s.waiting_senders = offers_.size();
     s.waiting_receivers = receivers_waiting_.size();
-    s.in_flight = std::min(promised_, items_.size());
+    s.in_flight = std::min(promised_, available()) + unsettled_.total();
+    s.redelivered = redelivered_;
     return s;
   }
 
@@ -259,23 +304,36 @@ class Mpmc final : public MpmcCore<T> {
   void for_each_queued(F f) const {
     const Guard guard(mutex_);
     for (std::size_t i = 0; i < items_.size(); ++i) f(items_[i]);
+    returned_.for_each(f);
   }
 
   // Drops what is queued; for a collector that found that nobody can receive it.
   void drop_queued() noexcept {
-    Ring<T> dropped;  // destroyed after the lock is released
+    Stored dropped;  // destroyed after the lock is released
     const Guard guard(mutex_);
-    items_.swap(dropped);
+    take_all(dropped);
   }
 
  private:
   std::size_t& count(Side side) noexcept { return open_handles_[index(side)]; }
   std::size_t count(Side side) const noexcept { return open_handles_[index(side)]; }
 
+  struct Stored {
+    Ring<T> items;
+    Returned<T> returned;
+  };
+
   // --- all that follows runs under mutex_ ---
 
+  [[nodiscard]] std::size_t stored() const noexcept { return items_.size() + returned_.size(); }
+  void take_all(Stored& into) noexcept {
+    items_.swap(into.items);
+    returned_.swap(into.returned);
+  }
+  // What can be received now.
+  [[nodiscard]] std::size_t available() const noexcept { return items_.size() + returned_.ready(); }
   [[nodiscard]] std::size_t unpromised() const noexcept {
-    return items_.size() > promised_ ? items_.size() - promised_ : 0;
+    return available() > promised_ ? available() - promised_ : 0;
   }
   [[nodiscard]] bool has_room(std::size_t values) const noexcept {
     const std::size_t used = items_.size() + reserved_.total();
@@ -284,15 +342,19 @@ class Mpmc final : public MpmcCore<T> {
   // Rendezvous: one that waits, and that no permit counts on.
   [[nodiscard]] bool has_free_receiver() const noexcept { return receivers_waiting_.size() > reserved_.total(); }
   [[nodiscard]] bool is_shut_down() const noexcept { return shutdown_ != Shutdown::none; }
-  // Nothing is there, and nothing can come any more: also not from a permit.
-  [[nodiscard]] bool at_end() const noexcept {
-    if (!items_.empty()) return false;
+  // Nothing is there, and nothing new can come any more: also not from a permit.
+  [[nodiscard]] bool is_over() const noexcept {
+    if (stored() > 0) return false;
     switch (shutdown_) {
       case Shutdown::immediate: return true;
       case Shutdown::draining: return reserved_.total() == 0;
       case Shutdown::none: break;
     }
     return count(Side::sender) == 0;
+  }
+  // And nothing can come back to this receiver, but what it has itself.
+  [[nodiscard]] bool at_end(std::uint64_t receiver) const noexcept {
+    return is_over() && (shutdown_ == Shutdown::immediate || unsettled_.of(receiver) == unsettled_.total());
   }
   [[nodiscard]] CloseKind end_kind() const noexcept {
     if (is_shut_down()) return CloseKind::shutdown;
@@ -316,50 +378,102 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   Status send_locked(const Registration& handle, SendWaiter<T>& w, Operation* op, Wakeups& wakeups) {
-    if (handle.closed || is_shut_down() || count(Side::receiver) == 0) {
-      w.why = handle.closed ? CloseKind::handle_closed : is_shut_down() ? CloseKind::shutdown : CloseKind::peer_gone;
-      return Status::closed;
-    }
-    if (w.count == 0) return Status::done;
     // An earlier offer that waits keeps its place (I3); one that was cancelled is no obstacle.
     if (!offers_.empty()) match(wakeups);
+    // See recv_locked.
+    if (op != nullptr && !op->lock()) return Status::pending;
+    if (handle.closed || is_shut_down() || count(Side::receiver) == 0) {
+      w.why = handle.closed ? CloseKind::handle_closed : is_shut_down() ? CloseKind::shutdown : CloseKind::peer_gone;
+      return end(Status::closed, w, op);
+    }
+    if (w.count == 0) return end(Status::done, w, op);
     if (w.reserves) {
-      if (offers_.empty() && (capacity_ == 0 ? has_free_receiver() : has_room(1))) {
+      if (has_room_for(w)) {
         w.handle = handle.id;
         reserved_.add(handle.id);
-        return Status::done;
+        return end(Status::done, w, op);
       }
-    } else if (offers_.empty()) {
-      if (capacity_ == 0 ? hand_over(w, wakeups) : has_room(w.count)) {
-        if (capacity_ != 0) {
-          store(w);
-          match(wakeups);
-        }
-        return Status::done;
+    } else if (capacity_ == 0) {
+      switch (hand_over(w, op, wakeups)) {
+        case Claim::won: return end(Status::done, w, op);
+        case Claim::preempted: return Status::pending;
+        case Claim::lost: break;
       }
+    } else if (has_room_for(w)) {
+      store(w);
+      (void)end(Status::done, w, op);
+      match(wakeups);
+      return Status::done;
     }
-    if (op != nullptr) link(offers_, w, handle, *op);
+    return wait(offers_, w, handle, op);
+  }
+
+  // How an operation that is busy here stops being so: it has come to its end,
+  Status end(Status status, const Waiter& w, Operation* op) noexcept {
+    if (op != nullptr) op->commit(w.index);
+    return status;
+  }
+  // or it waits in line.
+  template <class W>
+  Status wait(IntrusiveList<W>& line, W& w, const Registration& handle, Operation* op) noexcept {
+    if (op != nullptr) {
+      link(line, w, handle, *op);
+      op->unlock();
+    }
     return Status::pending;
+  }
+
+  // May a send that has just come go in, now that match() has let in those that waited and could? (On a rendezvous, offers
+  // that wait beside a free receiver are of one select with it: the newcomer may have what they can't.)
+  [[nodiscard]] bool has_room_for(const SendWaiter<T>& w) const noexcept {
+    return capacity_ == 0 ? has_free_receiver() : offers_.empty() && has_room(w.count);
   }
 
   // The slot is free again, or its value has been stored.
   void end_reservation(std::uint64_t handle, Wakeups& wakeups) noexcept {
-    Ring<T> none;
+    Stored none;
     if (reserved_.end(handle)) leave(Side::sender, none, wakeups);
   }
 
-  // Rendezvous: gives the value to the first receiver that waits, if one does that no permit counts on.
-  bool hand_over(SendWaiter<T>& w, Wakeups& wakeups) {
-    // A stored message (see I1) is older than ours, and its turn comes first; nobody waits for it (I2).
-    items_.reserve(items_.size() + 1);
-    while (has_free_receiver()) {
-      if (signal(receivers_waiting_.pop_front(), Waiter::Signal::granted, wakeups)) {
-        ++promised_;
-        store(w);
+  // Rendezvous: claims the first that waits in `line` up to one at which is_end(w) is true, for `op`, which is busy (null:
+  // for a try). Waiters of `op` itself are passed over.
+  template <class W, class IsEnd>
+  Claim claim_peer(IntrusiveList<W>& line, IsEnd is_end, W*& peer, Operation* op, Wakeups& wakeups) noexcept {
+    Claim claim = Claim::lost;
+    W* const last = line.find_if([&](W& w) {
+      if (is_end(w)) {
+        claim = Claim::lost;
         return true;
       }
+      if (w.operation == op) return false;
+      if (op != nullptr) {
+        claim = w.operation->try_claim_from(*op, w.index);
+      } else {
+        claim = w.operation->try_claim(w.index) ? Claim::won : Claim::lost;
+      }
+      if (claim != Claim::preempted) line.remove(w);
+      return claim != Claim::lost;
+    });
+    if (claim == Claim::won) {
+      peer = last;
+      peer->signal = Waiter::Signal::granted;
+      wakeups.add(*peer->operation);
     }
-    return false;
+    return claim;
+  }
+
+  // Rendezvous: gives the value to the first receiver that waits, if one does that no permit counts on.
+  Claim hand_over(SendWaiter<T>& w, Operation* op, Wakeups& wakeups) {
+    // A stored message (see I1) is older than ours, and its turn comes first; nobody waits for it (I2).
+    items_.reserve(items_.size() + 1);
+    RecvWaiter<T>* receiver = nullptr;
+    const auto is_counted_on = [&](const RecvWaiter<T>&) { return !has_free_receiver(); };
+    const Claim claim = claim_peer(receivers_waiting_, is_counted_on, receiver, op, wakeups);
+    if (claim == Claim::won) {
+      ++promised_;
+      store(w);
+    }
+    return claim;
   }
 
   void store(SendWaiter<T>& w) {
@@ -370,25 +484,27 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   Status recv_locked(const Registration& handle, RecvWaiter<T>& w, Operation* op, Wakeups& wakeups) {
-    // A select that was claimed by another channel while it was on its way here waits for that one. While `op` is busy
-    // here we claim nobody but senders, whose operations are never busy: so two busy owners can't wait for each other.
+    // A select that was claimed by another channel while it was on its way here waits for that one. From here to end() or
+    // wait() `op` is busy: nobody else can claim it. Meanwhile we claim others only by claim_peer(), which knows how two
+    // busy operations meet; match() comes before or after.
     if (op != nullptr && !op->lock()) return Status::pending;
-    if (handle.closed || at_end()) {
+    w.handle = handle.id;
+    if (handle.closed || at_end(handle.id)) {
       w.why = handle.closed ? CloseKind::handle_closed : end_kind();
-      if (op != nullptr) op->commit(w.index);
-      return Status::closed;
+      return end(Status::closed, w, op);
     }
     if (unpromised() > 0) {
       take(w);
-    } else if (capacity_ != 0 || !take_offer(w, wakeups)) {
-      if (op != nullptr) {
-        link(receivers_waiting_, w, handle, *op);
-        op->unlock();
-        if (capacity_ == 0) match(wakeups);  // a reservation waits for one who waits
+    } else {
+      const Claim claim = capacity_ == 0 ? take_offer(w, op, wakeups) : Claim::lost;
+      if (claim == Claim::preempted) return Status::pending;
+      if (claim == Claim::lost) {
+        (void)wait(receivers_waiting_, w, handle, op);
+        if (op != nullptr && capacity_ == 0) match(wakeups);  // a reservation waits for one who waits
+        return Status::pending;
       }
-      return Status::pending;
     }
-    if (op != nullptr) op->commit(w.index);
+    (void)end(Status::done, w, op);
     match(wakeups);
     return Status::done;
   }
@@ -396,30 +512,44 @@ class Mpmc final : public MpmcCore<T> {
   // Takes what the receive is for: one message, or those there are up to its limit, but none that is promised to others.
   void take(RecvWaiter<T>& w) {
     if (w.many == nullptr) {
-      w.value.emplace(items_.pop_front());
-      ++total_received_;
+      if (w.acknowledges) unsettled_.add(w.handle);  // may throw: before anything is changed
+      w.value.emplace(next(w.receipt));
+      if (w.acknowledges && w.receipt.order == 0) w.receipt.order = next_order_++;
+      w.receipt.handle = w.handle;
     } else {
       const std::size_t taken = std::min(w.max_items, unpromised());
       w.many->reserve(taken);
-      for (std::size_t i = 0; i < taken; ++i) w.many->push_back(items_.pop_front());
-      total_received_ += taken;
+      for (std::size_t i = 0; i < taken; ++i) w.many->push_back(next(w.receipt));
     }
     if (capacity_ == kUnbounded) items_.shrink_if_empty();
   }
 
+  // What comes next: what came back, then the queue.
+  [[nodiscard]] T next(Receipt& receipt) noexcept {
+    if (returned_.ready() > 0) {
+      auto [order, message] = returned_.pop_front();
+      receipt.order = order;
+      receipt.redeliveries = message.redeliveries;
+      ++redelivered_;
+      return std::move(message.value);
+    }
+    receipt = {};
+    ++total_received_;
+    return items_.pop_front();
+  }
+
   // Rendezvous: takes the value of the first sender that waits, if one does. Not past a reservation: its sender came first,
   // and its value comes later.
-  bool take_offer(RecvWaiter<T>& w, Wakeups& wakeups) {
+  Claim take_offer(RecvWaiter<T>& w, Operation* op, Wakeups& wakeups) {
     items_.reserve(items_.size() + 1);
-    while (!offers_.empty() && !offers_.front().reserves) {
-      SendWaiter<T>& offer = offers_.pop_front();
-      if (signal(offer, Waiter::Signal::granted, wakeups)) {
-        store(offer);
-        take(w);
-        return true;
-      }
+    SendWaiter<T>* offer = nullptr;
+    const auto reserves = [](const SendWaiter<T>& waiting) { return waiting.reserves; };
+    const Claim claim = claim_peer(offers_, reserves, offer, op, wakeups);
+    if (claim == Claim::won) {
+      store(*offer);
+      take(w);
     }
-    return false;
+    return claim;
   }
 
   // Moves offers into free room, promises messages to waiting receivers, and lets those go for whom nothing can come.
@@ -429,27 +559,66 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   void match_waiters(Wakeups& wakeups) {
-    while (!offers_.empty() && (capacity_ == 0 ? has_free_receiver() : has_room(offers_.front().count))) {
-      SendWaiter<T>& offer = offers_.front();
-      items_.reserve(items_.size() + offer.count);  // may throw: before anything is changed
-      if (offer.reserves) reserved_.make_room();
-      offers_.remove(offer);
-      if (!signal(offer, Waiter::Signal::granted, wakeups)) continue;
-      if (offer.reserves) {
-        reserved_.add(offer.handle);
-      } else {
-        store(offer);
-        if (capacity_ == 0) promise(wakeups);
-      }
+    if (capacity_ == 0) {
+      promise(wakeups);  // a stored message is older than any offer
+      meet(wakeups);
+    } else {
+      admit(wakeups);
+      promise(wakeups);
     }
-    promise(wakeups);
-    if (at_end()) {
-      while (!receivers_waiting_.empty()) {
-        RecvWaiter<T>& w = receivers_waiting_.pop_front();
+    if (is_over()) {
+      receivers_waiting_.for_each([&](RecvWaiter<T>& w) {
+        if (!at_end(w.handle)) return;
+        receivers_waiting_.remove(w);
         w.why = end_kind();
         signal(w, Waiter::Signal::closed, wakeups);
+      });
+    }
+  }
+
+  // Offers go into the queue while there is room.
+  void admit(Wakeups& wakeups) {
+    while (!offers_.empty() && has_room(offers_.front().count)) {
+      SendWaiter<T>& offer = offers_.front();
+      if (offer.reserves) {
+        grant_slot(offer, wakeups);
+      } else {
+        items_.reserve(items_.size() + offer.count);  // may throw: before anything is changed
+        offers_.remove(offer);
+        if (signal(offer, Waiter::Signal::granted, wakeups)) store(offer);
       }
     }
+  }
+
+  void grant_slot(SendWaiter<T>& offer, Wakeups& wakeups) {
+    reserved_.make_room();  // may throw: before anything is changed
+    offers_.remove(offer);
+    if (signal(offer, Waiter::Signal::granted, wakeups)) reserved_.add(offer.handle);
+  }
+
+  // Rendezvous: offers and receivers who wait meet. They are here together because a permit counted on the receivers, or
+  // because a receiver has come for a reservation; mostly there is nothing to do.
+  void meet(Wakeups& wakeups) {
+    offers_.for_each([&](SendWaiter<T>& offer) {
+      if (!has_free_receiver()) return;
+      if (offer.reserves) {
+        grant_slot(offer, wakeups);
+        return;
+      }
+      // In place of the offer's owner, who is not here: both sides are claimed as one, or neither.
+      Operation& op = *offer.operation;
+      const Claim claim = op.lock() ? hand_over(offer, &op, wakeups) : Claim::preempted;
+      if (claim == Claim::lost) {
+        op.unlock();
+        return;
+      }
+      offers_.remove(offer);
+      if (claim == Claim::won) {
+        op.commit(offer.index);
+        offer.signal = Waiter::Signal::granted;
+        wakeups.add(op);
+      }
+    });
   }
 
   void promise(Wakeups& wakeups) noexcept {
@@ -459,10 +628,10 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   // One handle of `side` less.
-  void leave(Side side, Ring<T>& dropped, Wakeups& wakeups) noexcept {
+  void leave(Side side, Stored& dropped, Wakeups& wakeups) noexcept {
     if (--count(side) > 0) return;
     if (side == Side::receiver) {
-      items_.swap(dropped);
+      take_all(dropped);
       refuse_offers(CloseKind::peer_gone, wakeups);
     }
     grant_all(waiting_for_close_[index(other(side))], wakeups);
@@ -503,8 +672,12 @@ class Mpmc final : public MpmcCore<T> {
   const double created_at_ = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 
   Ring<T> items_;
-  std::size_t promised_ = 0;  // of items_, how many belong to receivers that were woken and have not taken them yet
-  Claims reserved_;           // the slots that permits hold, those of woken reservations among them
+  Returned<T> returned_;
+  std::size_t promised_ =
+      0;              // of available(), how many belong to receivers that were woken and have not taken them yet
+  Claims unsettled_;  // what receivers have taken, and not settled yet
+  std::uint64_t next_order_ = 1;
+  Claims reserved_;  // the slots that permits hold, those of woken reservations among them
   IntrusiveList<SendWaiter<T>> offers_;
   IntrusiveList<RecvWaiter<T>> receivers_waiting_;
   IntrusiveList<ClosedWaiter> waiting_for_close_[2];  // [side]: handles of `side` that wait for the other side to close
@@ -519,6 +692,7 @@ class Mpmc final : public MpmcCore<T> {
   std::size_t high_watermark_ = 0;
   std::uint64_t total_sent_ = 0;
   std::uint64_t total_received_ = 0;
+  std::uint64_t redelivered_ = 0;
 };
 
 }  // namespace klaw::channels::detail

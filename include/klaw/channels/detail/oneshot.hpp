@@ -23,7 +23,7 @@
 
 namespace klaw::channels::detail {
 
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Oneshot final : public Held<Exclusion> {
   using typename Held<Exclusion>::Guard;
 

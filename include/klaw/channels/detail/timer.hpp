@@ -3,6 +3,8 @@
 // Parked threads don't need it (they sleep with a deadline), nor does Python (its event loop has timers).
 #pragma once
 
+#include <functional>
+#include <list>
 #include <set>
 #include <utility>
 
@@ -31,7 +33,38 @@ class Timers {
     due_.erase({when, &op});
   }
 
+  // Calls `f` at `when`, in the timers' thread. Nobody can stop it: what it is about may be gone by then. One that is not
+  // due when the process ends is dropped.
+  void call_at(Clock::time_point when, std::move_only_function<void()> f) {
+    Alarm* alarm = nullptr;
+    {
+      const LockGuard<Mutex> guard(mutex_);
+      alarm = &alarms_.emplace_back(std::move(f));
+      alarm->self = std::prev(alarms_.end());
+    }
+    (void)alarm->arm();  // nobody can have fired it yet
+    add(when, *alarm);
+  }
+
  private:
+  class Alarm final : public Operation {
+   public:
+    explicit Alarm(std::move_only_function<void()> f) noexcept
+        : Operation(&Alarm::wake, &Alarm::run), f_(std::move(f)) {}
+    std::list<Alarm>::iterator self;
+
+   private:
+    static void wake(Operation& op) noexcept { RunQueue::of_this_thread().push(op); }
+    static void run(Operation& op) noexcept {
+      Alarm& alarm = static_cast<Alarm&>(op);
+      alarm.f_();
+      std::list<Alarm> over;
+      const LockGuard<Mutex> guard(of_this_process().mutex_);
+      over.splice(over.begin(), of_this_process().alarms_, alarm.self);
+    }
+    std::move_only_function<void()> f_;
+  };
+
   Timers() = default;
   ~Timers() {
     const LockGuard<Mutex> guard(mutex_);
@@ -72,6 +105,7 @@ class Timers {
   Mutex mutex_;  // protects all below
   ConditionVariable earlier_;
   std::set<std::pair<Clock::time_point, Operation*>> due_;
+  std::list<Alarm> alarms_;
   Thread thread_;  // last: joined before the rest is destroyed
 };
 

@@ -29,7 +29,7 @@
 
 namespace klaw::channels::detail {
 
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Watch final : public Held<Exclusion> {
   using typename Held<Exclusion>::Guard;
 

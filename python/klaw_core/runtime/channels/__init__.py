@@ -71,10 +71,13 @@ from klaw_core.runtime.channels.oneshot import (
 from klaw_core.runtime.channels.protocols import (
     ChannelReceiver,
     ChannelSender,
+    Permit,
     Receiver,
     ReferenceReceiver,
     ReferenceSender,
     Sender,
+    WeakReceiver,
+    WeakSender,
 )
 from klaw_core.runtime.channels.select import blocking_select, select, select_all
 from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
@@ -108,6 +111,7 @@ __all__ = [
     "Ok",
     "OneshotReceiver",
     "OneshotSender",
+    "Permit",
     "Receiver",
     "RecvTimeoutError",
     "ReferenceReceiver",
@@ -117,6 +121,8 @@ __all__ = [
     "Sender",
     "WatchReceiver",
     "WatchSender",
+    "WeakReceiver",
+    "WeakSender",
     "blocking_broadcast",
     "blocking_channel",
     "blocking_channel_stats",

@@ -39,10 +39,13 @@ from klaw_core.runtime.channels.stats import ChannelStats
 __all__ = [
     "ChannelReceiver",
     "ChannelSender",
+    "Permit",
     "Receiver",
     "ReferenceReceiver",
     "ReferenceSender",
     "Sender",
+    "WeakReceiver",
+    "WeakSender",
 ]
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -175,6 +178,67 @@ class ReferenceReceiver(Receiver[T_co], Protocol[T_co]):  # type: ignore[misc]  
 
 
 @runtime_checkable
+class Permit(Protocol[T_contra]):
+    """One slot of a channel's capacity, held for a message that is to come: ``await tx.reserve()``.
+
+    What must not be made in vain is made once there is room for it. Stored messages and held slots
+    together never exceed the capacity. A permit keeps its sender counted, so receivers wait for what
+    it may send, also when the handle that reserved it was closed. Contravariant, see ``Sender``.
+
+    Example::
+
+        permit = await tx.reserve()
+        permit.send(compute())
+    """
+
+    def send(self, value: T_contra, /) -> None:
+        """Send one value into the slot, at once, from any thread or callback. It cannot fail.
+
+        If no receiver is left the value is dropped.
+
+        Raises:
+            RuntimeError: the permit was used or released already.
+        """
+        ...
+
+    def release(self) -> None:
+        """Give the slot to the next in line. Idempotent; a permit that is dropped does so, too."""
+        ...
+
+
+@runtime_checkable
+class WeakSender(Protocol[T_contra]):
+    """A sender that does not count: ``tx.downgrade()``. It keeps no channel open. Contravariant, see ``Sender``."""
+
+    def upgrade(self) -> Coroutine[object, object, ChannelSender[T_contra] | None]:
+        """A sender as if cloned from an open one, or None once the last one has closed.
+
+        Cancel safety: a cancelled ``upgrade`` leaves nothing open.
+        """
+        ...
+
+    def blocking_upgrade(self) -> ChannelSender[T_contra] | None:
+        """``upgrade`` for threads without an event loop."""
+        ...
+
+
+@runtime_checkable
+class WeakReceiver(Protocol[T_co]):
+    """A receiver that does not count: ``rx.downgrade()``. It keeps no channel open. Covariant, see ``Receiver``."""
+
+    def upgrade(self) -> Coroutine[object, object, ChannelReceiver[T_co] | None]:
+        """A receiver as if cloned from an open one, or None once the last one has closed.
+
+        Cancel safety: a cancelled ``upgrade`` leaves nothing open.
+        """
+        ...
+
+    def blocking_upgrade(self) -> ChannelReceiver[T_co] | None:
+        """``upgrade`` for threads without an event loop."""
+        ...
+
+
+@runtime_checkable
 class ChannelSender(Protocol[T_contra]):
     """The sending handle of an MPMC channel, on any backend.
 
@@ -224,8 +288,51 @@ class ChannelSender(Protocol[T_contra]):
         """Send all values if there is room for all of them now, else none."""
         ...
 
+    def reserve(self, timeout: float | None = None) -> Coroutine[object, object, Permit[T_contra]]:
+        """Hold a slot for a message that is to come, waiting in the line of those who send.
+
+        On a rendezvous a slot is a receiver that waits. Not there yet on Ray (NotImplementedError).
+
+        Cancel safety: a cancelled ``reserve`` holds nothing.
+
+        Raises:
+            ChannelClosedError: no receiver is left, or this handle was closed.
+            SendTimeoutError: no room in time.
+        """
+        ...
+
+    def try_reserve(
+        self,
+    ) -> Coroutine[object, object, Result[Permit[T_contra], ChannelFull | ChannelClosed]]:
+        """Hold a slot if there is one now."""
+        ...
+
+    def flush(self) -> Coroutine[object, object, None]:
+        """Wait until all that was sent by this handle is stored.
+
+        Cancel safety: it holds nothing.
+
+        Raises:
+            ChannelClosedError: something was not stored, or this handle was closed.
+        """
+        ...
+
     def closed(self) -> Coroutine[object, object, None]:
-        """Wait until the other side is gone: nobody can receive any more. Leaves nothing behind."""
+        """Wait until nobody can receive any more, or the channel was shut down. Leaves nothing behind."""
+        ...
+
+    def shutdown(
+        self, immediate: bool = False, reason: str | None = None
+    ) -> Coroutine[object, object, None]:
+        """End the channel for everybody: no more sends, from anywhere.
+
+        Who waits to send, and who tries, gets ``ChannelClosedError`` of kind ``shutdown``. Receivers
+        drain what is stored, then end in an orderly way; if ``immediate``, what is stored is dropped.
+        Idempotent: the first reason is kept. Not there yet on Ray (NotImplementedError).
+
+        Raises:
+            ChannelClosedError: this handle was closed.
+        """
         ...
 
     def stats(self) -> Coroutine[object, object, ChannelStats]:
@@ -253,6 +360,14 @@ class ChannelSender(Protocol[T_contra]):
         """``send_batch`` for threads without an event loop; refuses one that runs it."""
         ...
 
+    def blocking_reserve(self, timeout: float | None = None) -> Permit[T_contra]:
+        """``reserve`` for threads without an event loop; refuses one that runs it."""
+        ...
+
+    def blocking_flush(self, timeout: float | None = None) -> None:
+        """``flush`` for threads without an event loop."""
+        ...
+
     # -- life
 
     def clone(self) -> Self:
@@ -275,6 +390,14 @@ class ChannelSender(Protocol[T_contra]):
 
     def blocking_close(self, timeout: float | None = None) -> None:
         """``close()`` for threads without an event loop."""
+        ...
+
+    def blocking_shutdown(self, immediate: bool = False, reason: str | None = None) -> None:
+        """``shutdown`` for threads without an event loop."""
+        ...
+
+    def downgrade(self) -> WeakSender[T_contra]:
+        """A weak handle: it does not count, and can be upgraded while the side is open."""
         ...
 
     @property
@@ -367,7 +490,21 @@ class ChannelReceiver(Protocol[T_co]):  # type: ignore[misc]  # see ReferenceRec
         ...
 
     def closed(self) -> Coroutine[object, object, None]:
-        """Wait until the other side is gone: the last sender. Messages may still be stored then."""
+        """Wait until nobody can send any more. Messages may still be stored then."""
+        ...
+
+    def shutdown(
+        self, immediate: bool = False, reason: str | None = None
+    ) -> Coroutine[object, object, None]:
+        """End the channel for everybody: no more sends, from anywhere.
+
+        Who waits to send, and who tries, gets ``ChannelClosedError`` of kind ``shutdown``. Receivers
+        drain what is stored, then end in an orderly way; if ``immediate``, what is stored is dropped.
+        Idempotent: the first reason is kept. Not there yet on Ray (NotImplementedError).
+
+        Raises:
+            ChannelClosedError: this handle was closed.
+        """
         ...
 
     def stats(self) -> Coroutine[object, object, ChannelStats]:
@@ -421,6 +558,14 @@ class ChannelReceiver(Protocol[T_co]):  # type: ignore[misc]  # see ReferenceRec
 
     def blocking_close(self, timeout: float | None = None) -> None:
         """``close()`` for threads without an event loop."""
+        ...
+
+    def blocking_shutdown(self, immediate: bool = False, reason: str | None = None) -> None:
+        """``shutdown`` for threads without an event loop."""
+        ...
+
+    def downgrade(self) -> WeakReceiver[T_co]:
+        """A weak handle: it does not count, and can be upgraded while the side is open."""
         ...
 
     @property
