@@ -27,11 +27,15 @@ namespace klaw::python {
 template <class Backend, class CoreType>
 struct LocalBackend {
   using Core = CoreType;
+  using Object = HandleObject;  // one with more to it is derived from that
   using Handle = HandleObject;
   using Value = Ref;
   using Closed = ClosedPending<Backend>;
+  static constexpr const char* kInsteadOfCopy = "use clone()";
 
   static const std::shared_ptr<Core>& core(const Handle& self) noexcept { return core_of<Core>(self); }
+  // What else than a handle's is in an object: to be destroyed, and made by those who make one.
+  static void destroy(Object& /*self*/) noexcept {}
   static Handle* usable(PyObject* object) noexcept { return klaw::python::usable(object); }
   static std::optional<Value> pack(PyObject* value) { return Ref::borrow(value); }
   // Takes effect at once.
@@ -137,22 +141,31 @@ class ChannelType {
 template <class Backend, Side kSide>
 class HandleType {
  public:
-  // A new handle with a registration that was counted already. Null with an exception set.
-  static PyObject* make(ChannelObject* channel, Registration registration) {
+  using Object = typename Backend::Object;
+
+  // A new handle with a registration that was counted already; `begin` makes what else is in its object. Null with an
+  // exception set.
+  template <class Begin>
+  static PyObject* make(ChannelObject* channel, Registration registration, Begin begin) {
     PyTypeObject* const type = handle_type<Backend, kSide>;
-    HandleObject* const self = PyObject_GC_New(HandleObject, type);
-    if (self == nullptr) {
-      core_of_channel(channel)->close_handle(kSide, registration, std::nullopt);
-      return nullptr;
-    }
+    Object* const self = PyObject_GC_New(Object, type);
+    if (self == nullptr) return nullptr;
     Py_INCREF(channel);
     self->channel = channel;
     self->weakrefs = nullptr;
     self->registration = registration;
     self->side = kSide;
+    begin(*self);
     ++live_channels.handles;
     PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
     return reinterpret_cast<PyObject*>(self);
+  }
+
+  // As make(), of a handle that is no more than that.
+  static PyObject* make(ChannelObject* channel, Registration registration) {
+    PyObject* const made = make(channel, registration, [](Object&) {});
+    if (made == nullptr) core_of_channel(channel)->close_handle(kSide, registration, std::nullopt);
+    return made;
   }
 
   // As make(), for a clone of another handle: ChannelClosedError if that was closed.
@@ -190,7 +203,7 @@ class HandleType {
         make_handle_type<Backend>(module,
                                   {
                                       .name = name,
-                                      .basicsize = sizeof(HandleObject),
+                                      .basicsize = sizeof(Object),
                                       .itemsize = 0,
                                       .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
                                                Py_TPFLAGS_DISALLOW_INSTANTIATION,
@@ -232,9 +245,13 @@ class HandleType {
 
   static void free(PyObject* object) {
     PyTypeObject* const type = Py_TYPE(object);
+    const ChannelObject* const channel = cast_handle(object)->channel;
+    const bool is_foreign = channel != nullptr && channel->fork_generation != fork_generation;
     PyObject_GC_UnTrack(object);
     if (cast_handle(object)->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
     clear(object);
+    // In a fork's child it is leaked, as its channel is.
+    if (!is_foreign) Backend::destroy(*reinterpret_cast<Object*>(object));
     --live_channels.handles;
     type->tp_free(object);
     Py_DECREF(type);

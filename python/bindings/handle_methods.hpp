@@ -96,7 +96,7 @@ class HandleMethods {
   }
 
   static PyObject* refuse_copy(PyObject* object, PyObject* /*unused*/) {
-    PyErr_Format(PyExc_TypeError, "cannot copy '%.200s': use clone()", Py_TYPE(object)->tp_name);
+    PyErr_Format(PyExc_TypeError, "cannot copy '%.200s': %s", Py_TYPE(object)->tp_name, Backend::kInsteadOfCopy);
     return nullptr;
   }
 

@@ -13,6 +13,7 @@ namespace klaw::python {
 
 // What a core gives, as an object: a value that is the receiver's own, or one that it shares with others.
 inline Ref as_object(Ref value) noexcept { return value; }
+inline Ref as_object(SharedRef value) noexcept { return value; }
 inline Ref as_object(const std::shared_ptr<const Ref>& value) noexcept { return Ref::borrow(value->get()); }
 
 // What all have in common: the handle stays alive, and in the sight of the collector.

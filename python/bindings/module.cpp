@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "bound.hpp"
+#include "broadcast.hpp"
 #include "broker_server.hpp"
 #include "channel.hpp"
 #include "mpmc.hpp"
@@ -100,9 +101,9 @@ void add_remote(nb::module_& module) {
 
 NB_MODULE(_core, module) {
   if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_mpmc_types(module.ptr()) ||
-      !klaw::python::add_oneshot_types(module.ptr()) || !klaw::python::add_watch_types(module.ptr()) ||
-      !klaw::python::add_wake_queue_type(module.ptr()) || !klaw::python::add_payload_type(module.ptr()) ||
-      !klaw::python::add_remote_types(module.ptr())) {
+      !klaw::python::add_oneshot_types(module.ptr()) || !klaw::python::add_broadcast_types(module.ptr()) ||
+      !klaw::python::add_watch_types(module.ptr()) || !klaw::python::add_wake_queue_type(module.ptr()) ||
+      !klaw::python::add_payload_type(module.ptr()) || !klaw::python::add_remote_types(module.ptr())) {
     nb::raise_python_error();
   }
   // A daemon thread that waits in here when the interpreter ends keeps what it uses: no leak, and no news for users.
@@ -116,6 +117,13 @@ NB_MODULE(_core, module) {
   module.def(
       "oneshot_channel", [] { return checked(klaw::python::make_oneshot_channel()); },
       "(sender, receiver) of a new oneshot channel in this process.");
+  module.def(
+      "broadcast_channel",
+      [](std::size_t capacity, bool waits) { return checked(klaw::python::make_broadcast_channel(capacity, waits)); },
+      "capacity"_a, "waits"_a,
+      "(sender, receiver) of a new broadcast channel in this process, which keeps `capacity` messages, 1 to 2**62, "
+      "rounded "
+      "up to a power of two; whose sends wait for the slowest receiver, or let it lag.");
   module.def(
       "watch_channel",
       [](const nb::object& initial) { return checked(klaw::python::make_watch_channel(initial.ptr())); },

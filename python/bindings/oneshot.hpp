@@ -34,6 +34,7 @@ struct OneshotSide : LocalBackend<OneshotSide, OneshotCore> {
   using Send = OneshotSend;
   using Recv = RecvPending<OneshotSide>;
   static constexpr FixedString kPrefix = "Oneshot";
+  static constexpr const char* kInsteadOfCopy = "there is one value, for one receiver";
 
   static bool is_spent(const Handle& self) { return core(self)->is_spent(self.side); }
   static std::string contents(const channels::ChannelStats& s) {

@@ -41,6 +41,8 @@ bool load(Classes& c) noexcept {
       {&c.RecvTimeoutError, kErrors, "RecvTimeoutError"},
       {&c.NoReceiversError, kErrors, "NoReceiversError"},
       {&c.AlreadySentError, kErrors, "AlreadySentError"},
+      {&c.Lagged, kErrors, "Lagged"},
+      {&c.LaggedError, kErrors, "LaggedError"},
       {&c.ChannelStats, "klaw_core.runtime.channels.stats", "ChannelStats"},
       {&c.get_running_loop, "asyncio.events", "_get_running_loop"},
       {&c.main_thread, "threading", "main_thread"},
@@ -82,8 +84,13 @@ PyObject* make_closed(PyObject* cls, const ChannelClosed& error) noexcept {
   return PyObject_Vectorcall(cls, arguments, 1, kwnames.get());
 }
 
-void raise_instance(PyObject* exception) noexcept {
+// `index`: the branch of a select.
+void raise_instance(PyObject* exception, std::optional<std::size_t> index = std::nullopt) noexcept {
   if (exception == nullptr) return;
+  if (index) {
+    const Ref number = Ref::steal(PyLong_FromSize_t(*index));
+    if (!number || PyObject_SetAttr(exception, Names::get().index, number.get()) < 0) return;
+  }
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception)), exception);
 }
 
@@ -123,12 +130,7 @@ void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index) 
   const Ref exception =
       Ref::steal(error.backend_error ? make_backend_error(c->ChannelBackendErrorException, *error.backend_error)
                                      : make_closed(c->ChannelClosedError, error));
-  if (!exception) return;
-  if (index) {
-    const Ref number = Ref::steal(PyLong_FromSize_t(*index));
-    if (!number || PyObject_SetAttr(exception.get(), Names::get().index, number.get()) < 0) return;
-  }
-  raise_instance(exception.get());
+  raise_instance(exception.get(), index);
 }
 
 void raise_full(std::size_t capacity) noexcept {
@@ -147,6 +149,13 @@ void raise_empty() noexcept {
 void raise_already_sent() noexcept {
   if (const Classes* const c = Classes::get()) {
     raise_instance(Ref::steal(PyObject_CallNoArgs(c->AlreadySentError)).get());
+  }
+}
+
+void raise_lagged(std::uint64_t skipped, std::optional<std::size_t> index) noexcept {
+  if (const Classes* const c = Classes::get()) {
+    const auto count = static_cast<unsigned long long>(skipped);
+    raise_instance(Ref::steal(PyObject_CallFunction(c->LaggedError, "K", count)).get(), index);
   }
 }
 
@@ -180,6 +189,12 @@ PyObject* make_err_full(std::size_t capacity) noexcept {
   const Classes* const c = Classes::get();
   if (c == nullptr) return nullptr;
   return wrap_err(PyObject_CallFunction(c->ChannelFull, "n", static_cast<Py_ssize_t>(capacity)));
+}
+
+PyObject* make_err_lagged(std::uint64_t skipped) noexcept {
+  const Classes* const c = Classes::get();
+  if (c == nullptr) return nullptr;
+  return wrap_err(PyObject_CallFunction(c->Lagged, "K", static_cast<unsigned long long>(skipped)));
 }
 
 bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required, Py_ssize_t count,

@@ -52,6 +52,17 @@ class Ref {
   PyObject* object_ = nullptr;
 };
 
+// A strong reference that several hold: a copy is one more. (To make one runs no Python code, so a core may do it.)
+class SharedRef : public Ref {
+ public:
+  explicit SharedRef(Ref object) noexcept : Ref(std::move(object)) {}
+  SharedRef(const SharedRef& other) noexcept : Ref(borrow(other.get())) {}
+  SharedRef(SharedRef&&) noexcept = default;
+  SharedRef& operator=(const SharedRef&) = delete;
+  SharedRef& operator=(SharedRef&&) noexcept = default;
+  ~SharedRef() = default;
+};
+
 // Stands where a core has its mutex.
 class GilExclusion {
  public:
@@ -107,6 +118,8 @@ struct Classes {
   PyObject* RecvTimeoutError;
   PyObject* NoReceiversError;
   PyObject* AlreadySentError;
+  PyObject* Lagged;
+  PyObject* LaggedError;
   PyObject* ChannelStats;
   PyObject* get_running_loop;  // asyncio.events._get_running_loop: the loop that runs in this thread, or None
   PyObject* main_thread;       // threading.main_thread
@@ -137,12 +150,15 @@ void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index =
 void raise_full(std::size_t capacity) noexcept;
 void raise_empty() noexcept;
 void raise_already_sent() noexcept;
+// Raises LaggedError; `index`: the branch of a select.
+void raise_lagged(std::uint64_t skipped, std::optional<std::size_t> index = std::nullopt) noexcept;
 void raise_send_timeout(std::size_t capacity, double timeout_s) noexcept;
 void raise_recv_timeout(double timeout_s) noexcept;
 
 [[nodiscard]] PyObject* make_ok(PyObject* value) noexcept;
 [[nodiscard]] PyObject* make_err_closed(const ChannelClosed& error) noexcept;
 [[nodiscard]] PyObject* make_err_full(std::size_t capacity) noexcept;
+[[nodiscard]] PyObject* make_err_lagged(std::uint64_t skipped) noexcept;
 
 // --- arguments ---
 

@@ -269,6 +269,7 @@ struct Remote {
   using Flush = RemoteFlush;
   using Closed = RemoteClosed;
   static constexpr FixedString kPrefix = "Ray";
+  static constexpr const char* kInsteadOfCopy = "use clone()";
 
   static Handle* usable(PyObject* object);
   static std::optional<Value> pack(PyObject* value) { return encode_payload(value); }

@@ -7,6 +7,7 @@
 #include <klaw/channels/select.hpp>
 
 #include "blocking.hpp"
+#include "broadcast.hpp"
 #include "handle.hpp"
 #include "mpmc_ops.hpp"
 #include "oneshot.hpp"
@@ -53,7 +54,9 @@ class RemoteBranch {
 
 // Branches that are known at run time.
 struct ListBranches {
-  std::vector<std::variant<Local::RecvOp, OneshotSide::RecvOp, WatchSide::RecvOp, RemoteBranch>> ops;
+  std::vector<
+      std::variant<Local::RecvOp, OneshotSide::RecvOp, BroadcastReceiving::RecvOp, WatchSide::RecvOp, RemoteBranch>>
+      ops;
   bool has_remote = false;
 
   [[nodiscard]] std::size_t size() const noexcept { return ops.size(); }
@@ -89,6 +92,12 @@ class SelectPending final : public PendingOp {
       if (op_.winner_status() == Status::closed) {
         raise_closed(branch.closed(), i);
         return nullptr;
+      }
+      if constexpr (requires { branch.is_lag(); }) {
+        if (branch.is_lag()) {
+          raise_lagged(branch.skipped(), i);
+          return nullptr;
+        }
       }
       const Ref value = as_object(branch.take());
       return value ? Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get()) : nullptr;
@@ -160,7 +169,7 @@ bool collect_branches(PyObject* receivers, Patience patience, ListBranches& bran
     }
     if (PyErr_Occurred() != nullptr) return false;
     if (add_local<Local>(receiver, branches) || add_local<OneshotSide>(receiver, branches) ||
-        add_local<WatchSide>(receiver, branches)) {
+        add_local<BroadcastReceiving>(receiver, branches) || add_local<WatchSide>(receiver, branches)) {
       continue;
     }
     if (PyErr_Occurred() == nullptr) {

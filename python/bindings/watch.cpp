@@ -32,6 +32,8 @@ class ChangedPending final : public HandleOp {
 // A predicate of the user's. If it raises, the wait is over, and the exception is what comes out of it.
 class Predicate {
  public:
+  using NeverThrows = void;  // but Python may end the thread in it, when the interpreter goes down
+
   explicit Predicate(Ref callable) noexcept : callable_(std::move(callable)) {}
 
   bool operator()(const Ref& value) {

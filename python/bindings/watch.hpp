@@ -36,6 +36,7 @@ struct WatchSide : LocalBackend<WatchSide, WatchCore> {
   using Send = WatchSend;
   using Recv = RecvPending<WatchSide>;  // the value after a change
   static constexpr FixedString kPrefix = "Watch";
+  static constexpr const char* kInsteadOfCopy = "use tx.clone(), tx.subscribe() or rx.resubscribe()";
 
   static bool is_spent(const Handle& /*self*/) noexcept { return false; }
   static std::string contents(const channels::ChannelStats& s) {

@@ -60,9 +60,36 @@ def tree(tmp_path: Path) -> Path:
 
 def test_every_python_example_is_run_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
-        "asyncio_queue.py", "asyncio_queue_as_channel.py", "hello.py", "hello_ray.py", "ray_queue.py",
-        "ray_queue_as_channel.py", "wordcount.py",
+        "asyncio_queue.py", "asyncio_queue_as_channel.py", "broadcast.py", "hello.py", "hello_ray.py", "oneshot.py",
+        "ray_queue.py", "ray_queue_as_channel.py", "watch.py", "wordcount.py",
     }  # fmt: skip
+
+
+def test_oneshots_bring_answers_and_say_why_there_is_none():
+    done = run("oneshot.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "5! is 120",
+        "20! is 2432902008176640000",
+        "21! is not known: too large a number",
+    ]
+
+
+def test_a_broadcast_reaches_all_and_tells_who_is_too_slow():
+    done = run("broadcast.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    kept = [f"line {number}" for number in range(6, 10)]
+    assert sorted(done.stdout.splitlines()) == ["counted 10", f"kept {kept}", "missed 6"]
+
+
+def test_watchers_go_by_the_latest_value():
+    done = run("watch.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    for name in ("left", "right"):
+        mine = [line for line in lines if line.startswith(name)]
+        assert mine == [f"{name} begins with hello", f"{name} goes on with good night"]
+    assert "version 3 is there" in lines
 
 
 def test_hello_delivers_each_number_once():

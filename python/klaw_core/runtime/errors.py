@@ -301,13 +301,16 @@ class LaggedError(ChannelError):
 
     Attributes:
         skipped: how many messages it missed.
+        index: set by ``select()``: which of its receivers this is about; else None.
     """
 
     skipped: int
+    index: int | None
 
     def __init__(self, skipped: int) -> None:
         super().__init__(skipped)
         self.skipped = skipped
+        self.index = None
 
     def to_struct(self) -> Lagged:
         """The ``Lagged`` with the same count."""

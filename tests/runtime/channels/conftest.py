@@ -30,8 +30,11 @@ TOOLS = Path(__file__).parents[3] / "tools"
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 ON_BOTH_LOOPS = {
     "test_awaitable.py",
+    "test_broadcast.py",
+    "test_oneshot.py",
     "test_select.py",
     "test_threads.py",
+    "test_watch.py",
 }  # and all of conformance/
 
 

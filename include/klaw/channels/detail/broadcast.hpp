@@ -64,6 +64,7 @@ class Kept {
   static void prepare(Room& /*room*/) noexcept {}
   Kept(Room /*room*/, T&& value) noexcept : value_(std::move(value)) {}
   [[nodiscard]] T take() && noexcept { return std::move(value_); }
+  [[nodiscard]] const T& value() const noexcept { return value_; }
 
  private:
   T value_;
@@ -79,6 +80,7 @@ class Kept<T, false> {
   }
   Kept(Room room, T&& value) noexcept : shared_(std::move(room)) { shared_->emplace(std::move(value)); }
   [[nodiscard]] T take() && { return std::as_const(**shared_); }
+  [[nodiscard]] const T& value() const noexcept { return **shared_; }
 
  private:
   Room shared_;
@@ -211,6 +213,18 @@ class Broadcast final : public Held<Exclusion> {
     s.waiting_receivers = receives_waiting_;
     s.in_flight = promised_;
     return s;
+  }
+
+  // For a garbage collector, as in mpmc.hpp: f(value) for each message kept.
+  template <class F>
+  void for_each_queued(F f) const {
+    const Guard guard(mutex_);
+    for (std::size_t i = 0; i < items_.size(); ++i) f(items_[i].message.value());
+  }
+  void drop_queued() noexcept {
+    Ring<Kept<T>> dropped;  // destroyed after the lock is released
+    const Guard guard(mutex_);
+    while (!items_.empty()) dropped.push_back(pop_front());
   }
 
   // --- for Subscription: its side of the channel ---

@@ -93,6 +93,7 @@ class BroadcastRecvOp : OpBase<Reader> {
   }
   // Of an op that came to Status::done: was it told that its receiver fell behind? Else there is a value.
   [[nodiscard]] bool is_lag() const noexcept { return !waiter_.message; }
+  [[nodiscard]] std::uint64_t skipped() const noexcept { return waiter_.skipped; }
   [[nodiscard]] T take() { return (*std::move(waiter_.message)).take(); }
   [[nodiscard]] ChannelClosed closed() const { return OpBase<Reader>::closed(Side::receiver, waiter_.why); }
 

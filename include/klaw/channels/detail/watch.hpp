@@ -298,13 +298,18 @@ class WaitForOp : OpBase<Core> {
   [[nodiscard]] const Predicate& predicate() const noexcept { return is_it_; }
 
  private:
-  bool holds(Value value) noexcept {
-    try {
+  bool holds(Value value) {
+    // No handler where nothing is thrown: it would stand in the way of a thread that is being unwound (pthread_exit).
+    if constexpr (requires { typename Predicate::NeverThrows; }) {
       if (!is_it_(*value)) return false;
-      value_ = std::move(value);
-    } catch (...) {
-      error_ = std::current_exception();
+    } else {
+      try {
+        if (!is_it_(*value)) return false;
+      } catch (...) {
+        error_ = std::current_exception();
+      }
     }
+    value_ = std::move(value);
     return true;
   }
 

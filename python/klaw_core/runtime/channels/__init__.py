@@ -11,8 +11,8 @@ Example::
     await tx.send(1)
     assert await rx.recv() == 1
 
-Beside channels, where each message goes to one receiver, there are ``oneshot`` (one value, once) and
-``watch`` (the latest value).
+Beside channels, where each message goes to one receiver, there are ``oneshot`` (one value, once),
+``broadcast`` (every message to every receiver) and ``watch`` (the latest value).
 
 What a handle can do is told in :mod:`klaw_core.runtime.channels.protocols`, how channels are made
 and found in ``factory``, what the local ones promise in ``local``, the errors in ``errors``, the other
@@ -22,6 +22,12 @@ flavours in modules of their names.
 from __future__ import annotations
 
 from klaw_core.result import Err, Ok, Result
+from klaw_core.runtime.channels.broadcast import (
+    BroadcastReceiver,
+    BroadcastSender,
+    blocking_broadcast,
+    broadcast,
+)
 from klaw_core.runtime.channels.errors import (
     AlreadySent,
     AlreadySentError,
@@ -80,6 +86,8 @@ from klaw_core.runtime.channels.watch import WatchReceiver, WatchSender, blockin
 __all__ = [
     "AlreadySent",
     "AlreadySentError",
+    "BroadcastReceiver",
+    "BroadcastSender",
     "ChannelBackendError",
     "ChannelBackendErrorException",
     "ChannelCheckpoint",
@@ -115,6 +123,7 @@ __all__ = [
     "WatchSender",
     "WeakReceiver",
     "WeakSender",
+    "blocking_broadcast",
     "blocking_channel",
     "blocking_channel_stats",
     "blocking_get_channel",
@@ -123,6 +132,7 @@ __all__ = [
     "blocking_oneshot",
     "blocking_select",
     "blocking_watch",
+    "broadcast",
     "channel",
     "channel_stats",
     "delete_channel",

@@ -7,6 +7,9 @@ A new flavour is one entry of FLAVOURS. A test says what it needs:
 
 and takes what it needs as fixtures: `open_channel`, `capacity`, `flavour`. Each asynchronous test runs on asyncio's
 loop and on uvloop's (see ../conftest.py). `needs` and `capacities` are marks, so nothing has to be imported from here.
+
+What is no queue has a table of its own, OTHER_FLAVOURS. A test with the fixture `open_any` runs for all of them and for
+local channels.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,16 @@ from typing import Any
 import pytest
 
 from klaw_core import _core
-from klaw_core.runtime.channels import ChannelClosed, ChannelStats, Err, Ok, channel
+from klaw_core.runtime.channels import (
+    ChannelClosed,
+    ChannelStats,
+    Err,
+    Ok,
+    broadcast,
+    channel,
+    oneshot,
+    watch,
+)
 
 HERE = Path(__file__).parent
 LONG_S = 30.0  # as in ../conftest.py
@@ -275,6 +287,85 @@ FLAVOURS = (
 )
 
 
+# --- what is no queue ---
+
+
+async def _receive(rx: Any) -> Any:
+    return await rx.recv()
+
+
+async def _receive_change(rx: Any) -> Any:
+    await rx.changed()
+    return rx.borrow()
+
+
+@dataclass(frozen=True)
+class OtherFlavour:
+    """What its handles have beside what all handles of one process have."""
+
+    name: str
+    make: Callable[[], Awaitable[tuple[Any, Any]]]
+    sender: frozenset[str]
+    receiver: frozenset[str]
+    handle_names: tuple[str, str]
+    receive: Callable[[Any], Any] = _receive
+    is_once: bool = False  # a sender has done its part when it has sent
+
+
+COMMON_CAPABILITIES = (
+    "close", "blocking_close", "watching", "blocks", "stats", "identity", "truth", "no_copy",
+)  # fmt: skip
+SENDS = "send try_send send_nowait blocking_send clone"
+RECEIVES = "recv try_recv recv_nowait blocking_recv clone"
+ITERATES = "__aiter__ __anext__ __iter__ __next__"
+
+OTHER_FLAVOURS = (
+    OtherFlavour(
+        name="oneshot",
+        make=oneshot,
+        sender=frozenset(SENDS.split()),
+        receiver=frozenset(f"{RECEIVES} {ITERATES}".split()),
+        handle_names=("OneshotSender", "OneshotReceiver"),
+        is_once=True,
+    ),
+    OtherFlavour(
+        name="broadcast",
+        make=broadcast,
+        sender=frozenset(f"{SENDS} subscribe".split()),
+        receiver=frozenset(f"{RECEIVES} {ITERATES} resubscribe".split()),
+        handle_names=("BroadcastSender", "BroadcastReceiver"),
+    ),
+    OtherFlavour(
+        name="broadcast_that_waits",
+        make=functools.partial(broadcast, 1, overflow="wait"),
+        sender=frozenset(f"{SENDS} subscribe".split()),
+        receiver=frozenset(f"{RECEIVES} {ITERATES} resubscribe".split()),
+        handle_names=("BroadcastSender", "BroadcastReceiver"),
+    ),
+    OtherFlavour(
+        name="watch",
+        make=functools.partial(watch, "initial"),
+        sender=frozenset(f"{SENDS} borrow subscribe".split()),
+        receiver=frozenset(
+            (
+                "borrow borrow_and_update has_changed changed try_changed blocking_changed"
+                f" wait_for blocking_wait_for resubscribe {ITERATES}"
+            ).split()
+        ),
+        handle_names=("WatchSender", "WatchReceiver"),
+        receive=_receive_change,
+    ),
+)
+# A channel among them, by the least that it has in common with them.
+AMONG_OTHERS = OtherFlavour(
+    name="channel",
+    make=functools.partial(channel, 8),
+    sender=frozenset(),
+    receiver=frozenset(),
+    handle_names=("LocalSender", "LocalReceiver"),
+)
+
+
 # ------------------------------------------------------------------------------------------ pytest
 
 
@@ -287,6 +378,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     definition = metafunc.definition
     needed = {name for mark in definition.iter_markers("needs") for name in mark.args}
     assert needed <= CAPABILITIES, f"unknown: {needed - CAPABILITIES}"
+    if "other_flavour" in metafunc.fixturenames:
+        others = (
+            (*OTHER_FLAVOURS, AMONG_OTHERS)
+            if "open_any" in metafunc.fixturenames
+            else OTHER_FLAVOURS
+        )
+        metafunc.parametrize("other_flavour", [pytest.param(f, id=f.name) for f in others])
     if "flavour" not in metafunc.fixturenames:
         return
     flavours = [flavour for flavour in FLAVOURS if needed <= flavour.offers]
@@ -357,6 +455,7 @@ def table() -> Any:
         capabilities = CAPABILITIES
         other_members = OTHER_MEMBERS
         flavours = FLAVOURS
+        common_capabilities = COMMON_CAPABILITIES
 
     return Table
 
@@ -385,6 +484,34 @@ async def open_channel(flavour: Flavour) -> AsyncIterator[Handles]:
     handles = Handles(flavour)
     yield handles
     await handles.close()
+
+
+class AnyHandles:
+    """Makes channels of a flavour that may be no queue, and closes those that are still there when the test ends."""
+
+    def __init__(self, flavour: OtherFlavour) -> None:
+        self.flavour = flavour
+        self._made: list[weakref.ref[Any]] = []
+
+    async def __call__(self) -> tuple[Any, Any]:
+        tx, rx = await self.flavour.make()
+        self._made += [weakref.ref(tx), weakref.ref(rx)]
+        return tx, rx
+
+    async def receive_one(self, rx: Any) -> Any:
+        return await self.flavour.receive(rx)
+
+    def close(self) -> None:
+        for made in self._made:
+            if (handle := made()) is not None:
+                handle.close()
+
+
+@pytest.fixture
+def open_any(other_flavour: OtherFlavour) -> Iterator[AnyHandles]:
+    handles = AnyHandles(other_flavour)
+    yield handles
+    handles.close()
 
 
 class Soon:

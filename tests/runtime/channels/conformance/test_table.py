@@ -44,6 +44,17 @@ async def test_handles_have_what_the_table_says_and_nothing_else(table, flavour,
         assert own <= listed, f"in no capability: {own - listed}"
 
 
+async def test_other_flavours_have_what_their_table_says_and_nothing_else(table, other_flavour):
+    handles = await other_flavour.make()
+    for side, handle in enumerate(handles):
+        common = {m for name in table.common_capabilities for m in table.methods[name][side]}
+        particular = (other_flavour.sender, other_flavour.receiver)[side]
+        own = set(dir(handle)) - set(dir(object)) - table.other_members
+        own = {name for name in own if name.startswith("__") or not name.startswith("_")}
+        assert own == common | particular
+        handle.close()
+
+
 async def test_what_a_flavour_does_not_offer_it_says(table, flavour, open_channel, in_thread):
     assert not flavour.refuses & flavour.offers
     for side, handle in enumerate(await open_channel()):
