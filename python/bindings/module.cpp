@@ -10,6 +10,7 @@
 
 #include "broker_server.hpp"
 #include "channel.hpp"
+#include "delivery.hpp"
 #include "operation.hpp"
 #include "payload.hpp"
 #include "remote.hpp"
@@ -106,6 +107,7 @@ void add_remote(nb::module_& module) {
 
 NB_MODULE(_core, module) {
   if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_channel_types(module.ptr()) ||
+      !klaw::python::add_delivery_type(module.ptr()) ||
       !klaw::python::add_wake_queue_type(module.ptr()) || !klaw::python::add_payload_type(module.ptr()) ||
       !klaw::python::add_remote_types(module.ptr())) {
     nb::raise_python_error();

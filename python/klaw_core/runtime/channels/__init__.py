@@ -55,6 +55,7 @@ from klaw_core.runtime.channels.local import LocalReceiver, LocalSender
 from klaw_core.runtime.channels.protocols import (
     ChannelReceiver,
     ChannelSender,
+    Delivery,
     Permit,
     Receiver,
     ReferenceReceiver,
@@ -82,6 +83,7 @@ __all__ = [
     "ChannelReceiver",
     "ChannelSender",
     "ChannelStats",
+    "Delivery",
     "Err",
     "Lagged",
     "LaggedError",
