@@ -107,9 +107,8 @@ void add_remote(nb::module_& module) {
 
 NB_MODULE(_core, module) {
   if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_channel_types(module.ptr()) ||
-      !klaw::python::add_delivery_type(module.ptr()) ||
-      !klaw::python::add_wake_queue_type(module.ptr()) || !klaw::python::add_payload_type(module.ptr()) ||
-      !klaw::python::add_remote_types(module.ptr())) {
+      !klaw::python::add_delivery_type(module.ptr()) || !klaw::python::add_wake_queue_type(module.ptr()) ||
+      !klaw::python::add_payload_type(module.ptr()) || !klaw::python::add_remote_types(module.ptr())) {
     nb::raise_python_error();
   }
   // A daemon thread that waits in here when the interpreter ends keeps what it uses: no leak, and no news for users.
