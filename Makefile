@@ -11,6 +11,8 @@ RUNS ?= 100000
 # Anything for pytest and ctest: make test-python PYTEST_ARGS='-k close', make test-cpp CTEST_ARGS='-R unit'.
 PYTEST_ARGS ?=
 CTEST_ARGS ?=
+# For make bench-peers: `python3 bench/peers --help` lists them.
+PEERS_ARGS ?=
 
 python := .venv/bin/python
 python_ray := .venv-ray/bin/python
@@ -23,8 +25,8 @@ cpp_files = $$(find include src python/bindings tests bench examples -name '*.[c
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
 
-.PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan test-clang simulate coverage mutants fuzz build wheel check check-cpp check-python tidy \
-        format bench bench-python bench-ray clean distclean FORCE
+.PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan test-clang simulate coverage mutants fuzz build wheel check check-cpp check-peers check-python tidy \
+        format bench bench-peers bench-python bench-ray clean distclean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -85,7 +87,7 @@ test-ray: $(stamps)/installed-ray ## the Python tests where Ray is installed, on
 wheel: $(stamps)/venv ## a wheel in dist/
 	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
-check: check-python check-cpp ## formatting, lint, types, clang-tidy
+check: check-python check-cpp check-peers ## formatting, lint, types, clang-tidy
 
 check-python: $(stamps)/dev $(stamps)/installed
 	@.venv/bin/ruff format --check --quiet $(wildcard $(python_dirs))
@@ -97,6 +99,11 @@ check-cpp: $(stamps)/dev $(stamps)/installed build
 	@.venv/bin/clang-format --dry-run -Werror --ferror-limit=3 $(cpp_files)
 	@$(python) tools/clang_tidy.py --jobs $(JOBS) build/release build/python/*/
 
+# Where the tools are: nothing but a benchmark needs them.
+check-peers:
+	@if command -v cargo >/dev/null; then cargo fmt --check --manifest-path bench/peers/rust/Cargo.toml; fi
+	@if command -v gofmt >/dev/null; then gofmt -d bench/peers/go | { ! grep .; }; fi
+
 format: $(stamps)/dev ## format C++ and Python in place
 	@.venv/bin/clang-format -i $(cpp_files)
 	@.venv/bin/ruff check --quiet --fix-only $(wildcard $(python_dirs))
@@ -105,6 +112,11 @@ format: $(stamps)/dev ## format C++ and Python in place
 bench: build ## C++ channels beside their peers
 	@build/release/bench/klaw_local_bench
 	@build/release/bench/klaw_dataplane_bench
+
+bench-peers: $(stamps)/debian-tests ## C++ channels beside those of Rust and Go: make bench-peers PEERS_ARGS='--scenario select'
+	@[[ -f build/release/build.ninja ]] || cmake --preset release
+	@cmake --build --preset release --target klaw_peers_bench --parallel $(JOBS)
+	@"$$(tools/find-python)" bench/peers $(PEERS_ARGS)
 
 bench-python: $(stamps)/installed $(stamps)/dev ## Python channels beside their peers
 	@$(python) bench/python

@@ -6,14 +6,14 @@
 //
 // One iteration moves all messages: `items_per_second` is messages per second of CPU time.
 
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <utility>
 
 #include <benchmark/benchmark.h>
 #include <klaw/channels.hpp>
+
+#include "local/detached.hpp"
 
 namespace klaw_bench {
 namespace {
@@ -22,17 +22,6 @@ using klaw::channels::LocalReceiver;
 using klaw::channels::LocalSender;
 
 constexpr std::uint64_t kMessages = 100'000;  // a multiple of every capacity
-
-// A coroutine that runs at once and frees itself at its end.
-struct Detached {
-  struct promise_type {
-    Detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-};
 
 Detached produce(LocalSender<std::uint64_t> tx) {
   for (std::uint64_t i = 0; i < kMessages; ++i) {

@@ -1,12 +1,14 @@
 // One face for klaw and its rivals: a channel of 64-bit numbers with blocking ends.
 //
 // A contender is made with a capacity (`unbounded` for none). Each thread takes an end of its own: a producer's has
-// push(number), a consumer's has pop().
+// push(number), a consumer's has pop(), which gives nullopt once the channel has ended and is drained. end(consumers) ends
+// it, when all producers are done.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -39,14 +41,14 @@ class Klaw {
   };
   struct Consumer {
     Rx rx;
-    std::uint64_t pop() {
+    std::optional<std::uint64_t> pop() {
       const auto number = rx.blocking_recv();
-      if (!number) ended_early();
-      return *number;
+      return number ? std::optional(*number) : std::nullopt;
     }
   };
   Producer producer() { return {ends_.tx.clone()}; }
   Consumer consumer() { return {ends_.rx.clone()}; }
+  void end(std::size_t /*consumers*/) { ends_.tx.close(); }
 
  private:
   klaw::channels::LocalPair<std::uint64_t> ends_;
@@ -66,22 +68,20 @@ class Deque {
   };
   struct Consumer {
     Queue& queue;
-    std::uint64_t pop() {
-      const auto number = queue.pop();
-      if (!number) ended_early();
-      return *number;
-    }
+    std::optional<std::uint64_t> pop() { return queue.pop(); }
   };
   Producer producer() { return {queue_}; }
   Consumer consumer() { return {queue_}; }
+  void end(std::size_t /*consumers*/) { queue_.close(); }
 
  private:
   Queue queue_;
 };
 
-// oneTBB's bounded queue. It has no close.
+// oneTBB's bounded queue. It has no close: each consumer is sent a last number instead.
 class Tbb {
   using Queue = tbb::concurrent_bounded_queue<std::uint64_t>;
+  static constexpr std::uint64_t kLast = std::numeric_limits<std::uint64_t>::max();
 
  public:
   explicit Tbb(std::size_t capacity) {
@@ -94,14 +94,17 @@ class Tbb {
   };
   struct Consumer {
     Queue& queue;
-    std::uint64_t pop() {
+    std::optional<std::uint64_t> pop() {
       std::uint64_t number = 0;
       queue.pop(number);
-      return number;
+      return number == kLast ? std::nullopt : std::optional(number);
     }
   };
   Producer producer() { return {queue_}; }
   Consumer consumer() { return {queue_}; }
+  void end(std::size_t consumers) {
+    for (std::size_t i = 0; i < consumers; ++i) queue_.push(kLast);
+  }
 
  private:
   Queue queue_;

@@ -1,7 +1,7 @@
 // Threads that block: N producers and N consumers move 64-bit numbers through one channel of each contender.
 //
 // One iteration starts the threads, moves all messages, and joins them: `items_per_second` is messages per second of wall
-// time. Consumers take a fixed share each, so that a contender without close can take part.
+// time. Consumers take what they get, until the channel has ended.
 
 #include <cstddef>
 #include <cstdint>
@@ -27,17 +27,20 @@ std::uint64_t move_messages(std::size_t capacity, std::uint64_t pairs, std::uint
   Contender channel(capacity);
   std::vector<std::uint64_t> sums(pairs);
   {
-    std::vector<std::jthread> threads;
+    std::vector<std::jthread> consumers;
+    std::vector<std::jthread> producers;
     for (std::uint64_t pair = 0; pair < pairs; ++pair) {
-      threads.emplace_back([share, end = channel.consumer(), &sum = sums[pair]]() mutable {
+      consumers.emplace_back([end = channel.consumer(), &sum = sums[pair]]() mutable {
         std::uint64_t mine = 0;
-        for (std::uint64_t i = 0; i < share; ++i) mine += end.pop();
+        while (const auto number = end.pop()) mine += *number;
         sum = mine;
       });
-      threads.emplace_back([share, first = pair * share, end = channel.producer()]() mutable {
+      producers.emplace_back([share, first = pair * share, end = channel.producer()]() mutable {
         for (std::uint64_t i = 0; i < share; ++i) end.push(first + i);
       });
     }
+    producers.clear();  // joins them
+    channel.end(pairs);
   }
   std::uint64_t total = 0;
   for (const std::uint64_t sum : sums) total += sum;

@@ -1,4 +1,4 @@
-"""klaw beside asyncio.Queue, anyio's memory streams and queue.Queue, in one run.
+"""klaw beside asyncio.Queue, anyio's memory streams, queue.Queue, and queues between threads and loops, in one run.
 
 Each contender moves integers from producers to consumers; what arrives is not looked at: that is the tests' business.
 The rounds are interleaved (A, B, C, A, B, C, ...), so that a slow spell of the machine hits all alike. A time is the
@@ -30,9 +30,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import aiologic
 import anyio
 import anyio.from_thread
 import anyio.to_thread
+import culsans
+import janus
 
 from klaw_core.runtime.channels import channel
 
@@ -159,6 +162,24 @@ async def anyio_from_thread(capacity: Capacity, _: Shape, messages: int) -> None
         await move_from_thread(put, rx.receive, messages)
 
 
+async def janus_from_thread(capacity: Capacity, _: Shape, messages: int) -> None:
+    numbers: janus.Queue[int] = janus.Queue(capacity or 0)
+    await move_from_thread(numbers.sync_q.put, numbers.async_q.get, messages)
+    await numbers.aclose()
+
+
+async def culsans_from_thread(capacity: Capacity, _: Shape, messages: int) -> None:
+    numbers: culsans.Queue[int] = culsans.Queue(capacity or 0)
+    await move_from_thread(numbers.sync_q.put, numbers.async_q.get, messages)
+    numbers.shutdown()
+
+
+async def aiologic_from_thread(capacity: Capacity, _: Shape, messages: int) -> None:
+    numbers: aiologic.Queue[int] | aiologic.SimpleQueue[int]
+    numbers = aiologic.SimpleQueue() if capacity is UNBOUNDED else aiologic.Queue(capacity)
+    await move_from_thread(numbers.green_put, numbers.async_get, messages)
+
+
 # --------------------------------------------------------------------------- between threads
 
 
@@ -195,13 +216,16 @@ CONTENDERS: dict[Shape, dict[str, Contender]] = {
         "klaw": klaw_from_thread,
         "asyncio": asyncio_from_thread,
         "anyio": anyio_from_thread,
+        "janus": janus_from_thread,
+        "culsans": culsans_from_thread,
+        "aiologic": aiologic_from_thread,
     },
     THREADS: {"klaw": klaw_threads, "queue": queue_threads},
 }
 CAPACITIES: dict[Shape, tuple[Capacity, ...]] = {
     LOOP_1_1: (1, 100, 10_000, UNBOUNDED),
     LOOP_4_4: (1, 100, 10_000, UNBOUNDED),
-    FROM_THREAD: (1, 100),
+    FROM_THREAD: (1, 100, 10_000, UNBOUNDED),
     THREADS: (1, 100, 10_000),
 }
 # (shape, capacity, rival): how many times as fast as the rival klaw is meant to be.
@@ -211,6 +235,11 @@ TARGETS: dict[tuple[Shape, Capacity, str], float] = {
     (LOOP_1_1, 10_000, "asyncio"): 5,
     (LOOP_1_1, 100, "anyio"): 20,
     (LOOP_1_1, 10_000, "anyio"): 20,
+    **{
+        (FROM_THREAD, capacity, rival): 3
+        for capacity in CAPACITIES[FROM_THREAD]
+        for rival in ("janus", "culsans", "aiologic")
+    },
 }
 
 
@@ -315,7 +344,9 @@ def environment(loop: str) -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "loop": f"uvloop {version_of('uvloop')}" if loop == "uvloop" else "asyncio",
         "klaw-channels": version_of("klaw-channels"),
-        "anyio": version_of("anyio"),
+        "rivals": ", ".join(
+            f"{name} {version_of(name)}" for name in ("anyio", "janus", "culsans", "aiologic")
+        ),
         "commit": commit + (" (changed)" if git("status", "--porcelain") else ""),
     }
 

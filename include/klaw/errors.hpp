@@ -110,6 +110,11 @@ using ChannelError = std::variant<ChannelClosed, ChannelBackendError, InvalidArg
 // What try_send and a timed send give, and what try_recv and a timed receive give.
 using SendError = std::variant<ChannelFull, ChannelClosed>;
 using RecvError = std::variant<ChannelEmpty, ChannelClosed>;
+// What a broadcast receiver gives: from a receive without a limit, and from a try_recv or a timed one.
+using LaggingRecvError = std::variant<Lagged, ChannelClosed>;
+using LaggingTryRecvError = std::variant<ChannelEmpty, Lagged, ChannelClosed>;
+// What the send of a oneshot gives.
+using OneshotSendError = std::variant<AlreadySent, ChannelClosed>;
 
 [[nodiscard]] inline std::string message(const ChannelBackendError& e) {
   std::string text = "[" + e.backend + "]";

@@ -55,6 +55,35 @@ namespace {
   for (ThreadOperation never;;) (void)never.wait(std::nullopt);
 }
 
+enum class Slept : std::uint8_t {
+  woken,        // or not at all: `status` is how it ended
+  timed_out,    // it was abandoned
+  interrupted,  // it was abandoned, and an exception is set
+};
+
+Slept sleep_on(PendingOp& op, const Deadline& deadline, Status& status) {
+  ThreadOperation thread;
+  status = op.start(&thread);
+  if (status != Status::pending) return Slept::woken;
+  const int fired = thread.arm() ? park(thread, deadline) : 1;
+  if (fired == 1) {
+    status = op.finish();
+    return Slept::woken;
+  }
+  // Out of time, or interrupted. Who claimed it in the last moment has fired it too, or is the I/O thread, about to fire.
+  const bool was_claimed = !thread.cancel();
+  while (was_claimed && thread.wait(std::nullopt) != Event::Wait::set) {
+  }
+  if (was_claimed && fired == 0) {
+    status = op.finish();
+    return Slept::woken;
+  }
+  const SavedError saved;
+  op.abandon();
+  status = Status::pending;
+  return fired == 0 ? Slept::timed_out : Slept::interrupted;
+}
+
 }  // namespace
 
 void restore_thread(PyThreadState* state) {
@@ -69,30 +98,15 @@ void restore_thread(PyThreadState* state) {
 bool block_on(PendingOp& op, Status& status) {
   status = op.start(nullptr);
   if (status != Status::pending || !(op.patience().waits() || op.keeps_time())) return true;
-  ThreadOperation thread;
-  status = op.start(&thread);
-  if (status != Status::pending) return true;
   Deadline deadline;
   if (op.patience().is_limited() && !op.keeps_time()) {
     deadline = channels::detail::deadline_after(std::chrono::duration<double>(op.patience().seconds()));
   }
-  const int fired = thread.arm() ? park(thread, deadline) : 1;
-  if (fired == 1) {
-    status = op.finish();
-    return true;
-  }
-  // Out of time, or interrupted. Who claimed it in the last moment has fired it too, or is the I/O thread, about to fire.
-  const bool was_claimed = !thread.cancel();
-  while (was_claimed && thread.wait(std::nullopt) != Event::Wait::set) {
-  }
-  if (was_claimed && fired == 0) {
-    status = op.finish();
-    return true;
-  }
-  const SavedError saved;
-  op.abandon();
-  status = Status::pending;
-  return fired == 0;
+  Slept slept;
+  do {
+    slept = sleep_on(op, deadline, status);
+  } while (slept == Slept::woken && status == Status::pending);  // by what it does not wait for
+  return slept != Slept::interrupted;
 }
 
 }  // namespace klaw::python

@@ -16,6 +16,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "bound.hpp"
 #include "channel.hpp"
 #include "mailbox.hpp"
 #include "operation.hpp"
@@ -28,18 +29,12 @@ using namespace nb::literals;
 using dataplane::Broker;
 using dataplane::PlainCall;
 using dataplane::PlainCalls;
-using dataplane::PlainOp;
 using dataplane::PlainStatus;
 using dataplane::Server;
 using dataplane::ServerSettings;
 using dataplane::Time;
 
 namespace {
-
-nb::object checked(PyObject* object) {
-  if (object == nullptr) nb::raise_python_error();
-  return nb::steal(object);
-}
 
 const char* to_text(PlainStatus status) noexcept {
   switch (status) {
@@ -57,9 +52,6 @@ struct Event {
   std::string text;
 };
 
-// The names that callers give go to the broker's statistics, and have to be UTF-8 as everything there.
-PlainOp make_op(const std::string& caller, std::uint64_t number) { return {.caller = caller, .number = number}; }
-
 // Waits for the reply of a plain call.
 class PlainPending final : public PendingOp {
  public:
@@ -69,7 +61,7 @@ class PlainPending final : public PendingOp {
     std::string handle;
     std::vector<Bytes> messages;  // of a put
     std::size_t max_items;        // of a get
-    PlainOp op;
+    dataplane::PlainOp op;
     dataplane::PlainOperation operation = {};
   };
 
@@ -235,11 +227,6 @@ class BrokerServer {
   void stop() { server_->stop(); }
 
  private:
-  template <std::size_t kSize>
-  static void copy_id(const nb::bytes& from, std::array<std::uint8_t, kSize>& to) {
-    if (from.size() != kSize) throw nb::value_error(("expected " + std::to_string(kSize) + " bytes").c_str());
-    std::copy_n(from.c_str(), kSize, reinterpret_cast<char*>(to.data()));
-  }
   std::unique_ptr<PlainPending::Request> make_request(bool is_get, const std::string& handle, const std::string& caller,
                                                       std::uint64_t number) {
     return std::make_unique<PlainPending::Request>(PlainPending::Request{.server = server_,
@@ -247,7 +234,7 @@ class BrokerServer {
                                                                          .handle = handle,
                                                                          .messages = {},
                                                                          .max_items = 1,
-                                                                         .op = make_op(caller, number)});
+                                                                         .op = {.caller = caller, .number = number}});
   }
 
   std::shared_ptr<Mailbox<Event>> mailbox_;

@@ -1,6 +1,8 @@
-// The objects behind Python's local handles.
+// The objects behind Python's local handles, of every flavour.
 //
-//   LocalSender, LocalReceiver  ──strong──>  Channel  ──owns──>  Mpmc<Ref>  ──queued values──>  any Python object
+//   LocalSender, LocalReceiver      ──strong──>  Channel         ──owns──>  Mpmc<Ref>     ──queued values──>  any object
+//   OneshotSender, OneshotReceiver  ──strong──>  OneshotChannel  ──owns──>  Oneshot<Ref>  ──its value──>      any object
+//   and so on: see flavour.hpp.
 //
 // The Channel object exists for the garbage collector: queued values are owned by exactly one Python object, which tells
 // the collector of them, so that a channel that holds its own handles can be freed.
@@ -10,7 +12,6 @@
 
 #include <memory>
 
-#include <klaw/channels/detail/mpmc.hpp>
 #include <klaw/channels/detail/ops.hpp>
 
 #include "operation.hpp"
@@ -20,7 +21,6 @@ namespace klaw::python {
 
 using channels::detail::Registration;
 using channels::detail::Side;
-using Core = channels::detail::Mpmc<Ref, GilExclusion>;
 
 // An awaitable that waits on a channel, which owns it meanwhile. All of it under the GIL.
 class Hold : public channels::detail::ListHook {
@@ -39,9 +39,12 @@ class Hold : public channels::detail::ListHook {
 };
 
 struct ChannelObject {
-  PyObject_HEAD std::shared_ptr<Core> core;
-  channels::detail::IntrusiveList<Hold> holds;  // of all that wait on it in an event loop
+  PyObject_HEAD channels::detail::IntrusiveList<Hold> holds;  // of all that wait on it in an event loop
   std::uint64_t fork_generation;
+};
+template <class Core>
+struct ChannelOf : ChannelObject {
+  std::shared_ptr<Core> core;
 };
 
 inline void Hold::enter(ChannelObject& channel, PyObject* operation) noexcept {
@@ -63,14 +66,11 @@ struct HandleObject {
   Side side;
 };
 
-// (tx, rx) of a new channel. Null with an exception set.
-[[nodiscard]] PyObject* make_local_channel(std::size_t capacity);
-
-// The handle if `object` is an open-to-use LocalReceiver; null with TypeError (or RuntimeError, after a fork) set.
-[[nodiscard]] HandleObject* as_receiver(PyObject* object, const char* what) noexcept;
-
-// Makes the types and adds LocalSender and LocalReceiver to the module. False with an exception set.
-[[nodiscard]] bool add_channel_types(PyObject* module) noexcept;
+// The core of the channel of a handle whose flavour it is.
+template <class Core>
+[[nodiscard]] const std::shared_ptr<Core>& core_of(const HandleObject& handle) noexcept {
+  return static_cast<const ChannelOf<Core>*>(handle.channel)->core;
+}
 
 // A ChannelStats of Python's. Null with an exception set.
 [[nodiscard]] PyObject* make_stats(const channels::ChannelStats& stats) noexcept;
@@ -79,6 +79,6 @@ struct LiveChannels {
   Py_ssize_t channels;
   Py_ssize_t handles;
 };
-[[nodiscard]] LiveChannels live_channels() noexcept;
+inline LiveChannels live_channels{};  // under the GIL
 
 }  // namespace klaw::python

@@ -1,4 +1,4 @@
-// What the files of local handles share.
+// What the methods of handles share.
 #pragma once
 
 #include <Python.h>
@@ -55,11 +55,5 @@ struct Joined {
 };
 template <class Backend, FixedString kName>
 inline constexpr const char* kNamed = Joined<Backend::kPrefix, kName>::kText.text;
-
-// LocalSender or LocalReceiver, with the methods and slots of its side. Null with an exception set.
-[[nodiscard]] PyTypeObject* make_local_type(PyObject* module, const char* name, std::vector<PyMethodDef> methods,
-                                            std::vector<PyType_Slot> slots) noexcept;
-[[nodiscard]] PyTypeObject* make_sender_type(PyObject* module) noexcept;
-[[nodiscard]] PyTypeObject* make_receiver_type(PyObject* module) noexcept;
 
 }  // namespace klaw::python

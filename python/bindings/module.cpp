@@ -8,25 +8,25 @@
 #include <nanobind/stl/vector.h>
 #include <pthread.h>
 
+#include "bound.hpp"
 #include "broker_server.hpp"
 #include "channel.hpp"
 #include "delivery.hpp"
+#include "mpmc.hpp"
+#include "oneshot.hpp"
 #include "operation.hpp"
 #include "payload.hpp"
 #include "remote.hpp"
 #include "select.hpp"
 #include "wake_queue.hpp"
+#include "watch.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using klaw::python::checked;
+using klaw::python::copy_id;
 
 namespace {
-
-// A new reference from the C API, or the exception it has set.
-nb::object checked(PyObject* object) {
-  if (object == nullptr) nb::raise_python_error();
-  return nb::steal(object);
-}
 
 nb::object local_channel(std::optional<Py_ssize_t> capacity) {
   if (capacity && *capacity < 0) throw nb::value_error("capacity must not be negative");
@@ -35,7 +35,7 @@ nb::object local_channel(std::optional<Py_ssize_t> capacity) {
 }
 
 nb::dict live_objects() {
-  const auto [channels, handles] = klaw::python::live_channels();
+  const auto [channels, handles] = klaw::python::live_channels;
   nb::dict counts;
   counts["channels"] = channels;
   counts["handles"] = handles;
@@ -58,12 +58,6 @@ nb::object next_lookup(double timeout) {
   const std::optional<klaw::python::Lookup> lookup = klaw::python::next_lookup(timeout);
   if (!lookup) return nb::none();
   return nb::make_tuple(lookup->id, lookup->key);
-}
-
-template <std::size_t kSize>
-void copy_id(const nb::bytes& from, std::array<std::uint8_t, kSize>& to) {
-  if (from.size() != kSize) throw nb::value_error("an id or a secret of the wrong size");
-  std::copy_n(from.c_str(), kSize, reinterpret_cast<char*>(to.data()));
 }
 
 void answer_lookup(std::uint64_t id, const nb::bytes& channel, const nb::bytes& secret, std::string unix_path,
@@ -106,8 +100,9 @@ void add_remote(nb::module_& module) {
 }  // namespace
 
 NB_MODULE(_core, module) {
-  if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_channel_types(module.ptr()) ||
-      !klaw::python::add_delivery_type(module.ptr()) || !klaw::python::add_wake_queue_type(module.ptr()) ||
+  if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_delivery_type(module.ptr()) ||
+      !klaw::python::add_mpmc_types(module.ptr()) || !klaw::python::add_oneshot_types(module.ptr()) ||
+      !klaw::python::add_watch_types(module.ptr()) || !klaw::python::add_wake_queue_type(module.ptr()) ||
       !klaw::python::add_payload_type(module.ptr()) || !klaw::python::add_remote_types(module.ptr())) {
     nb::raise_python_error();
   }
@@ -119,6 +114,13 @@ NB_MODULE(_core, module) {
   module.attr("__version__") = KLAW_VERSION;
   module.def("local_channel", &local_channel, "capacity"_a.none(),
              "(sender, receiver) of a new channel in this process; a capacity of None is unbounded, 0 a rendezvous.");
+  module.def(
+      "oneshot_channel", [] { return checked(klaw::python::make_oneshot_channel()); },
+      "(sender, receiver) of a new oneshot channel in this process.");
+  module.def(
+      "watch_channel",
+      [](const nb::object& initial) { return checked(klaw::python::make_watch_channel(initial.ptr())); },
+      "initial"_a.none(), "(sender, receiver) of a new watch channel in this process.");
   module.def(
       "select",
       [](const nb::tuple& receivers, const nb::object& timeout, bool biased) {

@@ -1,50 +1,24 @@
-// The operations on local handles, as the awaitable and the blocking calls drive them: an op of the core, and how its outcome
-// looks in Python.
+// The operations on the handles of local MPMC channels that other flavours do not have.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <vector>
 
 #include <klaw/channels/detail/delivery.hpp>
+#include <klaw/channels/detail/mpmc.hpp>
 
-#include "channel.hpp"
 #include "delays.hpp"
 #include "delivery.hpp"
-#include "handle.hpp"
-#include "outcomes.hpp"
+#include "flavour.hpp"
+#include "local_ops.hpp"
 #include "permit.hpp"
 
 namespace klaw::python {
 
-// What all have in common: the handle stays alive, and in the sight of the collector.
-class HandleOp : public PendingOp {
- public:
-  HandleOp(HandleObject* handle, const char* name, Patience patience, Style style)
-      : PendingOp(name, patience), handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))), style_(style) {}
-
-  void hold(PyObject* operation) final {
-    hold_.emplace().enter(*reinterpret_cast<HandleObject*>(handle_.get())->channel, operation);
-  }
-  void release() noexcept final { hold_.reset(); }
-
-  int traverse(visitproc visit, void* arg) const override {
-    Py_VISIT(handle_.get());
-    return 0;
-  }
-
- protected:
-  [[nodiscard]] Style style() const noexcept { return style_; }
-  [[nodiscard]] HandleObject& handle() const noexcept { return *reinterpret_cast<HandleObject*>(handle_.get()); }
-  [[nodiscard]] Core& core() const noexcept { return *handle().channel->core; }
-  [[nodiscard]] std::size_t capacity() const noexcept { return core().capacity(); }
-  [[nodiscard]] PyObject* closed(const ChannelClosed& error) const noexcept { return tell_closed(style_, error); }
-
- private:
-  Ref handle_;
-  std::optional<Hold> hold_;  // while it waits: an empty one costs a ready operation next to nothing
-  Style style_;
-};
+using MpmcCore = channels::detail::Mpmc<Ref, GilExclusion>;
 
 // Values that stay where they are until the core takes them.
 struct Borrowed {
@@ -61,7 +35,7 @@ class SendPending final : public HandleOp {
   SendPending(HandleObject* handle, const char* name, Patience patience, Style style, Values values)
       : HandleOp(handle, name, patience, style),
         values_(std::move(values)),
-        op_(handle->channel->core, handle->registration, borrowed()) {}
+        op_(core_of<MpmcCore>(*handle), handle->registration, borrowed()) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -69,7 +43,8 @@ class SendPending final : public HandleOp {
 
   PyObject* outcome(Status status) override {
     if (status == Status::done) return tell_sent(style());
-    return status == Status::closed ? closed(op_.closed()) : tell_full(style(), status, capacity(), patience());
+    return status == Status::closed ? closed(op_.closed())
+                                    : tell_full(style(), status, core_of<MpmcCore>(handle())->capacity(), patience());
   }
 
   int traverse(visitproc visit, void* arg) const override {
@@ -102,14 +77,14 @@ class SendPending final : public HandleOp {
   }
 
   Values values_;
-  channels::detail::SendOp<Ref, Core, Borrowed> op_;
+  channels::detail::SendOp<Ref, MpmcCore, Borrowed> op_;
 };
 
 // Reserves a slot.
 class ReservePending final : public HandleOp {
  public:
   ReservePending(HandleObject* handle, const char* name, Patience patience, Style style)
-      : HandleOp(handle, name, patience, style), op_(handle->channel->core, handle->registration) {}
+      : HandleOp(handle, name, patience, style), op_(core_of<MpmcCore>(*handle), handle->registration) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -117,35 +92,14 @@ class ReservePending final : public HandleOp {
 
   PyObject* outcome(Status status) override {
     if (status == Status::closed) return closed(op_.closed());
-    if (status != Status::done) return tell_full(style(), status, capacity(), patience());
+    if (status != Status::done) return tell_full(style(), status, core_of<MpmcCore>(handle())->capacity(), patience());
     const Ref permit = Ref::steal(make_permit(handle().channel, op_.take()));
     if (!permit) return nullptr;
     return style() == Style::result ? make_ok(permit.get()) : Py_NewRef(permit.get());
   }
 
  private:
-  channels::detail::ReserveOp<Ref, Core> op_;
-};
-
-class RecvPending final : public HandleOp {
- public:
-  RecvPending(HandleObject* handle, const char* name, Patience patience, Style style)
-      : HandleOp(handle, name, patience, style), op_(handle->channel->core, handle->registration) {}
-
-  Status start(Operation* operation) override { return op_.start(operation); }
-  Status finish() override { return op_.finish(); }
-  void abandon() noexcept override { op_.abandon(); }
-
-  PyObject* outcome(Status status) override {
-    if (status == Status::done) {
-      Ref value = op_.take();
-      return style() == Style::result ? make_ok(value.get()) : value.release();
-    }
-    return status == Status::closed ? closed(op_.closed()) : tell_empty(style(), patience());
-  }
-
- private:
-  channels::detail::RecvOp<Ref, Core> op_;
+  channels::detail::ReserveOp<Ref, MpmcCore> op_;
 };
 
 // How a message of a local channel is settled.
@@ -185,7 +139,7 @@ class RecvAckedPending final : public HandleOp {
  public:
   RecvAckedPending(HandleObject* handle, const char* name, Patience patience, Style style)
       : HandleOp(handle, name, patience, style),
-        op_(std::make_unique<Op>(handle->channel->core, handle->registration)) {}
+        op_(std::make_unique<Op>(core_of<MpmcCore>(*handle), handle->registration)) {}
 
   Status start(Operation* operation) override { return op_->start(operation); }
   Status finish() override { return op_->finish(); }
@@ -202,14 +156,14 @@ class RecvAckedPending final : public HandleOp {
   }
 
  private:
-  using Op = channels::detail::RecvAckedOp<Ref, Core>;
+  using Op = channels::detail::RecvAckedOp<Ref, MpmcCore>;
   std::unique_ptr<Op> op_;
 };
 
 class RecvBatchPending final : public HandleOp {
  public:
   RecvBatchPending(HandleObject* handle, const char* name, Patience patience, Style style, std::size_t max_items)
-      : HandleOp(handle, name, patience, style), op_(handle->channel->core, handle->registration, max_items) {}
+      : HandleOp(handle, name, patience, style), op_(core_of<MpmcCore>(*handle), handle->registration, max_items) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
   Status finish() override { return op_.finish(); }
@@ -228,36 +182,15 @@ class RecvBatchPending final : public HandleOp {
   }
 
  private:
-  channels::detail::RecvBatchOp<Ref, Core> op_;
-};
-
-// Waits until the other side is gone.
-class ClosedPending final : public HandleOp {
- public:
-  ClosedPending(HandleObject* handle, const char* name)
-      : HandleOp(handle, name, Patience::forever(), Style::raise),
-        op_(handle->side, handle->channel->core, handle->registration) {}
-
-  Status start(Operation* operation) override { return op_.start(operation); }
-  Status finish() override { return op_.finish(); }
-  void abandon() noexcept override { op_.abandon(); }
-  PyObject* outcome(Status status) override {
-    if (status == Status::done) Py_RETURN_NONE;
-    return closed(op_.closed());
-  }
-
- private:
-  channels::detail::ClosedOp<Core> op_;
+  channels::detail::RecvBatchOp<Ref, MpmcCore> op_;
 };
 
 // What is done at once when it is awaited, and can't happen on a closed handle.
-class ReadyPending : public HandleOp {
+class ReadyPending : public InstantOp {
  public:
-  ReadyPending(HandleObject* handle, const char* name) : HandleOp(handle, name, Patience::never(), Style::raise) {}
+  ReadyPending(HandleObject* handle, const char* name) : InstantOp(handle, name, Patience::never(), Style::raise) {}
 
   Status start(Operation* /*operation*/) override { return act() ? Status::done : Status::closed; }
-  Status finish() override { return Status::done; }
-  void abandon() noexcept override {}
   PyObject* outcome(Status status) override {
     if (status == Status::closed) return closed({.kind = CloseKind::handle_closed});
     Py_RETURN_NONE;
@@ -283,53 +216,35 @@ class ShutdownPending final : public ReadyPending {
       : ReadyPending(handle, name), is_immediate_(is_immediate), reason_(std::move(reason)) {}
 
  private:
-  bool act() override { return core().shut_down(handle().registration, is_immediate_, std::move(reason_)); }
+  bool act() override {
+    return core_of<MpmcCore>(handle())->shut_down(handle().registration, is_immediate_, std::move(reason_));
+  }
   bool is_immediate_;
   std::optional<std::string> reason_;
 };
 
-// Takes a snapshot of the channel; also on a closed handle.
-class StatsPending final : public ReadyPending {
- public:
-  using ReadyPending::ReadyPending;
-  PyObject* outcome(Status status) override;
-
- private:
-  bool act() override { return true; }
-};
-
-// What the methods of a handle (methods.hpp) need to know of local ones.
-struct Local {
-  using Handle = HandleObject;
-  using Value = Ref;
+// What the methods of a handle (handle_methods.hpp) need to know of local ones.
+struct Local : LocalBackend<Local, MpmcCore> {
+  using RecvOp = channels::detail::RecvOp<Ref, MpmcCore>;
   template <class Values>
   using Send = SendPending<Values>;
-  using Recv = RecvPending;
+  using Recv = RecvPending<Local>;
   using RecvBatch = RecvBatchPending;
   using RecvAcked = RecvAckedPending;
   using Reserve = ReservePending;
   using Flush = FlushPending;
   using Shutdown = ShutdownPending;
-  using Closed = ClosedPending;
   static constexpr FixedString kPrefix = "Local";
 
-  static Handle* usable(PyObject* object) noexcept { return klaw::python::usable(object); }
-  static std::optional<Value> pack(PyObject* value) { return Ref::borrow(value); }
-  // Takes effect at once.
-  static void close(Handle& self, std::optional<std::string> reason) {
-    self.channel->core->close_handle(self.side, self.registration, std::move(reason));
-  }
-  // What close() returns: there is nothing to wait for.
-  static PyObject* when_closed(Handle& /*self*/, const char* name) {
-    return make_completed(name, Ref::borrow(Py_None));
-  }
-  static PyObject* wait_until_closed(Handle& /*self*/, Patience /*patience*/) { Py_RETURN_NONE; }
+  static bool is_spent(const Handle& /*self*/) noexcept { return false; }
   static PyObject* blocking_flush(Handle& self, Patience /*patience*/) {
     Flush op(&self, "blocking_flush");
     return op.outcome(op.start(nullptr));
   }
-  static bool is_closed(const Handle& self) { return self.channel->core->is_closed(self.side, self.registration); }
-  static std::size_t capacity(const Handle& self) { return self.channel->core->capacity(); }
+  // How a channel is shown: 7/64.
+  static std::string contents(const channels::ChannelStats& s) {
+    return std::to_string(s.queue_size) + "/" + (s.capacity ? std::to_string(*s.capacity) : "unbounded");
+  }
 };
 
 }  // namespace klaw::python

@@ -48,6 +48,7 @@ enum class Phase : std::uint8_t {
   created,   // nothing has happened yet
   yielded,   // has given way once; nothing has happened yet
   waiting,   // linked in a channel, a future was yielded
+  running,   // its op is being started or finished, which may run Python code: it must not be touched
   orphaned,  // was woken, but its event loop is closed: its grant was handed on
   done,
 };
@@ -75,6 +76,7 @@ struct OperationObject {
   bool is_finalized;
   bool is_tracked;                       // by the garbage collector
   bool is_resumed;                       // while waiting: we have completed the future
+  bool is_late;                          // the time has run out after it was woken, before it went on
   std::optional<LoopOperation> waiting;  // while phase is waiting
   std::uint64_t fork_generation;
   PyObject* loop;    // while waiting: where to resume
@@ -314,6 +316,34 @@ bool start_timer(OperationObject& self) {
   return self.timer != nullptr;
 }
 
+// Links it, and yields its future, a fresh one.
+PySendResult wait(OperationObject& self, std::shared_ptr<WakeQueue> queue, PyObject** result) {
+  self.waiting.emplace(self, std::move(queue));
+  const Status status = self.op->start(&*self.waiting);
+  if (status != Status::pending) return complete(self, status, result);
+  self.phase = Phase::waiting;
+  // The I/O thread may have fired it already; nobody else, for they would need the GIL.
+  if (!self.waiting->arm()) return complete(self, self.op->finish(), result);
+  self.waiting->enter();
+  if (yield_future(self, result) == PYGEN_ERROR) {
+    const SavedError saved;
+    abandon(self);
+    return PYGEN_ERROR;
+  }
+  self.op->hold(cast(&self));
+  return PYGEN_NEXT;
+}
+
+// It was woken by what it does not wait for. (No remote operation is.)
+[[gnu::noinline]] PySendResult wait_again(OperationObject& self, PyObject** result) {
+  if (self.is_late) return complete(self, Status::pending, result);
+  Py_SETREF(self.future, PyObject_CallMethodNoArgs(self.loop, Names::get().create_future));
+  if (self.future != nullptr) return wait(self, nullptr, result);
+  const SavedError saved;
+  abandon(self);
+  return PYGEN_ERROR;
+}
+
 // Apart from the ready path, which it would burden with its frame.
 [[gnu::noinline]] PySendResult suspend(OperationObject& self, PyObject** result) {
   fairness.restart();
@@ -328,27 +358,23 @@ bool start_timer(OperationObject& self) {
     abandon(self);
     return PYGEN_ERROR;
   }
-  self.waiting.emplace(self, std::move(queue));
-  const Status status = self.op->start(&*self.waiting);
-  if (status != Status::pending) return complete(self, status, result);
-  self.phase = Phase::waiting;
-  // The I/O thread may have fired it already; nobody else, for they would need the GIL.
-  if (!self.waiting->arm()) return complete(self, self.op->finish(), result);
-  self.waiting->enter();
   const bool needs_timer = self.op->patience().is_limited() && !self.op->keeps_time();
-  if ((needs_timer && !start_timer(self)) || yield_future(self, result) == PYGEN_ERROR) {
+  self.is_late = false;
+  if (needs_timer && !start_timer(self)) {
     const SavedError saved;
     abandon(self);
     return PYGEN_ERROR;
   }
-  self.op->hold(cast(&self));
-  return PYGEN_NEXT;
+  return wait(self, std::move(queue), result);
 }
 
 // The time has run out, in the loop's thread: nobody else may have the operation from here on.
 PyObject* operation_on_timeout(PyObject* object, PyObject* /*unused*/) {
   OperationObject& self = *cast(object);
-  if (self.phase != Phase::waiting || !self.waiting->cancel()) Py_RETURN_NONE;
+  if (self.phase != Phase::waiting || !self.waiting->cancel()) {
+    self.is_late = true;
+    Py_RETURN_NONE;
+  }
   self.op->release();
   if (!complete_future(self)) return nullptr;
   Py_RETURN_NONE;
@@ -372,7 +398,12 @@ bool may_resume(OperationObject& self) noexcept {
     self.op->abandon();
     return complete(self, Status::pending, result);
   }
-  if (self.waiting->is_fired()) return complete(self, self.op->finish(), result);
+  // (A local one that is still in a RunQueue will be resumed by that.)
+  if (self.waiting->is_fired() && (self.op->is_remote() || !self.waiting->is_linked())) {
+    self.phase = Phase::running;
+    const Status status = self.op->finish();
+    return status != Status::pending ? complete(self, status, result) : wait_again(self, result);
+  }
   // Resumed by somebody else's hand: wait on, for a fresh future if the old one is spent.
   Py_SETREF(self.future, PyObject_CallMethodNoArgs(self.loop, Names::get().create_future));
   if (self.future == nullptr || yield_future(self, result) == PYGEN_ERROR) {
@@ -384,11 +415,14 @@ bool may_resume(OperationObject& self) noexcept {
 }
 
 PySendResult attempt(OperationObject& self, PyObject** result) {
+  self.phase = Phase::running;
   const Status status = self.op->start(nullptr);
   const bool waits = self.op->patience().waits() || self.op->keeps_time();
   if (status != Status::pending || !waits) return complete(self, status, result);
   return suspend(self, result);
 }
+
+void raise_running() { PyErr_SetString(PyExc_ValueError, "coroutine already executing"); }  // in Python's own words
 
 PySendResult operation_send_impl(PyObject* object, PyObject* value, PyObject** result) {
   OperationObject& self = *cast(object);
@@ -409,6 +443,7 @@ PySendResult operation_send_impl(PyObject* object, PyObject* value, PyObject** r
       return attempt(self, result);
     case Phase::yielded: return attempt(self, result);
     case Phase::waiting: return resume_waiting(self, result);
+    case Phase::running: raise_running(); return PYGEN_ERROR;
     case Phase::orphaned:
       abandon(self);
       PyErr_SetString(PyExc_RuntimeError, "the event loop that this operation waited in was closed");
@@ -461,19 +496,27 @@ PyObject* operation_throw(PyObject* object, PyObject* const* args, Py_ssize_t na
     PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
     return nullptr;
   }
+  if (cast(object)->phase == Phase::running) {
+    raise_running();
+    return nullptr;
+  }
   abandon(*cast(object));
   PyErr_Restore(type.release(), value.release(), traceback.release());
   return nullptr;
 }
 
 PyObject* operation_close(PyObject* object, PyObject* /*unused*/) {
+  if (cast(object)->phase == Phase::running) {
+    raise_running();
+    return nullptr;
+  }
   abandon(*cast(object));
   Py_RETURN_NONE;
 }
 
 PyObject* operation_repr(PyObject* object) {
   const OperationObject& self = *cast(object);
-  static constexpr const char* kPhases[] = {"not awaited yet", "yielded", "waiting", "orphaned", "done"};
+  static constexpr const char* kPhases[] = {"not awaited yet", "yielded", "waiting", "running", "orphaned", "done"};
   return PyUnicode_FromFormat("<Operation %s, %s>", self.op != nullptr ? self.op->name() : "(over)",
                               kPhases[static_cast<std::size_t>(self.phase)]);
 }

@@ -7,6 +7,7 @@
 //   created ── send(None) ──> done                                            it was ready
 //      │  └──> yielded (once in kReadyBudget operations, for fairness) ──> as if created
 //      │  └──> waiting (a future was yielded) ── fired ──> send(None) ──> done
+//      │      (and, if it was not what it waits for, back to waiting)
 //      └── throw(), close(), collection: from every phase ──> done; a waiting one is cancelled: it takes nothing, and what
 //          was granted to it already goes to the next in line
 //
@@ -42,7 +43,8 @@ class PendingOp {
   [[nodiscard]] const char* name() const noexcept { return name_; }
   [[nodiscard]] Patience patience() const noexcept { return patience_; }
 
-  // As the ops of detail/ops.hpp.
+  // As the ops of detail/ops.hpp. finish() may give Status::pending: it was woken by what it does not wait for, and is to be
+  // started again. They may run Python code, if no operation is linked then.
   [[nodiscard]] virtual Status start(Operation* operation) = 0;
   [[nodiscard]] virtual Status finish() = 0;
   virtual void abandon() noexcept = 0;

@@ -11,9 +11,17 @@ PyObject* import_attribute(const char* module, const char* attribute) noexcept {
   return imported ? PyObject_GetAttrString(imported.get(), attribute) : nullptr;
 }
 
+constexpr const char* kErrors = "klaw_core.runtime.errors";
+
+// Err(Name()) of an error without fields.
+PyObject* err_of(PyObject* err_class, const char* name) noexcept {
+  const Ref error_class = Ref::steal(import_attribute(kErrors, name));
+  const Ref error = Ref::steal(error_class ? PyObject_CallNoArgs(error_class.get()) : nullptr);
+  return error ? PyObject_CallOneArg(err_class, error.get()) : nullptr;
+}
+
 bool load(Classes& c) noexcept {
   constexpr const char* kResult = "klaw_core.result";
-  constexpr const char* kErrors = "klaw_core.runtime.errors";
   struct Entry {
     PyObject** slot;
     const char* module;
@@ -32,6 +40,7 @@ bool load(Classes& c) noexcept {
       {&c.SendTimeoutError, kErrors, "SendTimeoutError"},
       {&c.RecvTimeoutError, kErrors, "RecvTimeoutError"},
       {&c.NoReceiversError, kErrors, "NoReceiversError"},
+      {&c.AlreadySentError, kErrors, "AlreadySentError"},
       {&c.ChannelStats, "klaw_core.runtime.channels.stats", "ChannelStats"},
       {&c.get_running_loop, "asyncio.events", "_get_running_loop"},
       {&c.main_thread, "threading", "main_thread"},
@@ -40,11 +49,10 @@ bool load(Classes& c) noexcept {
     *entry.slot = import_attribute(entry.module, entry.name);
     if (*entry.slot == nullptr) return false;
   }
-  const Ref empty_class = Ref::steal(import_attribute(kErrors, "ChannelEmpty"));
-  const Ref empty = Ref::steal(empty_class ? PyObject_CallNoArgs(empty_class.get()) : nullptr);
-  c.err_empty = empty ? PyObject_CallOneArg(c.Err, empty.get()) : nullptr;
+  c.err_empty = err_of(c.Err, "ChannelEmpty");
+  c.err_already_sent = err_of(c.Err, "AlreadySent");
   c.ok_none = PyObject_CallOneArg(c.Ok, Py_None);
-  return c.err_empty != nullptr && c.ok_none != nullptr;
+  return c.err_empty != nullptr && c.err_already_sent != nullptr && c.ok_none != nullptr;
 }
 
 // A str, or None.
@@ -133,6 +141,12 @@ void raise_full(std::size_t capacity) noexcept {
 void raise_empty() noexcept {
   if (const Classes* const c = Classes::get()) {
     raise_instance(Ref::steal(PyObject_CallNoArgs(c->ChannelEmptyError)).get());
+  }
+}
+
+void raise_already_sent() noexcept {
+  if (const Classes* const c = Classes::get()) {
+    raise_instance(Ref::steal(PyObject_CallNoArgs(c->AlreadySentError)).get());
   }
 }
 

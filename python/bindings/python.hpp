@@ -76,12 +76,26 @@ class SavedError {
   PyObject* traceback_ = nullptr;
 };
 
+// The current exception, taken: an instance with its traceback.
+[[nodiscard]] inline Ref fetch_exception() noexcept {
+  PyObject* type = nullptr;
+  PyObject* error = nullptr;
+  PyObject* traceback = nullptr;
+  PyErr_Fetch(&type, &error, &traceback);
+  PyErr_NormalizeException(&type, &error, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(error, traceback);
+  Py_XDECREF(type);
+  Py_XDECREF(traceback);
+  return Ref::steal(error);
+}
+
 // The classes of the Python half that the extension makes instances of, and what it needs of asyncio. Looked up once.
 struct Classes {
   PyObject* Ok;
   PyObject* Err;
-  PyObject* ok_none;    // Ok(None)
-  PyObject* err_empty;  // Err(ChannelEmpty())
+  PyObject* ok_none;           // Ok(None)
+  PyObject* err_empty;         // Err(ChannelEmpty())
+  PyObject* err_already_sent;  // Err(AlreadySent())
   PyObject* ChannelClosed;
   PyObject* ChannelFull;
   PyObject* ChannelClosedError;
@@ -92,6 +106,7 @@ struct Classes {
   PyObject* SendTimeoutError;
   PyObject* RecvTimeoutError;
   PyObject* NoReceiversError;
+  PyObject* AlreadySentError;
   PyObject* ChannelStats;
   PyObject* get_running_loop;  // asyncio.events._get_running_loop: the loop that runs in this thread, or None
   PyObject* main_thread;       // threading.main_thread
@@ -121,6 +136,7 @@ struct Names {
 void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index = std::nullopt) noexcept;
 void raise_full(std::size_t capacity) noexcept;
 void raise_empty() noexcept;
+void raise_already_sent() noexcept;
 void raise_send_timeout(std::size_t capacity, double timeout_s) noexcept;
 void raise_recv_timeout(double timeout_s) noexcept;
 

@@ -1,4 +1,4 @@
-// The methods of a receiver, over any backend: Local (mpmc_ops.hpp) or Remote (remote_ops.hpp).
+// The methods of a receiver, over any backend: Remote (remote_ops.hpp), Local (mpmc_ops.hpp), or a side of another flavour.
 #pragma once
 
 #include <vector>
@@ -25,8 +25,6 @@ template <class Backend>
 class ReceiverMethods {
   using Handle = typename Backend::Handle;
   using Recv = typename Backend::Recv;
-  using RecvBatch = typename Backend::RecvBatch;
-  using RecvAcked = typename Backend::RecvAcked;
   template <FixedString kMethod>
   static constexpr const char* kName = kNamed<Backend, Joined<FixedString("Receiver."), kMethod>::kText>;
 
@@ -60,33 +58,36 @@ class ReceiverMethods {
   static PyObject* recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const BatchCall call("recv_batch", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<RecvBatch>(call.self, kName<"recv_batch">, call.patience, Style::raise, call.max_items);
+    return make_operation<typename Backend::RecvBatch>(call.self, kName<"recv_batch">, call.patience, Style::raise,
+                                                       call.max_items);
   }
 
   static PyObject* try_recv_batch(PyObject* object, PyObject* limit) {
     Handle* const self = Backend::usable(object);
     std::size_t max_items = 0;
     if (self == nullptr || !parse_max_items(limit, max_items)) return nullptr;
-    return make_operation<RecvBatch>(self, kName<"try_recv_batch">, Patience::never(), Style::result, max_items);
+    return make_operation<typename Backend::RecvBatch>(self, kName<"try_recv_batch">, Patience::never(), Style::result,
+                                                       max_items);
   }
 
   static PyObject* blocking_recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const BatchCall call("blocking_recv_batch", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.recv_batch(max_items)")) return nullptr;
-    RecvBatch op(call.self, kName<"blocking_recv_batch">, call.patience, Style::raise, call.max_items);
+    typename Backend::RecvBatch op(call.self, kName<"blocking_recv_batch">, call.patience, Style::raise,
+                                   call.max_items);
     return run_blocking(op);
   }
 
   static PyObject* recv_acked(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const Call call("recv_acked", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<RecvAcked>(call.self, kName<"recv_acked">, call.patience, Style::raise);
+    return make_operation<typename Backend::RecvAcked>(call.self, kName<"recv_acked">, call.patience, Style::raise);
   }
 
   static PyObject* blocking_recv_acked(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const Call call("blocking_recv_acked", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.recv_acked()")) return nullptr;
-    RecvAcked op(call.self, kName<"blocking_recv_acked">, call.patience, Style::raise);
+    typename Backend::RecvAcked op(call.self, kName<"blocking_recv_acked">, call.patience, Style::raise);
     return run_blocking(op);
   }
 
@@ -97,12 +98,12 @@ class ReceiverMethods {
   static PyObject* acked_anext(PyObject* deliveries) {
     Handle* const self = Backend::usable(receiver_of(deliveries));
     if (self == nullptr) return nullptr;
-    return make_operation<RecvAcked>(self, kName<"acked">, Patience::forever(), Style::iterate);
+    return make_operation<typename Backend::RecvAcked>(self, kName<"acked">, Patience::forever(), Style::iterate);
   }
   static PyObject* acked_next(PyObject* deliveries) {
     Handle* const self = Backend::usable(receiver_of(deliveries));
     if (self == nullptr || !refuse_event_loop("async for m in rx.acked()")) return nullptr;
-    RecvAcked op(self, kName<"acked">, Patience::forever(), Style::next);
+    typename Backend::RecvAcked op(self, kName<"acked">, Patience::forever(), Style::next);
     return run_blocking(op);
   }
 
@@ -185,8 +186,8 @@ template <class Backend>
        "blocking_recv_batch(max_items, timeout=None)\n--\n\nAs recv_batch(), for a thread without an event loop."},
       {"recv_acked", as_method(Methods::recv_acked), kFastKeywords,
        "recv_acked(timeout=None)\n--\n\nAwaitable: receives one message as a Delivery, which comes back unless its "
-       "block "
-       "ends well: `async with await rx.recv_acked() as m: ...`.\nRaises ChannelClosedError, RecvTimeoutError. Cancel "
+       "block ends well: `async with await rx.recv_acked() as m: ...`.\nRaises ChannelClosedError, RecvTimeoutError. "
+       "Cancel "
        "safe, as recv()."},
       {"blocking_recv_acked", as_method(Methods::blocking_recv_acked), kFastKeywords,
        "blocking_recv_acked(timeout=None)\n--\n\nAs recv_acked(), for a thread without an event loop."},

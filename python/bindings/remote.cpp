@@ -564,13 +564,7 @@ void Remote::close(Handle& self, std::optional<std::string> reason) {
   if (!untold || self.side == Side::receiver) return;
   const SavedError saved;
   raise_closed(*untold);
-  PyObject* type = nullptr;
-  PyObject* error = nullptr;
-  PyObject* traceback = nullptr;
-  PyErr_Fetch(&type, &error, &traceback);
-  Py_XDECREF(type);
-  Py_XDECREF(traceback);
-  Py_XSETREF(self.untold, error);
+  Py_XSETREF(self.untold, fetch_exception().release());
 }
 
 PyObject* Remote::when_closed(Handle& self, const char* name) {

@@ -59,16 +59,7 @@ class RemoteOp : public PendingOp {
     return dialer_->with_link(std::move(f));
   }
   // An error that this operation, or the next one of its handle, has to tell.
-  void keep_error() noexcept {
-    PyObject* type = nullptr;
-    PyObject* error = nullptr;
-    PyObject* traceback = nullptr;
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    Py_XSETREF(handle().untold, error);
-  }
+  void keep_error() noexcept { Py_XSETREF(handle().untold, fetch_exception().release()); }
   PyObject* raise_kept() noexcept {
     if (const Ref error = Ref::steal(std::exchange(handle().untold, nullptr))) {
       PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());

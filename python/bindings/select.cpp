@@ -9,8 +9,10 @@
 #include "blocking.hpp"
 #include "handle.hpp"
 #include "mpmc_ops.hpp"
+#include "oneshot.hpp"
 #include "payload.hpp"
 #include "remote.hpp"
+#include "watch.hpp"
 
 namespace klaw::python {
 
@@ -49,11 +51,9 @@ class RemoteBranch {
   std::unique_ptr<RecvOperation> op_;
 };
 
-using LocalBranch = channels::detail::RecvOp<Ref, Core>;
-
 // Branches that are known at run time.
 struct ListBranches {
-  std::vector<std::variant<LocalBranch, RemoteBranch>> ops;
+  std::vector<std::variant<Local::RecvOp, OneshotSide::RecvOp, WatchSide::RecvOp, RemoteBranch>> ops;
   bool has_remote = false;
 
   [[nodiscard]] std::size_t size() const noexcept { return ops.size(); }
@@ -90,7 +90,7 @@ class SelectPending final : public PendingOp {
         raise_closed(branch.closed(), i);
         return nullptr;
       }
-      const Ref value = branch.take();
+      const Ref value = as_object(branch.take());
       return value ? Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get()) : nullptr;
     });
   }
@@ -125,6 +125,16 @@ class SelectPending final : public PendingOp {
   channels::detail::SelectOp<ListBranches> op_;
 };
 
+// Adds the branch of a receiver of this flavour. False if `receiver` is none, or with an exception set.
+template <class Backend>
+bool add_local(PyObject* receiver, ListBranches& branches) {
+  if (Py_TYPE(receiver) != handle_type<Backend, Side::receiver>) return false;
+  const HandleObject* const handle = usable(receiver);
+  if (handle == nullptr) return false;
+  branches.ops.emplace_back(typename Backend::RecvOp(Backend::core(*handle), handle->registration));
+  return true;
+}
+
 // False with an exception set.
 bool collect_branches(PyObject* receivers, Patience patience, ListBranches& branches) {
   const Py_ssize_t count = PyTuple_GET_SIZE(receivers);
@@ -148,9 +158,15 @@ bool collect_branches(PyObject* receivers, Patience patience, ListBranches& bran
       branches.ops.emplace_back(RemoteBranch(*remote, tries_left));
       continue;
     }
-    const HandleObject* const handle = PyErr_Occurred() == nullptr ? as_receiver(receiver, "select()") : nullptr;
-    if (handle == nullptr) return false;
-    branches.ops.emplace_back(LocalBranch(handle->channel->core, handle->registration));
+    if (PyErr_Occurred() != nullptr) return false;
+    if (add_local<Local>(receiver, branches) || add_local<OneshotSide>(receiver, branches) ||
+        add_local<WatchSide>(receiver, branches)) {
+      continue;
+    }
+    if (PyErr_Occurred() == nullptr) {
+      PyErr_Format(PyExc_TypeError, "select() takes receivers of channels, not %.200s", Py_TYPE(receiver)->tp_name);
+    }
+    return false;
   }
   return true;
 }

@@ -1,4 +1,4 @@
-// The methods of a sender, over any backend: Local (mpmc_ops.hpp) or Remote (remote_ops.hpp).
+// The methods of a sender, over any backend: Remote (remote_ops.hpp), Local (mpmc_ops.hpp), or a side of another flavour.
 #pragma once
 
 #include <optional>
@@ -18,7 +18,6 @@ class SenderMethods {
   using Handle = typename Backend::Handle;
   using Value = typename Backend::Value;
   using SendOne = typename Backend::template Send<Value>;
-  using SendMany = typename Backend::template Send<std::vector<Value>>;
   template <FixedString kMethod>
   static constexpr const char* kName = kNamed<Backend, Joined<FixedString("Sender."), kMethod>::kText>;
 
@@ -58,15 +57,16 @@ class SenderMethods {
     Call call("send_batch", "values", object, args, nargs, kwnames);
     auto values = call.pack_many();
     if (!values) return nullptr;
-    return make_operation<SendMany>(call.self, kName<"send_batch">, call.patience, Style::raise, *std::move(values));
+    return make_operation<typename Backend::template Send<std::vector<Value>>>(
+        call.self, kName<"send_batch">, call.patience, Style::raise, *std::move(values));
   }
 
   static PyObject* try_send_batch(PyObject* object, PyObject* iterable) {
     Handle* const self = Backend::usable(object);
     auto values = self != nullptr ? collect(iterable) : std::nullopt;
     if (!values) return nullptr;
-    return make_operation<SendMany>(self, kName<"try_send_batch">, Patience::never(), Style::result,
-                                    *std::move(values));
+    return make_operation<typename Backend::template Send<std::vector<Value>>>(
+        self, kName<"try_send_batch">, Patience::never(), Style::result, *std::move(values));
   }
 
   static PyObject* blocking_send_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
@@ -74,7 +74,8 @@ class SenderMethods {
     if (call.self == nullptr || !refuse_event_loop("await tx.send_batch(values)")) return nullptr;
     auto values = call.pack_many();
     if (!values) return nullptr;
-    SendMany op(call.self, kName<"blocking_send_batch">, call.patience, Style::raise, *std::move(values));
+    typename Backend::template Send<std::vector<Value>> op(call.self, kName<"blocking_send_batch">, call.patience,
+                                                           Style::raise, *std::move(values));
     return run_blocking(op);
   }
 

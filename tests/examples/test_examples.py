@@ -60,7 +60,8 @@ def tree(tmp_path: Path) -> Path:
 
 def test_every_python_example_is_run_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
-        "hello.py", "hello_ray.py", "ray_queue.py", "ray_queue_as_channel.py", "wordcount.py",
+        "asyncio_queue.py", "asyncio_queue_as_channel.py", "hello.py", "hello_ray.py", "ray_queue.py",
+        "ray_queue_as_channel.py", "wordcount.py",
     }  # fmt: skip
 
 
@@ -70,6 +71,13 @@ def test_hello_delivers_each_number_once():
     lines = [line.split() for line in done.stdout.splitlines()]
     assert sorted(int(number) for _, _, number in lines) == list(range(10))
     assert {name for name, _, _ in lines} <= {"left", "right"}
+
+
+@pytest.mark.parametrize("name", ["asyncio_queue.py", "asyncio_queue_as_channel.py"])
+def test_a_queue_and_its_channel_do_the_same(name: str):
+    done = run(name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == [n * n for n in range(10)]
 
 
 @pytest.mark.ray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, assert_type
 
-from klaw_core.runtime.channels import ChannelReceiver, blocking_select, select
+from klaw_core.runtime.channels import ChannelReceiver, blocking_select, select, select_all
 
 
 async def match_narrows(numbers: ChannelReceiver[int], names: ChannelReceiver[str]) -> str:
@@ -48,3 +48,11 @@ async def any_number_of_one_type(many: list[ChannelReceiver[int]]) -> None:
     assert_type(index, int)
     assert_type(value, int)
     assert_type(blocking_select(*many), tuple[int, int])
+
+
+async def all_of_them(a: ChannelReceiver[int], b: ChannelReceiver[str]) -> None:
+    async for pair in select_all(a, b, biased=True):
+        assert_type(pair, tuple[Literal[0], int] | tuple[Literal[1], str])
+    for index, value in select_all(*[a, a]):
+        assert_type(index, int)
+        assert_type(value, int)

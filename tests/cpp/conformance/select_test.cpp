@@ -1,7 +1,8 @@
-// select(): the first ready receiver, and the others never held anything.
+// select(): the first ready branch, and the others never held anything.
 #include <chrono>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,8 @@ using namespace klaw_test;
 using namespace std::chrono_literals;
 using klaw::channels::biased;
 using klaw::channels::blocking_select;
+using klaw::channels::select;
+using klaw::channels::sending;
 using klaw::channels::try_select;
 
 template <class S>
@@ -337,6 +340,341 @@ TYPED_TEST(Select, is_served_in_its_turn_among_receivers_that_wait) {
   }
 }
 
+// --- branches that send ---
+
+TYPED_TEST(Select, sends_into_the_branch_that_has_room) {
+  for_each_capacity({1, 3, 100, std::nullopt}, [](Capacity capacity) {
+    auto [tx1, rx1] = open<TypeParam, int>(capacity);
+    auto [tx2, rx2] = open<TypeParam, std::string>(capacity);
+    std::string value = "moved into the channel, since it was sent";
+    auto got = TypeParam::select(rx1, giving(tx2, value)).get();
+    ASSERT_EQ(got.index(), 1U);
+    EXPECT_TRUE(got.template get<1>());
+    EXPECT_TRUE(value.empty());
+    EXPECT_EQ(rx2.try_recv(), "moved into the channel, since it was sent");
+    EXPECT_EQ(rx1.stats().waiting_receivers, 0U);
+  });
+}
+
+TYPED_TEST(Select, waits_for_room_and_for_messages_at_once) {
+  for_each_capacity({1, 3}, [](Capacity capacity) {
+    for (const bool makes_room : {true, false}) {
+      auto [tx1, rx1] = open<TypeParam, int>(capacity);
+      auto [tx2, rx2] = open<TypeParam, int>(capacity);
+      fill(tx2);
+      int value = 77;
+      auto selected = TypeParam::select(rx1, giving(tx2, value));
+      until_receivers_wait(rx1, 1);
+      until_senders_wait(tx2, 1);
+      if (makes_room) {
+        EXPECT_EQ(rx2.try_recv(), 0);
+        auto got = selected.get();
+        ASSERT_EQ(got.index(), 1U);
+        EXPECT_TRUE(got.template get<1>());
+        EXPECT_EQ(rx1.stats().waiting_receivers, 0U);
+      } else {
+        EXPECT_TRUE(tx1.try_send(5));
+        EXPECT_EQ(selected.get().template get<0>(), 5);
+        EXPECT_EQ(tx2.stats().waiting_senders, 0U);
+        EXPECT_EQ(rx2.try_recv(), 0);
+      }
+    }
+  });
+}
+
+TYPED_TEST(Select, a_send_that_did_not_happen_leaves_its_value_untouched) {
+  for_each_capacity({0, 1}, [](Capacity capacity) {
+    auto [tx1, rx1] = open<TypeParam, int>(1);
+    auto [tx2, rx2] = open<TypeParam, std::unique_ptr<int>>(capacity);
+    auto [tx3, rx3] = open<TypeParam, std::unique_ptr<int>>(1);
+    if (capacity == Capacity(1)) {
+      EXPECT_TRUE(tx2.try_send(nullptr));
+    }
+    EXPECT_TRUE(tx3.try_send(nullptr));
+    auto lost = std::make_unique<int>(2);
+    auto closed = std::make_unique<int>(3);
+    auto selected = TypeParam::select(rx1, giving(tx2, lost), giving(tx3, closed));
+    until_receivers_wait(rx1, 1);
+    until_senders_wait(tx2, 1);
+    until_senders_wait(tx3, 1);
+    rx3.close("no longer");
+    auto got = selected.get();
+    ASSERT_EQ(got.index(), 2U);
+    ASSERT_TRUE(is_closed(got.template get<2>(), CloseKind::peer_gone));
+    EXPECT_EQ(got.template get<2>().error().reason, "no longer");
+    EXPECT_FALSE(TypeParam::select_for(1ms, rx1, giving(tx2, lost)).get().has_value());
+    EXPECT_FALSE(try_select(rx1, sending(tx2, std::move(lost))).has_value());
+    ASSERT_TRUE(lost && closed);
+    EXPECT_EQ(*lost + *closed, 5);
+    EXPECT_EQ(tx2.stats().waiting_senders, 0U);
+  });
+}
+
+TYPED_TEST(Select, a_send_of_a_closed_or_moved_from_handle_is_a_ready_branch) {
+  auto [tx1, rx1] = open<TypeParam, int>(0);
+  auto [tx2, rx2] = open<TypeParam, int>(0);
+  int value = 1;
+  tx2.close();
+  auto got = TypeParam::select(rx1, giving(tx2, value)).get();
+  ASSERT_EQ(got.index(), 1U);
+  EXPECT_TRUE(is_closed(got.template get<1>(), CloseKind::handle_closed));
+  auto [tx3, rx3] = open<TypeParam, int>(0);
+  const auto moved = std::move(tx3);
+  for (int i = 0; i < 20; ++i) {
+    auto closed = TypeParam::select(rx1, giving(tx3, value)).get();
+    ASSERT_EQ(closed.index(), 1U);
+    EXPECT_TRUE(is_closed(closed.template get<1>(), CloseKind::handle_closed));
+  }
+  EXPECT_EQ(rx1.stats().waiting_receivers, 0U);
+}
+
+TYPED_TEST(Select, closing_the_handle_of_a_send_that_waits_ends_the_select) {
+  for_each_capacity({0, 1}, [](Capacity capacity) {
+    auto [tx1, rx1] = open<TypeParam, int>(capacity);
+    auto [tx2, rx2] = open<TypeParam, int>(capacity);
+    fill(tx2);
+    int value = 1;
+    auto selected = TypeParam::select(rx1, giving(tx2, value));
+    until_receivers_wait(rx1, 1);
+    until_senders_wait(tx2, 1);
+    tx2.close();
+    auto got = selected.get();
+    ASSERT_EQ(got.index(), 1U);
+    EXPECT_TRUE(is_closed(got.template get<1>(), CloseKind::handle_closed));
+  });
+}
+
+TYPED_TEST(Select, a_send_keeps_its_place_in_the_line_and_gives_it_up_when_it_loses) {
+  auto [tx1, rx1] = open<TypeParam, int>(1);
+  auto [tx2, rx2] = open<TypeParam, int>(1);
+  EXPECT_TRUE(tx2.try_send(0));
+  int value = 1;
+  auto selected = TypeParam::select(rx1, giving(tx2, value));
+  until_receivers_wait(rx1, 1);
+  until_senders_wait(tx2, 1);
+  auto behind = TypeParam::send(tx2, 2);
+  until_senders_wait(tx2, 2);
+  EXPECT_EQ(rx2.try_recv(), 0);
+  EXPECT_EQ(selected.get().index(), 1U);
+  EXPECT_FALSE(behind.is_done());
+  EXPECT_EQ(rx2.try_recv(), 1);
+  EXPECT_TRUE(behind.get());
+
+  auto loser = TypeParam::select(rx1, giving(tx2, value));
+  until_receivers_wait(rx1, 1);
+  until_senders_wait(tx2, 1);
+  auto next = TypeParam::send(tx2, 3);
+  until_senders_wait(tx2, 2);
+  EXPECT_TRUE(tx1.try_send(9));
+  EXPECT_EQ(loser.get().index(), 0U);
+  EXPECT_EQ(rx2.try_recv(), 2);
+  EXPECT_TRUE(next.get());
+  EXPECT_EQ(rx2.try_recv(), 3);
+}
+
+// What blocks and what does not, branch by branch: the state of a channel, and what a select of one branch does there.
+TYPED_TEST(Select, of_one_branch_does_what_the_plain_operation_does) {
+  for_each_capacity([](Capacity capacity) {
+    auto [tx, rx] = open<TypeParam, int>(capacity);
+    int value = 1;
+    const auto try_send = [&] { return try_select(sending(tx, std::move(value))); };
+    const auto try_recv = [&] { return try_select(rx); };
+    EXPECT_FALSE(try_recv().has_value());  // empty
+    if (capacity == Capacity(0)) {
+      EXPECT_FALSE(try_send().has_value());  // nobody is there
+    } else {
+      EXPECT_TRUE(try_send().has_value());
+      EXPECT_EQ(try_recv()->template get<0>(), 1);
+      if (capacity) {
+        fill(tx);
+        EXPECT_FALSE(try_send().has_value());  // full
+      } else {
+        EXPECT_TRUE(tx.try_send(0));
+      }
+      tx.close();
+      while (rx.size() > 0) EXPECT_TRUE(try_recv()->template get<0>());  // closed, with messages
+    }
+    tx.close();
+    EXPECT_TRUE(is_closed(try_recv()->template get<0>(), CloseKind::ended));
+    EXPECT_TRUE(is_closed(try_send()->template get<0>(), CloseKind::handle_closed));
+  });
+}
+
+TYPED_TEST(Select, two_of_them_meet_at_a_rendezvous) {
+  auto [tx1, rx1] = open<TypeParam, int>(0);
+  auto [tx2, rx2] = open<TypeParam, int>(0);
+  int value = 4;
+  auto sender = TypeParam::select(rx1, giving(tx2, value));
+  until_receivers_wait(rx1, 1);
+  until_senders_wait(tx2, 1);
+  auto received = TypeParam::select(rx2).get();
+  EXPECT_EQ(received.template get<0>(), 4);
+  ASSERT_EQ(sender.get().index(), 1U);
+  EXPECT_EQ(rx1.stats().waiting_receivers, 0U);
+
+  auto receiver = TypeParam::select(rx1, rx2);
+  until_receivers_wait(rx1, 1);
+  until_receivers_wait(rx2, 1);
+  EXPECT_EQ(TypeParam::select(giving(tx1, value)).get().index(), 0U);
+  EXPECT_EQ(receiver.get().template get<0>(), 4);
+  EXPECT_EQ(rx2.stats().waiting_receivers, 0U);
+}
+
+TYPED_TEST(Select, two_that_could_meet_at_two_places_meet_at_one) {
+  for (int round = 0; round < 20; ++round) {
+    auto [tx1, rx1] = open<TypeParam, int>(0);
+    auto [tx2, rx2] = open<TypeParam, int>(0);
+    int one = 1;
+    int two = 2;
+    auto a = TypeParam::select(giving(tx1, one), rx2);
+    auto b = TypeParam::select(rx1, giving(tx2, two));
+    auto at_a = a.get();
+    auto at_b = b.get();
+    ASSERT_EQ(at_a.index(), at_b.index());
+    if (at_a.index() == 0) {
+      EXPECT_TRUE(at_a.template get<0>());
+      EXPECT_EQ(at_b.template get<0>(), 1);
+    } else {
+      EXPECT_EQ(at_a.template get<1>(), 2);
+      EXPECT_TRUE(at_b.template get<1>());
+    }
+    for (auto* rx : {&rx1, &rx2}) {
+      EXPECT_EQ(rx->stats().waiting_receivers, 0U);
+      EXPECT_EQ(rx->stats().waiting_senders, 0U);
+      EXPECT_TRUE(is_empty(rx->try_recv()));
+    }
+  }
+}
+
+TYPED_TEST(Select, does_not_meet_itself) {
+  auto [tx, rx] = open<TypeParam, int>(0);
+  int value = 1;
+  EXPECT_FALSE(try_select(rx, sending(tx, std::move(value))).has_value());
+  EXPECT_FALSE(TypeParam::select_for(1ms, rx, giving(tx, value)).get().has_value());
+  EXPECT_EQ(tx.stats().waiting_senders, 0U);
+  EXPECT_EQ(tx.stats().waiting_receivers, 0U);
+}
+
+TYPED_TEST(Select, that_sends_and_receives_on_one_rendezvous_meets_whoever_comes) {
+  for (int round = 0; round < 20; ++round) {  // at a random start, so each of the branches comes first
+    auto [tx, rx] = open<TypeParam, int>(0);
+    int value = 1;
+    const auto both = [&] { return TypeParam::select(giving(tx, value), rx); };
+    auto meets_a_receiver = both();
+    until_receivers_wait(rx, 1);
+    until_senders_wait(tx, 1);
+    EXPECT_EQ(rx.try_recv(), 1);
+    EXPECT_EQ(meets_a_receiver.get().index(), 0U);
+
+    auto meets_a_sender = both();
+    until_receivers_wait(rx, 1);
+    until_senders_wait(tx, 1);
+    EXPECT_TRUE(tx.try_send(2));  // past the offer that waits: it can't meet its own select
+    EXPECT_EQ(meets_a_sender.get().template get<1>(), 2);
+
+    auto meets_its_like = both();
+    until_receivers_wait(rx, 1);
+    until_senders_wait(tx, 1);
+    int other = 3;
+    auto like = TypeParam::select(rx, giving(tx, other));
+    const auto first = meets_its_like.get().index();
+    EXPECT_EQ(like.get().index(), first);  // one of them sends, the other receives
+    EXPECT_EQ(tx.stats().waiting_senders, 0U);
+    EXPECT_EQ(tx.stats().waiting_receivers, 0U);
+  }
+}
+
+TYPED_TEST(Select, that_sends_and_receives_on_one_buffered_channel_does_one_of_them) {
+  auto [tx, rx] = open<TypeParam, int>(1);
+  int value = 1;
+  EXPECT_EQ(TypeParam::select(biased, giving(tx, value), rx).get().index(), 0U);
+  EXPECT_EQ(rx.size(), 1U);
+  auto got = TypeParam::select(biased, giving(tx, value), rx).get();
+  ASSERT_EQ(got.index(), 1U);
+  EXPECT_EQ(got.template get<1>(), 1);
+  EXPECT_EQ(rx.size(), 0U);
+  EXPECT_EQ(tx.stats().waiting_senders, 0U);
+}
+
+TYPED_TEST(Select, the_same_sender_may_be_given_twice) {
+  for_each_capacity({0, 1}, [](Capacity capacity) {
+    auto [tx, rx] = open<TypeParam, int>(capacity);
+    fill(tx);
+    int one = 11;
+    int two = 12;
+    auto selected = TypeParam::select(biased, giving(tx, one), giving(tx, two));
+    until_senders_wait(tx, 2);
+    if (capacity != Capacity(0)) {
+      EXPECT_EQ(rx.try_recv(), 0);
+    }
+    EXPECT_EQ(rx.blocking_recv(), 11);
+    EXPECT_EQ(selected.get().index(), 0U);
+    EXPECT_TRUE(is_empty(rx.try_recv()));
+    EXPECT_EQ(tx.stats().waiting_senders, 0U);
+  });
+}
+
+TYPED_TEST(Select, copies_a_value_that_is_not_given_up) {
+  auto [tx, rx] = open<TypeParam, std::string>(1);
+  const std::string value = "a value that is kept and sent";
+  EXPECT_TRUE(blocking_select(sending(tx, value)).template get<0>());
+  EXPECT_EQ(value, "a value that is kept and sent");
+  EXPECT_EQ(rx.try_recv(), value);
+}
+
+// --- over a span ---
+
+TYPED_TEST(Select, over_a_span_says_which_receiver_it_was) {
+  for_each_capacity([](Capacity capacity) {
+    using Channel = decltype(open<TypeParam, int>(capacity));
+    using Rx = decltype(Channel::rx);
+    std::vector<decltype(Channel::tx)> senders;
+    std::vector<Rx> receivers;
+    for (int i = 0; i < 100; ++i) {
+      auto [tx, rx] = open<TypeParam, int>(capacity);
+      senders.push_back(std::move(tx));
+      receivers.push_back(std::move(rx));
+    }
+    const std::span<Rx> all(receivers);
+    for (const std::size_t i : {0U, 57U, 99U}) {
+      auto selected = TypeParam::select(all);
+      for (Rx& rx : receivers) until_receivers_wait(rx, 1);
+      EXPECT_TRUE(senders[i].try_send(static_cast<int>(i)));
+      auto [index, message] = selected.get();
+      EXPECT_EQ(index, i);
+      EXPECT_EQ(message, static_cast<int>(i));
+      for (Rx& rx : receivers) EXPECT_EQ(rx.stats().waiting_receivers, 0U);
+    }
+    EXPECT_FALSE(try_select(all).has_value());
+    EXPECT_FALSE(TypeParam::select_for(1ms, all).get().has_value());
+    senders[3].close();
+    auto ended = TypeParam::select(biased, all).get();
+    EXPECT_EQ(ended.index, 3U);
+    EXPECT_TRUE(is_closed(ended.result, CloseKind::ended));
+    EXPECT_EQ(TypeParam::select_for(kLong, std::span<Rx, 4>(all.first(4))).get()->index, 3U);
+  });
+}
+
+TYPED_TEST(Select, over_no_receivers_throws) {
+  auto [tx, rx] = open<TypeParam, int>(1);
+  const std::span<decltype(rx)> none;
+  EXPECT_THROW((void)blocking_select(none), klaw::NoReceiversError);
+  EXPECT_THROW((void)select(none), klaw::NoReceiversError);
+  EXPECT_THROW((void)try_select(biased, none), klaw::NoReceiversError);
+}
+
+// What is no branch does not compile, where a concept can ask.
+template <class... Arguments>
+concept Selectable = requires(Arguments&&... arguments) { try_select(std::forward<Arguments>(arguments)...); };
+using IntRx = klaw::channels::LocalReceiver<int>;
+using IntTx = klaw::channels::LocalSender<int>;
+static_assert(Selectable<IntRx&, IntRx&>);
+static_assert(!Selectable<>);
+static_assert(!Selectable<IntTx&>);
+static_assert(!Selectable<IntRx>);  // a receiver that is about to go
+static_assert(!Selectable<int&>);
+static_assert(!Selectable<std::span<int>>);
+
 TEST(SelectMixed, takes_receivers_of_different_flavours) {
   auto [tx1, rx1] = klaw::channels::channel<int>(1);
   auto [tx2, rx2] = Any::open<std::string>(1);
@@ -346,7 +684,71 @@ TEST(SelectMixed, takes_receivers_of_different_flavours) {
   EXPECT_EQ(got.get<1>(), "any");
 }
 
+TEST(SelectMixed, gives_what_a_receive_of_each_flavour_gives) {
+  auto [tx1, rx1] = klaw::channels::oneshot<int>();
+  auto [tx2, rx2] = klaw::channels::broadcast<std::string>(2);
+  auto [tx3, rx3] = klaw::channels::watch<double>(0.5);
+  EXPECT_FALSE(try_select(rx1, rx2, rx3).has_value());
+  EXPECT_TRUE(tx3.send(1.5));
+  auto changed = blocking_select(rx1, rx2, rx3);
+  ASSERT_EQ(changed.index(), 2U);
+  EXPECT_EQ(**changed.get<2>(), 1.5);
+  for (const char* message : {"a", "b", "c"}) EXPECT_TRUE(tx2.try_send(message));
+  auto lagged = blocking_select(biased, rx1, rx2, rx3);
+  ASSERT_EQ(lagged.index(), 1U);
+  ASSERT_FALSE(lagged.get<1>());
+  EXPECT_EQ(std::get<klaw::Lagged>(lagged.get<1>().error()).skipped, 1U);
+  EXPECT_EQ(blocking_select(biased, rx1, rx2, rx3).get<1>(), "b");
+  EXPECT_TRUE(tx1.send(7));
+  EXPECT_EQ(blocking_select(biased, rx1, rx2, rx3).get<0>(), 7);
+}
+
+TEST(SelectMixed, sends_and_receives_on_different_flavours) {
+  auto [tx1, rx1] = klaw::channels::channel<int>(0);
+  auto [tx2, rx2] = Any::open<std::string>(0);
+  auto received = Parked::recv(rx2);
+  until_receivers_wait(rx2, 1);
+  EXPECT_EQ(blocking_select(rx1, sending(tx2, "any")).index(), 1U);
+  EXPECT_EQ(received.get(), "any");
+}
+
 // --- cancelled ---
+
+TYPED_TEST(SelectCancelled, a_send_that_waits_leaves_its_place_and_its_value) {
+  for_each_capacity({0, 1}, [](Capacity capacity) {
+    auto [tx1, rx1] = open<TypeParam, int>(capacity);
+    auto [tx2, rx2] = open<TypeParam, std::unique_ptr<int>>(capacity);
+    if (capacity == Capacity(1)) {
+      EXPECT_TRUE(tx2.try_send(nullptr));
+    }
+    auto value = std::make_unique<int>(1);
+    auto selected = TypeParam::select(rx1, giving(tx2, value));
+    auto behind = TypeParam::send(tx2, std::make_unique<int>(2));
+    EXPECT_EQ(tx2.stats().waiting_senders, 2U);
+    selected.cancel();
+    ASSERT_TRUE(value);
+    EXPECT_EQ(tx2.stats().waiting_senders, 1U);
+    EXPECT_EQ(rx1.stats().waiting_receivers, 0U);
+    if (capacity == Capacity(1)) {
+      EXPECT_EQ(rx2.try_recv(), nullptr);
+    }
+    EXPECT_EQ(**rx2.try_recv(), 2);
+    EXPECT_TRUE(behind.get());
+  });
+}
+
+TYPED_TEST(SelectCancelled, after_its_send_was_taken_the_message_is_there) {
+  auto [tx1, rx1] = open<TypeParam, int>(1);
+  auto [tx2, rx2] = open<TypeParam, int>(0);
+  int value = 5;
+  auto selected = TypeParam::select(rx1, giving(tx2, value));
+  while_resuming([&] {
+    EXPECT_EQ(rx2.try_recv(), 5);
+    EXPECT_FALSE(selected.is_done());
+    selected.cancel();
+  });
+  EXPECT_EQ(rx1.stats().waiting_receivers, 0U);
+}
 
 TYPED_TEST(SelectCancelled, before_the_wake_up_it_leaves_every_branch) {
   for_each_capacity([](Capacity capacity) {

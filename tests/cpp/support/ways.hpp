@@ -4,9 +4,13 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -30,8 +34,45 @@ using klaw::channels::Permit;
 template <class Handle>
 using ValueOf = typename Handle::value_type;
 
-template <class... Rx>
-using Selected = klaw::channels::SelectResult<ValueOf<Rx>...>;
+// A branch of a select that gives the caller's own object up: it shows what was done to it.
+template <class Tx>
+struct Giving {
+  Tx* tx;
+  ValueOf<Tx>* value;
+};
+template <class Tx>
+[[nodiscard]] Giving<Tx> giving(Tx& tx, ValueOf<Tx>& value) {
+  return {&tx, &value};
+}
+
+// The arguments of a select as they are kept until it begins, in a thread or a coroutine, and then given to it.
+template <class Rx>
+[[nodiscard]] auto hold(Rx& receiver) {
+  return std::ref(receiver);
+}
+template <class Tx>
+[[nodiscard]] Giving<Tx> hold(Giving<Tx>& given) {
+  return given;
+}
+template <class Rx>
+[[nodiscard]] std::span<Rx> hold(std::span<Rx>& receivers) {
+  return receivers;
+}
+[[nodiscard]] inline klaw::channels::Biased hold(const klaw::channels::Biased& biased) { return biased; }
+
+template <class Rx>
+[[nodiscard]] Rx& branch(std::reference_wrapper<Rx>& receiver) {
+  return receiver.get();
+}
+template <class Tx>
+[[nodiscard]] auto branch(Giving<Tx>& given) {
+  return klaw::channels::sending(*given.tx, std::move(*given.value));
+}
+template <class Rx>
+[[nodiscard]] std::span<Rx> branch(std::span<Rx>& receivers) {
+  return receivers;
+}
+[[nodiscard]] inline klaw::channels::Biased branch(klaw::channels::Biased& biased) { return biased; }
 
 struct Parked {
   static constexpr const char* name = "Parked";
@@ -90,17 +131,15 @@ struct Parked {
   static auto closed(Handle& handle) {
     return start([&] { return handle.blocking_closed(); });
   }
-  template <class... Rx>
-  static auto select(Rx&... receivers) {
-    return start([&] { return klaw::channels::blocking_select(receivers...); });
+  template <class... Arguments>
+  static auto select(Arguments&&... arguments) {
+    return start([... held = hold(arguments)]() mutable { return klaw::channels::blocking_select(branch(held)...); });
   }
-  template <class... Rx>
-  static auto select(klaw::channels::Biased, Rx&... receivers) {
-    return start([&] { return klaw::channels::blocking_select(klaw::channels::biased, receivers...); });
-  }
-  template <class Limit, class... Rx>
-  static auto select_for(Limit limit, Rx&... receivers) {
-    return start([limit, &receivers...] { return klaw::channels::blocking_select_for(limit, receivers...); });
+  template <class Limit, class... Arguments>
+  static auto select_for(Limit limit, Arguments&&... arguments) {
+    return start([limit, ... held = hold(arguments)]() mutable {
+      return klaw::channels::blocking_select_for(limit, branch(held)...);
+    });
   }
 
  private:
@@ -115,15 +154,16 @@ struct Suspended {
   static constexpr bool can_cancel = true;
 
   template <class Tx>
-  static auto send(Tx& tx, ValueOf<Tx> value) -> Task<Result<void, ChannelClosed>> {
+  static auto send(Tx& tx, ValueOf<Tx> value) -> Task<decltype(tx.blocking_send(std::move(value)))> {
     co_return co_await tx.send(std::move(value));
   }
   template <class Tx>
-  static auto give(Tx& tx, ValueOf<Tx>& value) -> Task<Result<void, ChannelClosed>> {
+  static auto give(Tx& tx, ValueOf<Tx>& value) -> Task<decltype(tx.blocking_send(std::move(value)))> {
     co_return co_await tx.send(std::move(value));
   }
   template <class Tx, class Limit>
-  static auto give_for(Tx& tx, ValueOf<Tx>& value, Limit limit) -> Task<Result<void, SendError>> {
+  static auto give_for(Tx& tx, ValueOf<Tx>& value, Limit limit)
+      -> Task<decltype(tx.blocking_send_for(std::move(value), limit))> {
     co_return co_await tx.send_for(std::move(value), limit);
   }
   template <class Tx>
@@ -143,11 +183,11 @@ struct Suspended {
     co_return co_await tx.reserve_for(limit);
   }
   template <class Rx>
-  static auto recv(Rx& rx) -> Task<Result<ValueOf<Rx>, ChannelClosed>> {
+  static auto recv(Rx& rx) -> Task<decltype(rx.blocking_recv())> {
     co_return co_await rx.recv();
   }
   template <class Rx, class Limit>
-  static auto recv_for(Rx& rx, Limit limit) -> Task<Result<ValueOf<Rx>, RecvError>> {
+  static auto recv_for(Rx& rx, Limit limit) -> Task<decltype(rx.blocking_recv_for(limit))> {
     co_return co_await rx.recv_for(limit);
   }
   template <class Rx>
@@ -166,17 +206,24 @@ struct Suspended {
   static auto closed(Handle& handle) -> Task<Result<void, ChannelClosed>> {
     co_return co_await handle.closed();
   }
-  template <class... Rx>
-  static auto select(Rx&... receivers) -> Task<Selected<Rx...>> {
-    co_return co_await klaw::channels::select(receivers...);
+  template <class... Arguments>
+  static auto select(Arguments&&... arguments) {
+    return select_held(hold(arguments)...);
   }
-  template <class... Rx>
-  static auto select(klaw::channels::Biased, Rx&... receivers) -> Task<Selected<Rx...>> {
-    co_return co_await klaw::channels::select(klaw::channels::biased, receivers...);
+  template <class Limit, class... Arguments>
+  static auto select_for(Limit limit, Arguments&&... arguments) {
+    return select_held_for(limit, hold(arguments)...);
   }
-  template <class Limit, class... Rx>
-  static auto select_for(Limit limit, Rx&... receivers) -> Task<std::optional<Selected<Rx...>>> {
-    co_return co_await klaw::channels::select_for(limit, receivers...);
+
+ private:
+  template <class... Held>
+  static auto select_held(Held... held) -> Task<decltype(klaw::channels::blocking_select(branch(held)...))> {
+    co_return co_await klaw::channels::select(branch(held)...);
+  }
+  template <class Limit, class... Held>
+  static auto select_held_for(Limit limit, Held... held)
+      -> Task<decltype(klaw::channels::blocking_select_for(limit, branch(held)...))> {
+    co_return co_await klaw::channels::select_for(limit, branch(held)...);
   }
 };
 
@@ -191,6 +238,15 @@ using Setups =
     ::testing::Types<Setup<Local, Parked>, Setup<Local, Suspended>, Setup<Any, Parked>, Setup<Any, Suspended>>;
 // For what only a coroutine can do: be destroyed where it waits.
 using CoroutineSetups = ::testing::Types<Setup<Local, Suspended>, Setup<Any, Suspended>>;
+
+// For tests of one flavour, by every way of waiting.
+using Ways = ::testing::Types<Parked, Suspended>;
+struct WayNames {
+  template <class Way>
+  static std::string GetName(int) {
+    return Way::name;
+  }
+};
 
 struct SetupNames {
   template <class SetupT>
@@ -244,23 +300,33 @@ void while_resuming(Body body) {
   (void)task.get();
 }
 
-template <class T>
-[[nodiscard]] bool is_full(const Result<T, SendError>& result) {
-  return !result && std::holds_alternative<ChannelFull>(result.error());
+// Is it the error `Error`, one of those that this operation has?
+template <class Error, class T, class... Errors>
+[[nodiscard]] bool fails_with(const Result<T, std::variant<Errors...>>& result) {
+  return !result && std::holds_alternative<Error>(result.error());
 }
-template <class T>
-[[nodiscard]] bool is_empty(const Result<T, RecvError>& result) {
-  return !result && std::holds_alternative<ChannelEmpty>(result.error());
+template <class T, class E>
+[[nodiscard]] bool is_full(const Result<T, E>& result) {
+  return fails_with<ChannelFull>(result);
+}
+template <class T, class E>
+[[nodiscard]] bool is_empty(const Result<T, E>& result) {
+  return fails_with<ChannelEmpty>(result);
 }
 // Is it ChannelClosed of this kind?
 template <class T>
 [[nodiscard]] bool is_closed(const Result<T, ChannelClosed>& result, CloseKind kind) {
   return !result && result.error().kind == kind;
 }
-template <class T, class Other>
-[[nodiscard]] bool is_closed(const Result<T, std::variant<Other, ChannelClosed>>& result, CloseKind kind) {
-  return !result && std::holds_alternative<ChannelClosed>(result.error()) &&
-         std::get<ChannelClosed>(result.error()).kind == kind;
+template <class T, class... Errors>
+[[nodiscard]] bool is_closed(const Result<T, std::variant<Errors...>>& result, CloseKind kind) {
+  return fails_with<ChannelClosed>(result) && std::get<ChannelClosed>(result.error()).kind == kind;
+}
+
+// How many messages a receive of a broadcast says were missed; 0 if it says something else.
+template <class T, class E>
+[[nodiscard]] std::uint64_t skipped(const Result<T, E>& result) {
+  return fails_with<klaw::Lagged>(result) ? std::get<klaw::Lagged>(result.error()).skipped : 0;
 }
 
 }  // namespace klaw_test

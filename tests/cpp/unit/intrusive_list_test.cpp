@@ -79,6 +79,22 @@ TEST(IntrusiveList, a_walk_may_remove_what_it_is_at) {
   EXPECT_EQ(drain(list), (std::vector{1, 3}));
 }
 
+TEST(IntrusiveList, a_search_ends_at_what_it_finds_and_may_remove_what_it_passes) {
+  Node a{1}, b{2}, c{3}, d{4};
+  IntrusiveList<Node> list;
+  for (Node* node : {&a, &b, &c, &d}) list.push_back(*node);
+  const auto removing_below = [&](int limit) {
+    return list.find_if([&, limit](Node& node) {
+      list.remove(node);
+      return node.value >= limit;
+    });
+  };
+  EXPECT_EQ(removing_below(3), &c);
+  EXPECT_FALSE(c.is_linked());
+  EXPECT_EQ(list.find_if([](const Node& node) { return node.value == 3; }), nullptr);
+  EXPECT_EQ(drain(list), (std::vector{4}));
+}
+
 TEST(IntrusiveList, an_element_moves_as_an_unlinked_one) {
   Node a{1};
   const Node b(std::move(a));

@@ -1,10 +1,14 @@
 // Every transition of Operation's packed word, the queue of resumptions, and the bundle of wake-ups.
 #include <atomic>
+#include <cstddef>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <klaw/channels/detail/operation.hpp>
 
+#include "support/scale.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -140,6 +144,129 @@ TEST(Operation, a_claim_waits_while_the_owner_looks_at_a_channel) {
     EXPECT_EQ(claimed, !owner_commits);
     EXPECT_EQ(op.claimed_index(), owner_commits ? 0U : 1U);
   }
+}
+
+// Two operations in the order of their addresses.
+struct Pair {
+  Noted both[2];
+  Noted& lower = both[0];
+  Noted& higher = both[1];
+};
+using Claim = Operation::Claim;
+
+TEST(Operation, a_busy_owner_claims_one_that_is_not_and_stays_busy) {
+  Pair one;
+  Pair another;
+  for (auto [self, other] : {std::pair(&one.lower, &one.higher), std::pair(&another.higher, &another.lower)}) {
+    ASSERT_TRUE(self->lock());
+    EXPECT_EQ(other->try_claim_from(*self, 4), Claim::won);
+    EXPECT_EQ(other->claimed_index(), 4U);
+    EXPECT_EQ(self->claimed_index(), Operation::kUnclaimed);
+    EXPECT_EQ(other->try_claim_from(*self, 5), Claim::lost);
+    self->commit(2);
+    EXPECT_EQ(self->claimed_index(), 2U);
+  }
+}
+
+TEST(Operation, the_lower_of_two_busy_ones_waits_for_the_higher_and_stays_busy) {
+  Pair pair;
+  ASSERT_TRUE(pair.lower.lock());
+  ASSERT_TRUE(pair.higher.lock());
+  std::atomic<bool> asked = false;
+  std::jthread claimer([&] {
+    asked = true;
+    EXPECT_EQ(pair.higher.try_claim_from(pair.lower, 1), Claim::won);
+  });
+  klaw_test::spin_until([&] { return asked.load(); });
+  EXPECT_EQ(pair.higher.claimed_index(), Operation::kUnclaimed);
+  pair.higher.unlock();
+  claimer.join();
+  EXPECT_EQ(pair.higher.claimed_index(), 1U);
+  EXPECT_EQ(pair.lower.claimed_index(), Operation::kUnclaimed);
+}
+
+TEST(Operation, the_higher_of_two_busy_ones_lets_others_claim_it_while_it_waits) {
+  Pair pair;
+  ASSERT_TRUE(pair.lower.lock());
+  ASSERT_TRUE(pair.higher.lock());
+  std::jthread claimer([&] { EXPECT_EQ(pair.lower.try_claim_from(pair.higher, 1), Claim::preempted); });
+  EXPECT_TRUE(pair.higher.try_claim(7));  // would wait for ever if it stayed busy
+  pair.lower.unlock();
+  claimer.join();
+  EXPECT_EQ(pair.higher.claimed_index(), 7U);
+  EXPECT_EQ(pair.lower.claimed_index(), Operation::kUnclaimed);
+  EXPECT_TRUE(pair.lower.cancel());
+}
+
+TEST(Operation, the_higher_of_two_busy_ones_goes_on_when_the_lower_has_moved_on) {
+  Pair pair;
+  ASSERT_TRUE(pair.lower.lock());
+  ASSERT_TRUE(pair.higher.lock());
+  std::jthread claimer([&] { EXPECT_EQ(pair.lower.try_claim_from(pair.higher, 1), Claim::won); });
+  pair.lower.unlock();
+  claimer.join();
+  EXPECT_EQ(pair.lower.claimed_index(), 1U);
+  pair.higher.commit(0);
+}
+
+TEST(Operation, of_busy_owners_in_a_ring_that_claim_their_neighbours_none_waits_for_ever) {
+  constexpr std::size_t kRing = 4;
+  const std::size_t rounds = klaw_test::scaled(20'000);
+  for (std::size_t round = 0; round < rounds / 20; ++round) {
+    Noted ring[kRing];
+    std::atomic<int> won = 0;
+    klaw_test::run_together(kRing, [&](std::size_t i) {
+      Noted& self = ring[i];
+      Noted& next = ring[(i + 1) % kRing];
+      if (!self.lock()) return;
+      switch (next.try_claim_from(self, 1)) {
+        case Claim::won:
+          ++won;
+          self.commit(2);
+          break;
+        case Claim::lost: self.unlock(); break;
+        case Claim::preempted: break;
+      }
+    });
+    int claimed = 0;
+    int committed = 0;
+    for (Noted& op : ring) {
+      if (op.claimed_index() == 1) ++claimed;
+      if (op.claimed_index() == 2) ++committed;
+    }
+    ASSERT_EQ(claimed, won);  // pairs, which no third is part of
+    ASSERT_EQ(committed, won);
+    ASSERT_GT(won, 0);
+  }
+}
+
+TEST(Operation, one_that_sleeps_can_be_held_busy_in_its_owners_place) {
+  Noted op;
+  ASSERT_TRUE(op.arm());
+  ASSERT_TRUE(op.lock());
+  op.unlock();
+  ASSERT_TRUE(op.lock());
+  op.commit(6);
+  EXPECT_EQ(op.claimed_index(), 6U);
+  EXPECT_EQ(op.wakes, 0);
+  op.fire();
+  EXPECT_EQ(op.wakes, 1);
+}
+
+TEST(Operation, only_one_can_hold_it_busy) {
+  Noted op;
+  std::atomic<int> holders = 0;
+  std::atomic<bool> two = false;
+  klaw_test::run_together(4, [&](std::size_t) {
+    for (int i = 0; i < 2'000; ++i) {
+      ASSERT_TRUE(op.lock());
+      if (++holders != 1) two = true;
+      --holders;
+      op.unlock();
+    }
+  });
+  EXPECT_FALSE(two);
+  EXPECT_TRUE(op.cancel());
 }
 
 TEST(Operation, of_many_rivals_one_claims) {

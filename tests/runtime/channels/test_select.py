@@ -15,6 +15,7 @@ from klaw_core.runtime.channels import (
     blocking_channel,
     blocking_select,
     select,
+    select_all,
 )
 
 KINDS = [select, blocking_select]
@@ -272,3 +273,62 @@ async def test_selects_of_several_tasks_are_served_in_order_of_arrival(two, unti
     tx2.send_nowait("c")
     tx.send_nowait("d")
     assert await asyncio.gather(*waiting) == [(0, "a"), (1, "b"), (1, "c"), (0, "d")]
+
+
+# -------------------------------------------------------------------------------------- select_all
+
+
+async def test_all_are_received_until_the_last_has_ended(two):
+    tx, rx, tx2, rx2 = two
+
+    async def receive():
+        return [pair async for pair in select_all(rx, rx2)]
+
+    receiving = asyncio.ensure_future(receive())
+    await tx2.send("a")
+    await tx2.close()
+    await asyncio.sleep(0)
+    await tx.send(1)
+    await tx.send(2)
+    await tx.close()
+    assert await receiving == [(1, "a"), (0, 1), (0, 2)]
+
+
+def test_a_thread_receives_all(two):
+    tx, rx, tx2, rx2 = two
+    tx2.send_nowait("a")
+    tx2.close()
+    tx.send_nowait(1)
+    tx.close()
+    assert list(select_all(rx, rx2, biased=True)) == [(0, 1), (1, "a")]
+
+
+async def test_an_end_that_is_not_orderly_names_its_receiver_and_the_rest_goes_on(two):
+    tx, rx, tx2, rx2 = two
+    tx.close()
+    tx2.send_nowait("a")
+    tx2.close("broken")
+    both = select_all(rx, rx2)
+    assert await anext(both) == (1, "a")
+    with pytest.raises(ChannelClosedError, match="broken") as caught:
+        await anext(both)
+    assert caught.value.index == 1
+    with pytest.raises(StopAsyncIteration):
+        await anext(both)
+
+
+async def test_a_cancelled_iteration_has_taken_nothing(two):
+    tx, rx, _, rx2 = two
+    both = select_all(rx, rx2)
+    waiting = asyncio.ensure_future(anext(both))
+    await asyncio.sleep(0)
+    tx.send_nowait("m")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await anext(both) == (0, "m")
+
+
+def test_select_all_of_nothing_is_an_error_at_the_call():
+    with pytest.raises(NoReceiversError):
+        select_all()

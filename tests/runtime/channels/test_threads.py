@@ -238,6 +238,34 @@ async def test_a_thread_wakes_many_tasks_of_a_loop_at_once(in_thread, until):
     assert await asyncio.gather(*waiting) == list(range(200))
 
 
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts how often other threads interrupt it."""
+
+    def __init__(self):
+        super().__init__()
+        self.interruptions = 0
+
+    def call_soon_threadsafe(self, *args, **kwargs):
+        self.interruptions += 1
+        return super().call_soon_threadsafe(*args, **kwargs)
+
+
+def test_a_loop_is_interrupted_once_a_turn_however_many_tasks_are_woken(in_thread, until):
+    tx, rx = blocking_channel(100)
+
+    async def main(loop):
+        waiting = [asyncio.ensure_future(rx.recv()) for _ in range(100)]
+        await until.receivers_wait(rx, 100)
+        before = loop.interruptions
+        in_thread(lambda: [tx.blocking_send(number) for number in range(100)])
+        in_thread.join()  # the loop stands still meanwhile
+        assert loop.interruptions == before + 1
+        assert await asyncio.gather(*waiting) == list(range(100))
+
+    with asyncio.Runner(loop_factory=CountingLoop) as runner:
+        runner.run(main(runner.get_loop()))
+
+
 async def test_a_thread_wakes_a_task_that_was_cancelled_meanwhile(in_thread):
     tx, rx = blocking_channel(1)
     for n in range(50):

@@ -23,25 +23,29 @@ namespace klaw::channels::detail {
 // The pending operation of a suspended coroutine; lives in its frame.
 class CoroutineOperation : public Operation {
  protected:
-  CoroutineOperation() noexcept : Operation(&CoroutineOperation::wake, &CoroutineOperation::run) {}
+  explicit CoroutineOperation(Run run) noexcept : Operation(&CoroutineOperation::wake, run) {}
   // The frame may be destroyed by a coroutine that was resumed before it: then it leaves the queue of this thread.
   ~CoroutineOperation() {
     if (is_linked()) RunQueue::of_this_thread().remove(*this);
   }
 
   void set_coroutine(std::coroutine_handle<> coroutine) noexcept { coroutine_ = coroutine; }
+  void resume() noexcept { coroutine_.resume(); }
 
  private:
   static void wake(Operation& self) noexcept { RunQueue::of_this_thread().push(self); }
-  static void run(Operation& self) noexcept { static_cast<CoroutineOperation&>(self).coroutine_.resume(); }
 
   std::coroutine_handle<> coroutine_;
 };
 
+// An op whose finish() may give Status::pending: it was woken by what it does not wait for.
+template <class Op>
+concept MayWaitAgain = Op::kMayWaitAgain;
+
 template <class Op, bool kLimited>
 class Awaiter final : CoroutineOperation {
  public:
-  Awaiter(Op op, Deadline deadline) : op_(std::move(op)), deadline_(deadline) {}
+  Awaiter(Op&& op, Deadline deadline) : CoroutineOperation(&Awaiter::run), op_(std::move(op)), deadline_(deadline) {}
   ~Awaiter() {
     if (phase_ == Phase::waiting) leave();
   }
@@ -57,10 +61,8 @@ class Awaiter final : CoroutineOperation {
     status_ = op_.start(this);
     if (status_ != Status::pending) return false;
     phase_ = Phase::waiting;
-    if constexpr (kLimited) {
-      if (deadline_) Timers::of_this_process().add(*deadline_, *this);
-    }
-    return arm();
+    add_timer();
+    return arm() || wait_again();
   }
 
   [[nodiscard]] auto await_resume() {
@@ -83,11 +85,43 @@ class Awaiter final : CoroutineOperation {
  private:
   enum class Phase : std::uint8_t { not_waiting, waiting, over };
 
+  static void run(Operation& self) noexcept {
+    auto& awaiter = static_cast<Awaiter&>(self);
+    if (!awaiter.wait_again()) awaiter.resume();
+  }
+
+  // It was fired. True: by what it does not wait for, and it waits again; may be resumed this instant. False: go on.
+  [[nodiscard]] bool wait_again() noexcept {
+    if constexpr (MayWaitAgain<Op>) {
+      while (claimed_index() != kCancelled) {
+        status_ = op_.finish();
+        if (status_ == Status::pending) {
+          remove_timer();
+          renew();
+          status_ = op_.start(this);
+        }
+        if (status_ != Status::pending) {
+          remove_timer();
+          phase_ = Phase::over;
+          return false;
+        }
+        add_timer();
+        if (arm()) return true;
+      }
+    }
+    return false;
+  }
+
   // The frame is being destroyed: either nobody has claimed us yet, or we were fired and wait in this thread's RunQueue.
   void leave() noexcept {
     remove_timer();
     (void)cancel();
     op_.abandon();
+  }
+  void add_timer() {
+    if constexpr (kLimited) {
+      if (deadline_) Timers::of_this_process().add(*deadline_, *this);
+    }
   }
   void remove_timer() noexcept {
     if constexpr (kLimited) {
@@ -105,7 +139,7 @@ class Awaiter final : CoroutineOperation {
 template <class Op, bool kLimited>
 class [[nodiscard]] Awaitable {
  public:
-  explicit Awaitable(Op op, Deadline deadline = std::nullopt) : op_(std::move(op)), deadline_(deadline) {}
+  explicit Awaitable(Op&& op, Deadline deadline = std::nullopt) : op_(std::move(op)), deadline_(deadline) {}
 
   auto operator co_await() && { return Awaiter<Op, kLimited>(std::move(op_), deadline_); }
 

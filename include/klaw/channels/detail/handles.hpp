@@ -104,10 +104,65 @@ struct HandleAccess {
   static const Registration& registration(const H& handle) noexcept {
     return handle.registration_;
   }
+  // What a receive of `receiver` is, for select() and iteration.
+  template <class R>
+  static auto recv_op(const R& receiver) -> decltype(receiver.op()) {
+    return receiver.op();
+  }
+  // What a send of one value is, for select().
+  template <class Tx>
+  static auto send_op(const Tx& sender, OneValue<typename Tx::value_type> value)
+      -> decltype(sender.op(std::move(value))) {
+    return sender.op(std::move(value));
+  }
   template <class H, class Core>
   static H make(std::shared_ptr<Core> core, Registration registration) {
     return H(std::move(core), registration);
   }
+};
+
+// Blocking iteration over what a receiver receives, without the lags of a broadcast; it ends with the channel. An end that
+// is not orderly (is_orderly(kind)) throws ChannelClosedError.
+template <class Receiver>
+class ReceiveIterator {
+  using Op = decltype(HandleAccess::recv_op(std::declval<const Receiver&>()));
+
+ public:
+  using iterator_concept = std::input_iterator_tag;
+  using value_type = typename Op::value_type;
+  using difference_type = std::ptrdiff_t;
+
+  explicit ReceiveIterator(Receiver& receiver) : receiver_(&receiver) { ++*this; }
+
+  // The message is yours to move from: an input iterator gives each once.
+  [[nodiscard]] value_type&& operator*() const noexcept { return std::move(*current_); }
+  ReceiveIterator& operator++() {
+    current_.reset();
+    while (!advance()) {
+    }
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const ReceiveIterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
+
+ private:
+  // False: what came is passed over.
+  bool advance() {
+    Op op = HandleAccess::recv_op(*receiver_);
+    if (block_on(op) == Status::done) {
+      if constexpr (requires { op.is_lag(); }) {
+        if (op.is_lag()) return false;
+      }
+      current_.emplace(op.take());
+    } else {
+      ChannelClosed closed = op.closed();
+      if (!is_orderly(closed.kind)) throw_error(std::move(closed));
+    }
+    return true;
+  }
+
+  Receiver* receiver_;
+  mutable std::optional<value_type> current_;
 };
 
 template <class A, class B>
@@ -200,13 +255,12 @@ class BasicSender : public Handle<T, Core, Side::sender> {
   // All of `values`, in order. A std::vector<T> that is given up is moved from; any other range is copied.
   template <std::ranges::input_range Range>
   [[nodiscard]] auto send_batch(Range&& values) {
-    using BatchOp = Op<ManyValues<T>>;
-    return Awaitable<BatchOp, false>(BatchOp(this->core_, this->registration_, many(std::forward<Range>(values))));
+    return Awaitable<Op<ManyValues<T>>, false>(op(many(std::forward<Range>(values))));
   }
   template <std::ranges::input_range Range>
   [[nodiscard]] Result<void, SendError> blocking_send_batch(Range&& values) {
-    Op<ManyValues<T>> op(this->core_, this->registration_, many(std::forward<Range>(values)));
-    return op.limited_result(block_on(op));
+    auto batch = op(many(std::forward<Range>(values)));
+    return batch.limited_result(block_on(batch));
   }
   template <std::ranges::input_range Range>
   [[nodiscard]] Result<void, SendError> try_send_batch(Range&& values) {
@@ -250,26 +304,26 @@ class BasicSender : public Handle<T, Core, Side::sender> {
       return ManyValues<T>(values);
     }
   }
-  auto await_one(OneValue<T> value) {
-    using OneOp = Op<OneValue<T>>;
-    return Awaitable<OneOp, false>(OneOp(this->core_, this->registration_, std::move(value)));
+  template <class Values>
+  Op<Values> op(Values values) const {
+    return Op<Values>(this->core_, this->registration_, std::move(values));
   }
+  auto await_one(OneValue<T> value) { return Awaitable<Op<OneValue<T>>, false>(op(std::move(value))); }
   auto await_limited(OneValue<T> value, Deadline deadline) {
-    using OneOp = Op<OneValue<T>>;
-    return Awaitable<OneOp, true>(OneOp(this->core_, this->registration_, std::move(value)), deadline);
+    return Awaitable<Op<OneValue<T>>, true>(op(std::move(value)), deadline);
   }
   Result<void, ChannelClosed> block_one(OneValue<T> value) {
-    Op<OneValue<T>> op(this->core_, this->registration_, std::move(value));
-    return op.result(block_on(op));
+    auto one = op(std::move(value));
+    return one.result(block_on(one));
   }
   Result<void, SendError> block_limited(OneValue<T> value, const Deadline& deadline) {
-    Op<OneValue<T>> op(this->core_, this->registration_, std::move(value));
-    return op.limited_result(block_on(op, deadline));
+    auto one = op(std::move(value));
+    return one.limited_result(block_on(one, deadline));
   }
   template <class Values>
   Result<void, SendError> try_values(Values values) {
-    Op<Values> op(this->core_, this->registration_, std::move(values));
-    return op.limited_result(op.start(nullptr));
+    auto any = op(std::move(values));
+    return any.limited_result(any.start(nullptr));
   }
 };
 
@@ -295,8 +349,8 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
 
  public:
   using value_type = T;
+  using Iterator = ReceiveIterator<BasicReceiver>;
   using Weak = BasicWeak<BasicReceiver, Core, Side::receiver>;
-  class Iterator;
 
   [[nodiscard]] BasicReceiver clone() const { return BasicReceiver(this->core_, this->clone_registration()); }
 
@@ -365,7 +419,7 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
     return one.limited_result(one.start(nullptr));
   }
 
-  // Blocking iteration; ends with the channel. An end that is not orderly (is_orderly(kind)) throws ChannelClosedError.
+  // Blocking iteration; see ReceiveIterator.
   [[nodiscard]] Iterator begin() { return Iterator(*this); }
   [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
 
@@ -380,35 +434,6 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
     if (max_items == 0) throw std::invalid_argument("recv_batch: max_items must be at least 1");
     return BatchOp(this->core_, this->registration_, max_items);
   }
-};
-
-template <class T, class Core>
-class BasicReceiver<T, Core>::Iterator {
- public:
-  using iterator_concept = std::input_iterator_tag;
-  using value_type = T;
-  using difference_type = std::ptrdiff_t;
-
-  explicit Iterator(BasicReceiver& receiver) : receiver_(&receiver) { ++*this; }
-
-  // The message is yours to move from: an input iterator gives each once.
-  [[nodiscard]] T&& operator*() const noexcept { return std::move(*current_); }
-  Iterator& operator++() {
-    Result<T, ChannelClosed> next = receiver_->blocking_recv();
-    if (next) {
-      current_.emplace(*std::move(next));
-    } else {
-      current_.reset();
-      if (!is_orderly(next.error().kind)) throw_error(std::move(next).error());
-    }
-    return *this;
-  }
-  void operator++(int) { ++*this; }
-  friend bool operator==(const Iterator& it, std::default_sentinel_t) noexcept { return !it.current_; }
-
- private:
-  BasicReceiver* receiver_;
-  mutable std::optional<T> current_;
 };
 
 }  // namespace klaw::channels::detail

@@ -70,6 +70,17 @@ class IntrusiveList {
     return e;
   }
 
+  // The first element that f(element) is true of, or null; f may remove the element it is given.
+  template <class F>
+  Element* find_if(F f) {
+    for (ListHook* hook = head_.next_; hook != &head_;) {
+      ListHook* const next = hook->next_;
+      if (Element& e = element(hook); f(e)) return &e;
+      hook = next;
+    }
+    return nullptr;
+  }
+
   // Calls f(element) for each, in order; f may remove the element it is given.
   template <class F>
   void for_each(F f) {

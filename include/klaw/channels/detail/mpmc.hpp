@@ -6,7 +6,8 @@
 //       given its slot away: if it comes back it is stored in returned_, which is served first.
 //   I2  if a receiver waits, every queued message is promised to another receiver that was woken and is on its way.
 //   I3  if an offer waits, there is no room for the one at the head of the line; nobody passes it. The room of a
-//       rendezvous is a receiver that waits, and for whom no slot is reserved.
+//       rendezvous is a receiver that waits, for whom no slot is reserved, and that is not of the same select as the offer:
+//       a select that sends and receives on one channel does not meet itself.
 //   I4  a receiver waits on a channel without senders, or one that was shut down, only while a message may come: a promised
 //       one, since a cancelled receiver may yet hand it on; or one that is delayed, or unsettled at another handle, since it
 //       may come back. (Its own unsettled ones do not keep a receiver: it would wait for itself.) With the last of them all
@@ -34,9 +35,10 @@
 namespace klaw::channels::detail {
 
 // `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
-template <class T, class Exclusion = Mutex>
+template <class T, class Exclusion = ShortMutex>
 class Mpmc final : public MpmcCore<T> {
   using Guard = LockGuard<Exclusion>;
+  using Claim = Operation::Claim;
 
  public:
   // A channel with one sender and one receiver, whose registrations have the ids kFirstSender and kFirstReceiver.
@@ -376,30 +378,55 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   Status send_locked(const Registration& handle, SendWaiter<T>& w, Operation* op, Wakeups& wakeups) {
-    if (handle.closed || is_shut_down() || count(Side::receiver) == 0) {
-      w.why = handle.closed ? CloseKind::handle_closed : is_shut_down() ? CloseKind::shutdown : CloseKind::peer_gone;
-      return Status::closed;
-    }
-    if (w.count == 0) return Status::done;
     // An earlier offer that waits keeps its place (I3); one that was cancelled is no obstacle.
     if (!offers_.empty()) match(wakeups);
+    // See recv_locked.
+    if (op != nullptr && !op->lock()) return Status::pending;
+    if (handle.closed || is_shut_down() || count(Side::receiver) == 0) {
+      w.why = handle.closed ? CloseKind::handle_closed : is_shut_down() ? CloseKind::shutdown : CloseKind::peer_gone;
+      return end(Status::closed, w, op);
+    }
+    if (w.count == 0) return end(Status::done, w, op);
     if (w.reserves) {
-      if (offers_.empty() && (capacity_ == 0 ? has_free_receiver() : has_room(1))) {
+      if (has_room_for(w)) {
         w.handle = handle.id;
         reserved_.add(handle.id);
-        return Status::done;
+        return end(Status::done, w, op);
       }
-    } else if (offers_.empty()) {
-      if (capacity_ == 0 ? hand_over(w, wakeups) : has_room(w.count)) {
-        if (capacity_ != 0) {
-          store(w);
-          match(wakeups);
-        }
-        return Status::done;
+    } else if (capacity_ == 0) {
+      switch (hand_over(w, op, wakeups)) {
+        case Claim::won: return end(Status::done, w, op);
+        case Claim::preempted: return Status::pending;
+        case Claim::lost: break;
       }
+    } else if (has_room_for(w)) {
+      store(w);
+      (void)end(Status::done, w, op);
+      match(wakeups);
+      return Status::done;
     }
-    if (op != nullptr) link(offers_, w, handle, *op);
+    return wait(offers_, w, handle, op);
+  }
+
+  // How an operation that is busy here stops being so: it has come to its end,
+  Status end(Status status, const Waiter& w, Operation* op) noexcept {
+    if (op != nullptr) op->commit(w.index);
+    return status;
+  }
+  // or it waits in line.
+  template <class W>
+  Status wait(IntrusiveList<W>& line, W& w, const Registration& handle, Operation* op) noexcept {
+    if (op != nullptr) {
+      link(line, w, handle, *op);
+      op->unlock();
+    }
     return Status::pending;
+  }
+
+  // May a send that has just come go in, now that match() has let in those that waited and could? (On a rendezvous, offers
+  // that wait beside a free receiver are of one select with it: the newcomer may have what they can't.)
+  [[nodiscard]] bool has_room_for(const SendWaiter<T>& w) const noexcept {
+    return capacity_ == 0 ? has_free_receiver() : offers_.empty() && has_room(w.count);
   }
 
   // The slot is free again, or its value has been stored.
@@ -408,18 +435,45 @@ class Mpmc final : public MpmcCore<T> {
     if (reserved_.end(handle)) leave(Side::sender, none, wakeups);
   }
 
-  // Rendezvous: gives the value to the first receiver that waits, if one does that no permit counts on.
-  bool hand_over(SendWaiter<T>& w, Wakeups& wakeups) {
-    // A stored message (see I1) is older than ours, and its turn comes first; nobody waits for it (I2).
-    items_.reserve(items_.size() + 1);
-    while (has_free_receiver()) {
-      if (signal(receivers_waiting_.pop_front(), Waiter::Signal::granted, wakeups)) {
-        ++promised_;
-        store(w);
+  // Rendezvous: claims the first that waits in `line` up to one at which is_end(w) is true, for `op`, which is busy (null:
+  // for a try). Waiters of `op` itself are passed over.
+  template <class W, class IsEnd>
+  Claim claim_peer(IntrusiveList<W>& line, IsEnd is_end, W*& peer, Operation* op, Wakeups& wakeups) noexcept {
+    Claim claim = Claim::lost;
+    W* const last = line.find_if([&](W& w) {
+      if (is_end(w)) {
+        claim = Claim::lost;
         return true;
       }
+      if (w.operation == op) return false;
+      if (op != nullptr) {
+        claim = w.operation->try_claim_from(*op, w.index);
+      } else {
+        claim = w.operation->try_claim(w.index) ? Claim::won : Claim::lost;
+      }
+      if (claim != Claim::preempted) line.remove(w);
+      return claim != Claim::lost;
+    });
+    if (claim == Claim::won) {
+      peer = last;
+      peer->signal = Waiter::Signal::granted;
+      wakeups.add(*peer->operation);
     }
-    return false;
+    return claim;
+  }
+
+  // Rendezvous: gives the value to the first receiver that waits, if one does that no permit counts on.
+  Claim hand_over(SendWaiter<T>& w, Operation* op, Wakeups& wakeups) {
+    // A stored message (see I1) is older than ours, and its turn comes first; nobody waits for it (I2).
+    items_.reserve(items_.size() + 1);
+    RecvWaiter<T>* receiver = nullptr;
+    const auto is_counted_on = [&](const RecvWaiter<T>&) { return !has_free_receiver(); };
+    const Claim claim = claim_peer(receivers_waiting_, is_counted_on, receiver, op, wakeups);
+    if (claim == Claim::won) {
+      ++promised_;
+      store(w);
+    }
+    return claim;
   }
 
   void store(SendWaiter<T>& w) {
@@ -430,26 +484,27 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   Status recv_locked(const Registration& handle, RecvWaiter<T>& w, Operation* op, Wakeups& wakeups) {
-    // A select that was claimed by another channel while it was on its way here waits for that one. While `op` is busy
-    // here we claim nobody but senders, whose operations are never busy: so two busy owners can't wait for each other.
+    // A select that was claimed by another channel while it was on its way here waits for that one. From here to end() or
+    // wait() `op` is busy: nobody else can claim it. Meanwhile we claim others only by claim_peer(), which knows how two
+    // busy operations meet; match() comes before or after.
     if (op != nullptr && !op->lock()) return Status::pending;
     w.handle = handle.id;
     if (handle.closed || at_end(handle.id)) {
       w.why = handle.closed ? CloseKind::handle_closed : end_kind();
-      if (op != nullptr) op->commit(w.index);
-      return Status::closed;
+      return end(Status::closed, w, op);
     }
     if (unpromised() > 0) {
       take(w);
-    } else if (capacity_ != 0 || !take_offer(w, wakeups)) {
-      if (op != nullptr) {
-        link(receivers_waiting_, w, handle, *op);
-        op->unlock();
-        if (capacity_ == 0) match(wakeups);  // a reservation waits for one who waits
+    } else {
+      const Claim claim = capacity_ == 0 ? take_offer(w, op, wakeups) : Claim::lost;
+      if (claim == Claim::preempted) return Status::pending;
+      if (claim == Claim::lost) {
+        (void)wait(receivers_waiting_, w, handle, op);
+        if (op != nullptr && capacity_ == 0) match(wakeups);  // a reservation waits for one who waits
+        return Status::pending;
       }
-      return Status::pending;
     }
-    if (op != nullptr) op->commit(w.index);
+    (void)end(Status::done, w, op);
     match(wakeups);
     return Status::done;
   }
@@ -485,17 +540,16 @@ class Mpmc final : public MpmcCore<T> {
 
   // Rendezvous: takes the value of the first sender that waits, if one does. Not past a reservation: its sender came first,
   // and its value comes later.
-  bool take_offer(RecvWaiter<T>& w, Wakeups& wakeups) {
+  Claim take_offer(RecvWaiter<T>& w, Operation* op, Wakeups& wakeups) {
     items_.reserve(items_.size() + 1);
-    while (!offers_.empty() && !offers_.front().reserves) {
-      SendWaiter<T>& offer = offers_.pop_front();
-      if (signal(offer, Waiter::Signal::granted, wakeups)) {
-        store(offer);
-        take(w);
-        return true;
-      }
+    SendWaiter<T>* offer = nullptr;
+    const auto reserves = [](const SendWaiter<T>& waiting) { return waiting.reserves; };
+    const Claim claim = claim_peer(offers_, reserves, offer, op, wakeups);
+    if (claim == Claim::won) {
+      store(*offer);
+      take(w);
     }
-    return false;
+    return claim;
   }
 
   // Moves offers into free room, promises messages to waiting receivers, and lets those go for whom nothing can come.
@@ -505,20 +559,13 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   void match_waiters(Wakeups& wakeups) {
-    while (!offers_.empty() && (capacity_ == 0 ? has_free_receiver() : has_room(offers_.front().count))) {
-      SendWaiter<T>& offer = offers_.front();
-      items_.reserve(items_.size() + offer.count);  // may throw: before anything is changed
-      if (offer.reserves) reserved_.make_room();
-      offers_.remove(offer);
-      if (!signal(offer, Waiter::Signal::granted, wakeups)) continue;
-      if (offer.reserves) {
-        reserved_.add(offer.handle);
-      } else {
-        store(offer);
-        if (capacity_ == 0) promise(wakeups);
-      }
+    if (capacity_ == 0) {
+      promise(wakeups);  // a stored message is older than any offer
+      meet(wakeups);
+    } else {
+      admit(wakeups);
+      promise(wakeups);
     }
-    promise(wakeups);
     if (is_over()) {
       receivers_waiting_.for_each([&](RecvWaiter<T>& w) {
         if (!at_end(w.handle)) return;
@@ -527,6 +574,51 @@ class Mpmc final : public MpmcCore<T> {
         signal(w, Waiter::Signal::closed, wakeups);
       });
     }
+  }
+
+  // Offers go into the queue while there is room.
+  void admit(Wakeups& wakeups) {
+    while (!offers_.empty() && has_room(offers_.front().count)) {
+      SendWaiter<T>& offer = offers_.front();
+      if (offer.reserves) {
+        grant_slot(offer, wakeups);
+      } else {
+        items_.reserve(items_.size() + offer.count);  // may throw: before anything is changed
+        offers_.remove(offer);
+        if (signal(offer, Waiter::Signal::granted, wakeups)) store(offer);
+      }
+    }
+  }
+
+  void grant_slot(SendWaiter<T>& offer, Wakeups& wakeups) {
+    reserved_.make_room();  // may throw: before anything is changed
+    offers_.remove(offer);
+    if (signal(offer, Waiter::Signal::granted, wakeups)) reserved_.add(offer.handle);
+  }
+
+  // Rendezvous: offers and receivers who wait meet. They are here together because a permit counted on the receivers, or
+  // because a receiver has come for a reservation; mostly there is nothing to do.
+  void meet(Wakeups& wakeups) {
+    offers_.for_each([&](SendWaiter<T>& offer) {
+      if (!has_free_receiver()) return;
+      if (offer.reserves) {
+        grant_slot(offer, wakeups);
+        return;
+      }
+      // In place of the offer's owner, who is not here: both sides are claimed as one, or neither.
+      Operation& op = *offer.operation;
+      const Claim claim = op.lock() ? hand_over(offer, &op, wakeups) : Claim::preempted;
+      if (claim == Claim::lost) {
+        op.unlock();
+        return;
+      }
+      offers_.remove(offer);
+      if (claim == Claim::won) {
+        op.commit(offer.index);
+        offer.signal = Waiter::Signal::granted;
+        wakeups.add(op);
+      }
+    });
   }
 
   void promise(Wakeups& wakeups) noexcept {

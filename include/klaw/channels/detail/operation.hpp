@@ -16,6 +16,7 @@
 
 #include <cassert>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -44,7 +45,7 @@ class Operation : public ListHook {
     for (;;) {
       if (seen >> kIndexShift != 0) return false;
       if ((seen & kBusy) != 0) {
-        // Its owner is looking at another channel this very moment (see lock()); a few instructions, no system call.
+        // It is looked at by another channel this very moment (see lock()); a few instructions, no system call.
         yield_thread();
         seen = state_.load(std::memory_order_relaxed);
         continue;
@@ -58,6 +59,42 @@ class Operation : public ListHook {
     }
   }
 
+  // What came of a claim by one that holds another operation busy.
+  enum class Claim : std::uint8_t {
+    won,        // this operation is the caller's channel's, and `self` still busy
+    lost,       // it belongs to another channel already, or was cancelled
+    preempted,  // `self` was claimed by another channel meanwhile: it is no longer busy
+  };
+
+  // try_claim() for one that holds `self` busy: two operations meet, and each could be claimed by somebody else. Claims this
+  // one only while `self` is busy, so that no third can come between; then `self` is the caller's to commit().
+  //
+  // Both may be busy, each at a channel where the other is linked. Then the one at the lower address keeps its busy bit and
+  // waits for the other; the one at the higher address lets go of its own until the other has moved on. So who waits while
+  // busy waits for a higher address, which can't go round in a circle; and who waits without being busy keeps nobody
+  // waiting (not by its channel's lock either: whoever is busy has the only lock it needs).
+  [[nodiscard]] Claim try_claim_from(Operation& self, std::uint32_t index) noexcept {
+    std::uint32_t seen = state_.load(std::memory_order_relaxed);
+    for (;;) {
+      if (seen >> kIndexShift != 0) return Claim::lost;
+      if ((seen & kBusy) == 0) {
+        if (state_.compare_exchange_weak(seen, seen | claim_bits(index), std::memory_order_acq_rel,
+                                         std::memory_order_relaxed)) {
+          return Claim::won;
+        }
+        continue;
+      }
+      if (std::less<>{}(&self, this)) {
+        yield_thread();
+      } else {
+        self.unlock();
+        while ((state_.load(std::memory_order_relaxed) & kBusy) != 0) yield_thread();
+        if (!self.lock()) return Claim::preempted;
+      }
+      seen = state_.load(std::memory_order_relaxed);
+    }
+  }
+
   // claimed -> claimed and fired; wakes the owner if it is asleep. After this call the waker must not touch it again.
   void fire() noexcept {
     const Wake wake = wake_;
@@ -66,25 +103,41 @@ class Operation : public ListHook {
     if ((state_.fetch_or(kFired, std::memory_order_acq_rel) & kArmed) != 0) wake(*this);
   }
 
-  // --- for the owner ---
+  // --- for the owner, under the lock of the channel that it looks at, or for that channel in its place ---
 
-  // While it examines a channel, an owner that is linked into others already keeps them from claiming it, so that a
-  // ready channel can be taken without a way back. False: another has claimed it, and will fire or has fired.
+  // unclaimed -> busy: while a channel is examined for it, an operation that is linked into others already keeps them from
+  // claiming it, so that a ready channel can be taken without a way back. False: another has claimed it, and will fire or
+  // has fired.
   [[nodiscard]] bool lock() noexcept {
     std::uint32_t seen = state_.load(std::memory_order_relaxed);
-    do {
+    for (;;) {
       if (seen >> kIndexShift != 0) return false;
-    } while (!state_.compare_exchange_weak(seen, seen | kBusy, std::memory_order_acq_rel, std::memory_order_relaxed));
-    return true;
+      if ((seen & kBusy) != 0) {
+        yield_thread();
+        seen = state_.load(std::memory_order_relaxed);
+      } else if (state_.compare_exchange_weak(seen, seen | kBusy, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed)) {
+        return true;
+      }
+    }
   }
-  // busy -> unclaimed: nothing was ready, others may claim it. Nobody else writes while it is busy; it is not armed yet.
-  void unlock() noexcept { state_.store(0, std::memory_order_release); }
-  // busy -> claimed(index) by the owner itself: nobody will fire.
-  void commit(std::uint32_t index) noexcept { state_.store(claim_bits(index), std::memory_order_release); }
+  // busy -> unclaimed: nothing was ready, others may claim it.
+  void unlock() noexcept { state_.fetch_and(~kBusy, std::memory_order_release); }
+  // busy -> claimed(index). Nobody will fire it, but the channel that did this in its owner's place.
+  void commit(std::uint32_t index) noexcept {
+    // acq_rel: as in try_claim(). While it is busy only arm() writes beside us.
+    state_.fetch_add(claim_bits(index) - kBusy, std::memory_order_acq_rel);
+  }
+
+  // --- for the owner ---
 
   // The owner is ready to be woken. False: it was fired already, don't sleep. After `true` the owner must assume that it
   // is being resumed in another thread this instant, and touch nothing.
   [[nodiscard]] bool arm() noexcept { return (state_.fetch_or(kArmed, std::memory_order_acq_rel) & kFired) == 0; }
+
+  // fired, or claimed by the owner itself -> unclaimed: for another wait, after one that has brought nothing. Nobody else
+  // knows the operation then: what was linked is unlinked, a timer removed.
+  void renew() noexcept { state_.store(0, std::memory_order_relaxed); }
 
   // unclaimed -> cancelled. True: nobody will ever fire it (its waiters are still linked). False: somebody claimed it.
   [[nodiscard]] bool cancel() noexcept { return try_claim(kCancelled); }

@@ -1,6 +1,7 @@
 // The operations on an MPMC handle, each as an object that any way of waiting can drive:
 //
-//   Status start(Operation*)   with nullptr: try. Else: link, if it can't be done at once.
+//   Status start(Operation*)   with nullptr: try. Else: link, if it can't be done at once. A second argument says which
+//                              branch of a select it is.
 //   Status finish()            after it was fired
 //   void abandon()             after it was cancelled, or when its owner goes away
 //   result(status)             what an unlimited wait returns
@@ -28,6 +29,8 @@ template <class Core>
 class OpBase {
  public:
   OpBase(const std::shared_ptr<Core>& core, const Registration& handle) noexcept : core_(&core), handle_(&handle) {}
+  // An op moves only before it is started: then it keeps nothing alive yet.
+  OpBase(OpBase&& other) noexcept : core_(other.core_), handle_(other.handle_) {}
 
  protected:
   // A moved-from handle has no core: its operations find it closed.
@@ -109,11 +112,13 @@ class SendOp : OpBase<Core> {
   SendOp(const std::shared_ptr<Core>& core, const Registration& handle, Values values)
       : OpBase<Core>(core, handle), values_(std::move(values)) {}
 
-  Status start(Operation* op) {
+  Status start(Operation* op, std::uint32_t branch = 0) {
     if (!this->has_core()) {
       waiter_.why = CloseKind::handle_closed;
+      if (op != nullptr && !op->try_claim(branch)) return Status::pending;
       return Status::closed;
     }
+    waiter_.index = branch;
     waiter_.values = values_.data();
     waiter_.count = values_.size();
     if (waiter_.count > 1 && waiter_.count > this->core().capacity()) return Status::too_large;
@@ -154,7 +159,6 @@ class RecvOp : OpBase<Core> {
 
   RecvOp(const std::shared_ptr<Core>& core, const Registration& handle) : OpBase<Core>(core, handle) {}
 
-  // `branch`: which one of a select this is.
   Status start(Operation* op, std::uint32_t branch = 0) {
     if (!this->has_core()) {
       waiter_.why = CloseKind::handle_closed;

@@ -37,6 +37,7 @@ class Ring {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   // The i-th value from the front.
   [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return slots_[(head_ + i) & (slot_count_ - 1)]; }
+  [[nodiscard]] T& operator[](std::size_t i) noexcept { return slot(i); }
 
   // Makes room for `count` values in all; after it, push_back does not throw until they are that many.
   void reserve(std::size_t count) {

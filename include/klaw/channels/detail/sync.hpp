@@ -53,6 +53,58 @@ inline void cpu_pause() noexcept {
 
 inline void yield_thread() noexcept { std::this_thread::yield(); }
 
+// The lock of a channel: for critical sections of some ten instructions, where the calls into the library and the checks of
+// std::mutex cost more than what they protect. One word: free -> held -> free, and a futex for those who find it held for
+// longer than they spin ("mutex 2" of Drepper, "Futexes Are Tricky", 2011). Not fair, not recursive.
+//
+// unlock() touches the object itself for the last time when it frees the word, as Event::set() does: the one who gets the
+// lock next may destroy it.
+class ShortMutex {
+ public:
+  ShortMutex() = default;
+  ShortMutex(const ShortMutex&) = delete;
+  ShortMutex& operator=(const ShortMutex&) = delete;
+
+  void lock() noexcept {
+    if (!try_lock()) lock_contended();
+  }
+  [[nodiscard]] bool try_lock() noexcept {
+    std::uint32_t expected = kFree;
+    // acquire: what its holders did before they freed it happens before what we do. relaxed on failure: nothing is read.
+    return word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+  void unlock() noexcept {
+    std::uint32_t* const address = futex_address();
+    // release: pairs with the acquire of the next holder.
+    if (word_.exchange(kFree, std::memory_order_release) == kAwaited) {
+      syscall(SYS_futex, address, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+    }
+  }
+
+ private:
+  static constexpr std::uint32_t kFree = 0;
+  static constexpr std::uint32_t kHeld = 1;
+  static constexpr std::uint32_t kAwaited = 2;  // held, and somebody may sleep on it
+  static constexpr int kSpins = 64;
+
+  [[gnu::noinline]] void lock_contended() noexcept {
+    for (int i = 0; i < kSpins; ++i) {
+      // relaxed: try_lock() acquires.
+      if (word_.load(std::memory_order_relaxed) == kFree && try_lock()) return;
+      cpu_pause();
+    }
+    // free -> awaited: it is ours, and whoever else may sleep is woken by our unlock. held -> awaited: tells its holder.
+    while (word_.exchange(kAwaited, std::memory_order_acquire) != kFree) {
+      syscall(SYS_futex, futex_address(), FUTEX_WAIT_PRIVATE, kAwaited, nullptr, nullptr, 0);
+    }
+  }
+
+  std::uint32_t* futex_address() noexcept { return reinterpret_cast<std::uint32_t*>(&word_); }
+
+  Atomic<std::uint32_t> word_{kFree};
+  static_assert(sizeof(Atomic<std::uint32_t>) == sizeof(std::uint32_t) && Atomic<std::uint32_t>::is_always_lock_free);
+};
+
 // A word that is set once, and that one thread sleeps on.
 //
 // The setter's store is its last access to the object itself: once the sleeper sees it, it may destroy the Event. The

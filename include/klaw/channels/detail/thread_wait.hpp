@@ -1,6 +1,8 @@
 // Waiting by parking the calling thread.
 #pragma once
 
+#include <optional>
+
 #include <klaw/channels/detail/operation.hpp>
 
 namespace klaw::channels::detail {
@@ -20,11 +22,9 @@ class ThreadOperation final : public Operation {
   Event event_;
 };
 
-// Drives `op` to its end in this thread, parked until `deadline` at most. Status::pending: the time ran out, and nothing
-// has happened.
+// One sleep of this thread, until `op` is fired or `deadline` has passed. nullopt: the time ran out, and nothing has happened.
 template <class Op>
-[[nodiscard]] Status block_on(Op& op, const Deadline& deadline = std::nullopt) {
-  if (const Status status = op.start(nullptr); status != Status::pending) return status;
+[[nodiscard]] std::optional<Status> sleep_on(Op& op, const Deadline& deadline) {
   ThreadOperation thread;
   if (const Status status = op.start(&thread); status != Status::pending) return status;
   if (thread.arm()) {
@@ -34,7 +34,7 @@ template <class Op>
     if (ended == Event::Wait::timed_out) {
       if (thread.cancel()) {
         op.abandon();
-        return Status::pending;
+        return std::nullopt;
       }
       // Claimed in the last moment: its waker is about to fire, and must find us here.
       while (thread.wait(std::nullopt) != Event::Wait::set) {
@@ -42,6 +42,19 @@ template <class Op>
     }
   }
   return op.finish();
+}
+
+// Drives `op` to its end in this thread, parked until `deadline` at most. Status::pending: the time ran out, and nothing
+// has happened.
+template <class Op>
+[[nodiscard]] Status block_on(Op& op, const Deadline& deadline = std::nullopt) {
+  Status status = op.start(nullptr);
+  while (status == Status::pending) {
+    const std::optional<Status> ended = sleep_on(op, deadline);
+    if (!ended) return Status::pending;
+    status = *ended;  // pending: it was woken by what it does not wait for
+  }
+  return status;
 }
 
 }  // namespace klaw::channels::detail

@@ -11,8 +11,12 @@ Example::
     await tx.send(1)
     assert await rx.recv() == 1
 
+Beside channels, where each message goes to one receiver, there are ``oneshot`` (one value, once) and
+``watch`` (the latest value).
+
 What a handle can do is told in :mod:`klaw_core.runtime.channels.protocols`, how channels are made
-and found in ``factory``, what the local ones promise in ``local``, the errors in ``errors``.
+and found in ``factory``, what the local ones promise in ``local``, the errors in ``errors``, the other
+flavours in modules of their names.
 """
 
 from __future__ import annotations
@@ -52,6 +56,12 @@ from klaw_core.runtime.channels.factory import (
     list_channels,
 )
 from klaw_core.runtime.channels.local import LocalReceiver, LocalSender
+from klaw_core.runtime.channels.oneshot import (
+    OneshotReceiver,
+    OneshotSender,
+    blocking_oneshot,
+    oneshot,
+)
 from klaw_core.runtime.channels.protocols import (
     ChannelReceiver,
     ChannelSender,
@@ -64,8 +74,9 @@ from klaw_core.runtime.channels.protocols import (
     WeakReceiver,
     WeakSender,
 )
-from klaw_core.runtime.channels.select import blocking_select, select
+from klaw_core.runtime.channels.select import blocking_select, select, select_all
 from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
+from klaw_core.runtime.channels.watch import WatchReceiver, WatchSender, blocking_watch, watch
 
 __all__ = [
     "AlreadySent",
@@ -92,6 +103,8 @@ __all__ = [
     "NoReceivers",
     "NoReceiversError",
     "Ok",
+    "OneshotReceiver",
+    "OneshotSender",
     "Permit",
     "Receiver",
     "RecvTimeoutError",
@@ -100,6 +113,8 @@ __all__ = [
     "Result",
     "SendTimeoutError",
     "Sender",
+    "WatchReceiver",
+    "WatchSender",
     "WeakReceiver",
     "WeakSender",
     "blocking_channel",
@@ -107,7 +122,9 @@ __all__ = [
     "blocking_get_channel",
     "blocking_get_receiver",
     "blocking_get_sender",
+    "blocking_oneshot",
     "blocking_select",
+    "blocking_watch",
     "channel",
     "channel_stats",
     "delete_channel",
@@ -115,5 +132,8 @@ __all__ = [
     "get_receiver",
     "get_sender",
     "list_channels",
+    "oneshot",
     "select",
+    "select_all",
+    "watch",
 ]

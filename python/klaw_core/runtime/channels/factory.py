@@ -18,31 +18,30 @@ Example::
 from __future__ import annotations
 
 import asyncio
-import math
-import operator
 import os
 import sys
-import warnings
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeAlias, cast
+from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, cast
 
 from klaw_core import _core
+from klaw_core.runtime.channels.making import (
+    NAMESPACE_DEFAULT,
+    Backend,
+    Making,
+    T,
+    check_bool,
+    check_optional,
+    check_seconds,
+    check_string,
+    chosen_backend,
+    integer,
+    known_backend,
+)
 from klaw_core.runtime.channels.protocols import ChannelReceiver, ChannelSender
 from klaw_core.runtime.channels.stats import ChannelStats
-
-if TYPE_CHECKING:
-    # With a default, so that a bare channel(8) is of Any. Every type checker carries these stubs;
-    # nothing of typing_extensions is needed at run time.
-    from typing_extensions import TypeVar
-
-    T = TypeVar("T", default=Any)
-else:
-    from typing import TypeVar
-
-    T = TypeVar("T")
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -62,9 +61,6 @@ __all__ = [
     "list_channels",
 ]
 
-Backend: TypeAlias = Literal["local", "ray"]
-"""The backends there are."""
-
 AnyChannel: TypeAlias = tuple[ChannelSender[Any], ChannelReceiver[Any]]
 
 
@@ -80,35 +76,12 @@ _CAPACITY_DEFAULT: Final = _DefaultCapacity(10_000)
 _CAPACITY_DEFAULT_REFERENCE: Final = 16
 _CAPACITY_MAX: Final = sys.maxsize
 _ORPHAN_GRACE_DEFAULT_S: Final = 10.0
-_NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
 
 
 # ------------------------------------------------------------------------------------------- making
 
 
-# channel and blocking_channel are classes only in form: calling one gives what its __new__ makes, a
-# coroutine and a tuple, never an instance. That form is what lets every type checker take any type
-# expression in channel[...], unions included, which a __getitem__(type[T]) cannot express.
-if TYPE_CHECKING:
-
-    class _Making(Coroutine[object, object, R_co]):
-        def send(self, value: Any, /) -> Any: ...
-        def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
-        def close(self) -> None: ...
-        def __await__(self) -> Generator[Any, Any, R_co]: ...
-
-else:
-
-    class _Making:
-        __slots__ = ()
-
-        # Not typing.Generic, whose alias would make the call one frame deeper: warnings would point
-        # at typing.py.
-        def __class_getitem__(cls, item: object) -> type:
-            return cls
-
-
-class channel(_Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N801
+class channel(Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N801
     """Make an MPMC channel: ``tx, rx = await channel[int](8)``.
 
     A plain call that gives a coroutine; the channel is made when that is awaited.
@@ -150,7 +123,7 @@ class channel(_Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N8
         backend: Backend | None = None,
         unbounded: bool = False,
         name: str | None = None,
-        namespace: str = _NAMESPACE_DEFAULT,
+        namespace: str = NAMESPACE_DEFAULT,
         confirm: bool = False,
         prefetch: int | None = None,
         reference: bool = False,
@@ -161,7 +134,7 @@ class channel(_Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N8
     ) -> Self:
         settings = _Settings(
             capacity=capacity,
-            backend=_chosen_backend(backend, distributed, name),
+            backend=chosen_backend(backend, distributed, name),
             unbounded=unbounded,
             name=name,
             namespace=namespace,
@@ -193,7 +166,7 @@ class blocking_channel(tuple[ChannelSender[T], ChannelReceiver[T]]):  # noqa: N8
         backend: Backend | None = None,
         unbounded: bool = False,
         name: str | None = None,
-        namespace: str = _NAMESPACE_DEFAULT,
+        namespace: str = NAMESPACE_DEFAULT,
         confirm: bool = False,
         prefetch: int | None = None,
         reference: bool = False,
@@ -204,7 +177,7 @@ class blocking_channel(tuple[ChannelSender[T], ChannelReceiver[T]]):  # noqa: N8
     ) -> Self:
         settings = _Settings(
             capacity=capacity,
-            backend=_chosen_backend(backend, distributed, name),
+            backend=chosen_backend(backend, distributed, name),
             unbounded=unbounded,
             name=name,
             namespace=namespace,
@@ -237,7 +210,7 @@ for _made in (_make_local, _make_ray):
 
 
 def get_channel(
-    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
 ) -> Coroutine[object, object, AnyChannel | None]:
     """Both sides of the channel of that name; None when there is none, or it is closed and drained.
 
@@ -259,7 +232,7 @@ def get_channel(
 
 
 def blocking_get_channel(
-    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
 ) -> AnyChannel | None:
     """``get_channel`` for threads and plain Ray tasks."""
     ray = _ray_for_named("blocking_get_channel", backend, namespace, name)
@@ -271,7 +244,7 @@ def get_sender(
     *,
     wait: float = 0.0,
     backend: Backend = "ray",
-    namespace: str = _NAMESPACE_DEFAULT,
+    namespace: str = NAMESPACE_DEFAULT,
     confirm: bool = False,
 ) -> Coroutine[object, object, ChannelSender[Any] | None]:
     """A sender of the channel of that name; None when it does not appear within ``wait`` seconds.
@@ -287,8 +260,8 @@ def get_sender(
 
     Raises, all at the call: as ``get_channel``, and for a bad ``wait``.
     """
-    _check_seconds("wait", wait)
-    _check_bool("confirm", confirm)
+    check_seconds("wait", wait)
+    check_bool("confirm", confirm)
     ray = _ray_for_named("get_sender", backend, namespace, name)
     return _in_thread(ray.blocking_get_sender, name, wait=wait, namespace=namespace)
 
@@ -298,12 +271,12 @@ def blocking_get_sender(
     *,
     wait: float = 0.0,
     backend: Backend = "ray",
-    namespace: str = _NAMESPACE_DEFAULT,
+    namespace: str = NAMESPACE_DEFAULT,
     confirm: bool = False,
 ) -> ChannelSender[Any] | None:
     """``get_sender`` for threads and plain Ray tasks."""
-    _check_seconds("wait", wait)
-    _check_bool("confirm", confirm)
+    check_seconds("wait", wait)
+    check_bool("confirm", confirm)
     ray = _ray_for_named("blocking_get_sender", backend, namespace, name)
     return ray.blocking_get_sender(name, wait=wait, namespace=namespace)
 
@@ -313,7 +286,7 @@ def get_receiver(
     *,
     wait: float = 0.0,
     backend: Backend = "ray",
-    namespace: str = _NAMESPACE_DEFAULT,
+    namespace: str = NAMESPACE_DEFAULT,
     prefetch: int | None = None,
 ) -> Coroutine[object, object, ChannelReceiver[Any] | None]:
     """A receiver of the channel of that name; None when it does not appear within ``wait`` seconds.
@@ -329,7 +302,7 @@ def get_receiver(
 
     Raises, all at the call: as ``get_channel``, and for a bad ``wait`` or ``prefetch``.
     """
-    _check_seconds("wait", wait)
+    check_seconds("wait", wait)
     _check_prefetch(prefetch)
     ray = _ray_for_named("get_receiver", backend, namespace, name)
     return _in_thread(
@@ -342,18 +315,18 @@ def blocking_get_receiver(
     *,
     wait: float = 0.0,
     backend: Backend = "ray",
-    namespace: str = _NAMESPACE_DEFAULT,
+    namespace: str = NAMESPACE_DEFAULT,
     prefetch: int | None = None,
 ) -> ChannelReceiver[Any] | None:
     """``get_receiver`` for threads and plain Ray tasks."""
-    _check_seconds("wait", wait)
+    check_seconds("wait", wait)
     _check_prefetch(prefetch)
     ray = _ray_for_named("blocking_get_receiver", backend, namespace, name)
     return ray.blocking_get_receiver(name, wait=wait, namespace=namespace, prefetch=prefetch)
 
 
 def channel_stats(
-    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
 ) -> Coroutine[object, object, ChannelStats | None]:
     """The channel of that name at this moment, or None when there is none. Registers nobody.
 
@@ -364,7 +337,7 @@ def channel_stats(
 
 
 def blocking_channel_stats(
-    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
 ) -> ChannelStats | None:
     """``channel_stats`` for threads and plain Ray tasks."""
     ray = _ray_for_named("blocking_channel_stats", backend, namespace, name)
@@ -372,7 +345,7 @@ def blocking_channel_stats(
 
 
 def delete_channel(
-    name: str, *, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT
+    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
 ) -> bool:
     """Delete the channel of that name: whoever waits on it gets ``ChannelClosed``. A plain call.
 
@@ -382,7 +355,7 @@ def delete_channel(
     return ray.delete_ray_channel(name, namespace=namespace)
 
 
-def list_channels(*, backend: Backend = "ray", namespace: str = _NAMESPACE_DEFAULT) -> list[str]:
+def list_channels(*, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT) -> list[str]:
     """The names of all channels in the namespace. A plain call. Raises as ``get_channel``."""
     ray = _ray_for_named("list_channels", backend, namespace)
     return ray.list_ray_channels(namespace=namespace)
@@ -410,21 +383,21 @@ class _Settings:
 
     def __post_init__(self) -> None:
         for switch in ("unbounded", "confirm", "reference", "persistent"):
-            _check_bool(switch, getattr(self, switch))
+            check_bool(switch, getattr(self, switch))
         if not self.unbounded:
             object.__setattr__(self, "capacity", self._checked_capacity())
         if self.name is not None:
-            _check_string("name", self.name)
-        _check_string("namespace", self.namespace)
+            check_string("name", self.name)
+        check_string("namespace", self.namespace)
         _check_prefetch(self.prefetch)
-        _check_seconds("orphan_grace", self.orphan_grace)
-        _check_optional("checkpoint_dir", "a path or None", self.checkpoint_dir, str, os.PathLike)
-        _check_optional("actor_options", "a mapping or None", self.actor_options, Mapping)
+        check_seconds("orphan_grace", self.orphan_grace)
+        check_optional("checkpoint_dir", "a path or None", self.checkpoint_dir, str, os.PathLike)
+        check_optional("actor_options", "a mapping or None", self.actor_options, Mapping)
 
     def _checked_capacity(self) -> int:
         if self.reference and isinstance(self.capacity, _DefaultCapacity):
             return _CAPACITY_DEFAULT_REFERENCE
-        capacity = _integer("capacity", self.capacity)
+        capacity = integer("capacity", self.capacity)
         if not 0 <= capacity <= _CAPACITY_MAX:
             raise ValueError(f"capacity must be between 0 and {_CAPACITY_MAX}, got {capacity}")
         return capacity
@@ -445,26 +418,6 @@ class _Settings:
             prefetch=self.prefetch,
             actor_options=self.actor_options,
         )
-
-
-def _chosen_backend(backend: object, distributed: object, name: object) -> Backend:
-    if distributed is not None:
-        _check_bool("distributed", distributed)
-    if backend is not None:
-        return _known_backend(backend)
-    if distributed is None and name is not None:
-        warnings.warn(
-            "name is ignored by the local backend; did you mean backend='ray'?",
-            UserWarning,
-            stacklevel=3,  # who called channel()
-        )
-    return "ray" if distributed else "local"
-
-
-def _known_backend(backend: object) -> Backend:
-    if backend not in ("local", "ray"):
-        raise ValueError(f"Unknown backend: {backend!r}")
-    return backend
 
 
 class RayFactory(Protocol):
@@ -490,9 +443,9 @@ def _ray_for_channel(settings: _Settings) -> RayFactory:
 def _ray_for_named(
     caller: str, backend: object, namespace: object, name: object = ""
 ) -> RayFactory:
-    _check_string("name", name)
-    _check_string("namespace", namespace)
-    if _known_backend(backend) == "local":
+    check_string("name", name)
+    check_string("namespace", namespace)
+    if known_backend(backend) == "local":
         raise NotImplementedError(f"{caller}() only implemented for backend='ray'")
     return _ray_factory("Ray not installed.")
 
@@ -511,42 +464,6 @@ def _in_thread(
     return asyncio.to_thread(call, name, **options)
 
 
-def _integer(what: str, value: object) -> int:
-    # True is an int to Python, but channel(True) is a mistake. numpy's integers are welcome.
-    if not isinstance(value, bool):
-        try:
-            return operator.index(cast("int", value))
-        except TypeError:
-            pass  # told below, in our words
-    raise _wrong_type(what, "an int", value)
-
-
 def _check_prefetch(prefetch: object) -> None:
-    if prefetch is not None and (count := _integer("prefetch", prefetch)) < 1:
+    if prefetch is not None and (count := integer("prefetch", prefetch)) < 1:
         raise ValueError(f"prefetch must be at least 1, got {count}")
-
-
-def _check_seconds(what: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong_type(what, "a number of seconds", value)
-    if math.isnan(value) or value < 0:
-        raise ValueError(f"{what} must not be negative or NaN, got {value}")
-
-
-def _check_bool(what: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise _wrong_type(what, "a bool", value)
-
-
-def _check_string(what: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise _wrong_type(what, "a str", value)
-
-
-def _check_optional(what: str, wanted: str, value: object, *types: type) -> None:
-    if value is not None and not isinstance(value, types):
-        raise _wrong_type(what, wanted, value)
-
-
-def _wrong_type(what: str, wanted: str, value: object) -> TypeError:
-    return TypeError(f"{what} must be {wanted}, not {type(value).__name__}")

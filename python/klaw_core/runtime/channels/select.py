@@ -23,12 +23,15 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Literal, Protocol, TypeVar, overload
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, cast, overload
 
 from klaw_core import _core
-from klaw_core.runtime.channels.errors import NoReceiversError
+from klaw_core.runtime.channels.errors import ChannelClosedError, LaggedError, NoReceiversError
 
-__all__ = ["Selectable", "blocking_select", "select"]
+__all__ = ["SelectAll", "Selectable", "blocking_select", "select", "select_all"]
+
+# The kinds of an end that is the end of an iteration.
+ORDERLY: Final = frozenset({"ended", "handle_closed", "shutdown"})
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -36,6 +39,7 @@ C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
+P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -47,8 +51,12 @@ class Selectable(Protocol[T_co]):
     promise that the losers lose nothing.
     """
 
-    def recv(self) -> Coroutine[object, object, T_co]:
-        """See ``Receiver.recv``."""
+    def __anext__(self) -> Coroutine[object, object, T_co]:
+        """What iteration gives is what select gives: of a watch, the value after a change."""
+        ...
+
+    def closed(self) -> Coroutine[object, object, None]:
+        """See ``ChannelReceiver.closed``."""
         ...
 
 
@@ -260,3 +268,154 @@ def blocking_select(
     if not receivers:
         raise NoReceiversError
     return _core.blocking_select(receivers, timeout, biased)
+
+
+class SelectAll(Generic[P_co]):
+    """What ``select_all`` returns: an iterator, and an asynchronous one. For one task or thread at a time."""
+
+    def __init__(self, receivers: tuple[Selectable[Any], ...], biased: bool) -> None:
+        self._left: list[tuple[int, Selectable[Any]]] = list(enumerate(receivers))
+        self._biased = biased
+
+    def __aiter__(self) -> Self:
+        """The iterator itself."""
+        return self
+
+    async def __anext__(self) -> P_co:
+        """Receive from the first receiver that is ready; cancelled, it has taken nothing."""
+        while self._left:
+            try:
+                at, value = await select(*self._receivers(), biased=self._biased)
+            except LaggedError:
+                continue
+            except ChannelClosedError as error:
+                self._drop(error)
+            else:
+                return self._pair(at, value)
+        raise StopAsyncIteration
+
+    def __iter__(self) -> Self:
+        """The iterator itself, for a thread without an event loop."""
+        return self
+
+    def __next__(self) -> P_co:
+        """Receive from the first receiver that is ready, blocking."""
+        while self._left:
+            try:
+                at, value = blocking_select(*self._receivers(), biased=self._biased)
+            except LaggedError:
+                continue
+            except ChannelClosedError as error:
+                self._drop(error)
+            else:
+                return self._pair(at, value)
+        raise StopIteration
+
+    def _receivers(self) -> list[Selectable[Any]]:
+        return [receiver for _, receiver in self._left]
+
+    def _pair(self, at: int, value: object) -> P_co:
+        return cast("P_co", (self._left[at][0], value))
+
+    def _drop(self, error: ChannelClosedError) -> None:
+        if error.index is None:
+            raise error
+        error.index, _ = self._left.pop(error.index)
+        if error.kind not in ORDERLY:
+            raise error
+
+
+@overload
+def select_all(
+    r0: Selectable[A],
+    /,
+    *,
+    biased: bool = False,
+) -> SelectAll[tuple[Literal[0], A]]: ...
+@overload
+def select_all(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    /,
+    *,
+    biased: bool = False,
+) -> SelectAll[tuple[Literal[0], A] | tuple[Literal[1], B]]: ...
+@overload
+def select_all(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    /,
+    *,
+    biased: bool = False,
+) -> SelectAll[tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C]]: ...
+@overload
+def select_all(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    /,
+    *,
+    biased: bool = False,
+) -> SelectAll[
+    tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D]
+]: ...
+@overload
+def select_all(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    r4: Selectable[E],
+    /,
+    *,
+    biased: bool = False,
+) -> SelectAll[
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+]: ...
+@overload
+def select_all(
+    r0: Selectable[A],
+    r1: Selectable[B],
+    r2: Selectable[C],
+    r3: Selectable[D],
+    r4: Selectable[E],
+    r5: Selectable[F],
+    /,
+    *,
+    biased: bool = False,
+) -> SelectAll[
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+]: ...
+@overload
+def select_all(*receivers: Selectable[T], biased: bool = False) -> SelectAll[tuple[int, T]]: ...
+def select_all(*receivers: Selectable[Any], biased: bool = False) -> SelectAll[Any]:
+    """Receive from all of them until the last has ended, as ``async for index, value in ...``.
+
+    The index is the receiver's place among the arguments. A receiver whose channel ended in an
+    orderly way is dropped; broadcasts skip lags. In a thread without an event loop: ``for``.
+
+    Args:
+        receivers: at least one.
+        biased: prefer the earlier of several ready ones, instead of choosing at random.
+
+    Cancel safety: what is not given to the loop was not taken.
+
+    Raises:
+        ChannelClosedError: from the loop, when one ended otherwise; its ``.index`` says which. That
+            one is dropped, so the same object may be iterated on.
+        NoReceiversError: at the call, without receivers.
+    """
+    if not receivers:
+        raise NoReceiversError
+    return SelectAll(receivers, biased)

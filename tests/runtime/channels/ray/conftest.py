@@ -15,7 +15,7 @@ import pytest
 
 from klaw_core.runtime.channels import ChannelClosedError, channel
 
-LONG_S = 30.0
+LONG_S = 60.0
 
 
 @pytest.fixture

@@ -75,7 +75,9 @@ async def victims():
 
 
 @pytest.mark.parametrize("by_tcp", [False, True], ids=["unix_socket", "tcp"])
-async def test_killed_senders_lose_nothing_that_they_had_sent(ray_channel, victims, by_tcp):
+async def test_killed_senders_lose_nothing_that_they_had_sent(
+    ray_channel, victims, by_tcp, eventually
+):
     tx, rx = await ray_channel(64)  # its own sender keeps the channel open
     crowd = await victims(tx, by_tcp=by_tcp)
     received = []
@@ -91,7 +93,7 @@ async def test_killed_senders_lose_nothing_that_they_had_sent(ray_channel, victi
         confirmed.append(int(first))
         await asyncio.sleep(0.002 * (n % 10))
         confirmed += await asyncio.to_thread(crowd.kill, process)
-    await eventually_counts(tx, sender_count=1)
+    await eventually.stats(tx, sender_count=1)
     await tx.close()
     await receiving
     assert max(Counter(received).values()) == 1, "applied twice"
@@ -102,19 +104,10 @@ async def test_killed_senders_lose_nothing_that_they_had_sent(ray_channel, victi
     assert len(received) <= len(confirmed) + KILLS
 
 
-async def eventually_counts(handle, **wanted):
-    deadline = time.monotonic() + 60
-    while True:
-        stats = await handle.stats()
-        found = {name: getattr(stats, name) for name in wanted}
-        if found == wanted:
-            return
-        assert time.monotonic() < deadline, f"{found}, not {wanted}"
-        await asyncio.sleep(0.02)
-
-
 @pytest.mark.parametrize("by_tcp", [False, True], ids=["unix_socket", "tcp"])
-async def test_what_killed_receivers_had_not_confirmed_comes_again(ray_channel, victims, by_tcp):
+async def test_what_killed_receivers_had_not_confirmed_comes_again(
+    ray_channel, victims, by_tcp, eventually
+):
     tx, rx = await ray_channel(64)
     crowd = await victims(rx, by_tcp=by_tcp)
     stop = asyncio.Event()
@@ -136,7 +129,7 @@ async def test_what_killed_receivers_had_not_confirmed_comes_again(ray_channel, 
     while not sending.done():  # it may wait for room
         with contextlib.suppress(TimeoutError):
             taken[await rx.recv(timeout=0.1)] += 1
-    await eventually_counts(tx, receiver_count=1)
+    await eventually.stats(tx, receiver_count=1)
     await tx.close()
     async for number in rx:
         taken[number] += 1
@@ -218,14 +211,14 @@ async def test_the_death_of_the_last_sender_ends_the_channel_after_the_grace(ray
     assert set(said) <= {0, *got}
 
 
-async def test_during_the_grace_a_replacement_may_come(ray_channel, victims):
+async def test_during_the_grace_a_replacement_may_come(ray_channel, victims, eventually):
     tx, rx = await ray_channel(4, orphan_grace=30.0)
     crowd = await victims(tx)
     process = crowd.start("send", 0)
     assert await rx.recv(timeout=30) == 0
     await tx.close()
     await asyncio.to_thread(crowd.kill, process)
-    await eventually_counts(rx, sender_count=0)
+    await eventually.stats(rx, sender_count=0)
     crowd.start("send", 500)
     while await rx.recv(timeout=30) != 510:
         pass
@@ -260,12 +253,14 @@ async def tells_once_and_goes_on(operation, told=()):
     return result
 
 
-async def test_the_actors_of_channels_are_killed_and_the_channels_go_on(ray, ray_channel):
+async def test_the_actors_of_channels_are_killed_and_the_channels_go_on(
+    ray, ray_channel, eventually
+):
     channels = [await ray_channel(8) for _ in range(ACTORS)]
     for round_ in range(4):
         waiting = [asyncio.ensure_future(rx.recv()) for _, rx in channels]
         for tx, _ in channels:
-            await eventually_counts(tx, waiting_receivers=1)
+            await eventually.stats(tx, waiting_receivers=1)
         for tx, _ in channels:
             os.kill(pid_of(ray, tx), signal.SIGKILL)
         done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 60)
@@ -281,11 +276,13 @@ async def test_the_actors_of_channels_are_killed_and_the_channels_go_on(ray, ray
                 await asyncio.wait_for(operation, 60)
 
 
-async def test_a_named_channel_whose_actor_died_for_good_can_be_made_anew(ray, ray_cluster, name):
+async def test_a_named_channel_whose_actor_died_for_good_can_be_made_anew(
+    ray, ray_cluster, name, eventually
+):
     tx, rx = await channel(4, backend="ray", name=name)
     actor = tx._channel.owner.actor
     waiting = asyncio.ensure_future(rx.recv())
-    await eventually_counts(tx, waiting_receivers=1)
+    await eventually.stats(tx, waiting_receivers=1)
     ray.kill(actor, no_restart=True)
     with pytest.raises(ChannelBackendErrorException, match="for good"):
         await asyncio.wait_for(waiting, 60)
@@ -294,7 +291,9 @@ async def test_a_named_channel_whose_actor_died_for_good_can_be_made_anew(ray, r
     assert await rx.recv() == "anew"
 
 
-async def test_a_node_that_is_lost_takes_only_its_own_with_it(ray, ray_cluster, ray_channel):
+async def test_a_node_that_is_lost_takes_only_its_own_with_it(
+    ray, ray_cluster, ray_channel, eventually
+):
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     before = {node["NodeID"] for node in ray.nodes()}
@@ -314,11 +313,11 @@ async def test_a_node_that_is_lost_takes_only_its_own_with_it(ray, ray_cluster, 
     await tx.send("taken")
     assert await taken == "taken"
     await back_tx.close()
-    await eventually_counts(tx, receiver_count=2)
+    await eventually.stats(tx, receiver_count=2)
     ray_cluster.kill_node("127.0.0.4")
     with pytest.raises(ChannelClosedError) as caught:  # its sender was the last one
         await asyncio.wait_for(back_rx.recv(), 60)
     assert caught.value.kind == "peer_died"
-    await eventually_counts(tx, receiver_count=1)
+    await eventually.stats(tx, receiver_count=1)
     await tx.send("the others go on")
     assert await rx.recv() == "the others go on"

@@ -1,5 +1,3 @@
-// LocalReceiver: the receiving handle of a local channel.
-#include "mpmc_ops.hpp"
 #include "receiver_methods.hpp"
 
 namespace klaw::python {
@@ -23,11 +21,6 @@ void deliveries_dealloc(PyObject* object) {
   Py_DECREF(receiver_of(object));
   type->tp_free(object);
   Py_DECREF(type);
-}
-
-Py_ssize_t receiver_length(PyObject* object) {
-  const HandleObject* const self = usable(object);
-  return self != nullptr ? static_cast<Py_ssize_t>(self->channel->core->queue_size()) : -1;
 }
 
 }  // namespace
@@ -79,15 +72,6 @@ bool parse_max_items(PyObject* object, std::size_t& max_items) noexcept {
   }
   max_items = static_cast<std::size_t>(count);
   return true;
-}
-
-PyTypeObject* make_receiver_type(PyObject* module) noexcept {
-  std::vector<PyType_Slot> slots = receiver_slots<Local>();
-  slots.push_back({Py_tp_doc, const_cast<char*>("The receiving handle of a channel within one process. See klaw_core."
-                                                "runtime.channels.local.")});
-  slots.push_back({Py_sq_length, reinterpret_cast<void*>(receiver_length)});
-  if (!add_deliveries_type<Local>(module, "klaw_core._core.LocalDeliveries")) return nullptr;
-  return make_local_type(module, "klaw_core._core.LocalReceiver", receiver_methods<Local>(), std::move(slots));
 }
 
 }  // namespace klaw::python

@@ -1,0 +1,3 @@
+module klaw/bench/peers
+
+go 1.22

@@ -1,0 +1,149 @@
+"""What the factories of all flavours share: their form, the choice of a backend, checks of arguments.
+
+A factory is a class only in form: calling one gives what its ``__new__`` makes, a coroutine or a
+tuple, never an instance. That form is what lets every type checker take any type expression in
+``channel[...]``, unions included, which a ``__getitem__(type[T])`` cannot express.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import warnings
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+
+if TYPE_CHECKING:
+    # With a default, so that a bare channel(8) is of Any. Every type checker carries these stubs;
+    # nothing of typing_extensions is needed at run time.
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+R_co = TypeVar("R_co", covariant=True)
+
+__all__ = [
+    "NAMESPACE_DEFAULT",
+    "Backend",
+    "Making",
+    "T",
+    "check_bool",
+    "check_optional",
+    "check_seconds",
+    "check_string",
+    "chosen_backend",
+    "integer",
+    "known_backend",
+    "local_only",
+]
+
+Backend: TypeAlias = Literal["local", "ray"]
+"""The backends there are."""
+
+NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
+
+
+if TYPE_CHECKING:
+
+    class Making(Coroutine[object, object, R_co]):
+        """What an awaited factory returns, as type checkers see it."""
+
+        def send(self, value: Any, /) -> Any: ...  # noqa: D102  as of any coroutine
+        def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...  # noqa: D102
+        def close(self) -> None: ...  # noqa: D102
+        def __await__(self) -> Generator[Any, Any, R_co]: ...
+
+else:
+
+    class Making:
+        """The base of awaited factories, which can be subscripted with the type of the messages."""
+
+        __slots__ = ()
+
+        # Not typing.Generic, whose alias would make the call one frame deeper: warnings would point
+        # at typing.py.
+        def __class_getitem__(cls, item: object) -> type:
+            return cls
+
+
+def chosen_backend(
+    backend: object, distributed: object, name: object, *, depth: int = 3
+) -> Backend:
+    """The backend that is meant.
+
+    Warns of a ``name`` that it would ignore, ``depth`` frames up: where the factory is called.
+    """
+    if distributed is not None:
+        check_bool("distributed", distributed)
+    if backend is not None:
+        return known_backend(backend)
+    if distributed is None and name is not None:
+        warnings.warn(
+            "name is ignored by the local backend; did you mean backend='ray'?",
+            UserWarning,
+            stacklevel=depth,
+        )
+    return "ray" if distributed else "local"
+
+
+def known_backend(backend: object) -> Backend:
+    """``backend``, if there is one of that name."""
+    if backend not in ("local", "ray"):
+        raise ValueError(f"Unknown backend: {backend!r}")
+    return backend
+
+
+def local_only(flavour: str, backend: object, name: object, namespace: object) -> None:
+    """Check the arguments of a flavour that this version has on the local backend only."""
+    if name is not None:
+        check_string("name", name)
+    check_string("namespace", namespace)
+    if chosen_backend(backend, None, name, depth=4) == "ray":
+        raise NotImplementedError(
+            f"{flavour}(backend='ray') is not part of this version of klaw channels yet; use backend='local'"
+        )
+
+
+def integer(what: str, value: object) -> int:
+    """``value`` as an int. True is an int to Python, but a mistake here; numpy's integers are welcome."""
+    if not isinstance(value, bool):
+        try:
+            return operator.index(cast("int", value))
+        except TypeError:
+            pass  # told below, in our words
+    raise _wrong_type(what, "an int", value)
+
+
+def check_seconds(what: str, value: object) -> None:
+    """A number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong_type(what, "a number of seconds", value)
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{what} must not be negative or NaN, got {value}")
+
+
+def check_bool(what: str, value: object) -> None:
+    """A bool, and nothing that merely counts as one."""
+    if not isinstance(value, bool):
+        raise _wrong_type(what, "a bool", value)
+
+
+def check_string(what: str, value: object) -> None:
+    """A str."""
+    if not isinstance(value, str):
+        raise _wrong_type(what, "a str", value)
+
+
+def check_optional(what: str, wanted: str, value: object, *types: type) -> None:
+    """None, or one of these types."""
+    if value is not None and not isinstance(value, types):
+        raise _wrong_type(what, wanted, value)
+
+
+def _wrong_type(what: str, wanted: str, value: object) -> TypeError:
+    return TypeError(f"{what} must be {wanted}, not {type(value).__name__}")

@@ -1,0 +1,96 @@
+"""Oneshot channels within one process: one value, sent once, received once.
+
+An answer to a question, the result of a job, a start signal. What they promise:
+
+- **Send**: never waits. The second one is ``AlreadySent``.
+- **Receive**: waits for the value. The second one is ``ChannelClosed`` with the reason ``already
+  consumed``.
+- **Close**: a sender that closes unsent ends the receiver's wait with ``ChannelClosed``. When the
+  receiver closes, a value that was not received is dropped, and a send is ``ChannelClosed``;
+  ``await tx.closed()`` waits for that, so that nobody computes what nobody wants. A handle that has
+  done its part need not be closed.
+- **Cancel**: a cancelled receive, or one out of time, has taken nothing; the next one finds the
+  value.
+- **Threads**: any thread and any event loop may use either handle, and several may use one at once.
+- **Memory**: the value is a reference to the object sent, never copied or pickled.
+- **Errors**: operations that wait raise, ``try_`` ones return a ``Result``, ``_nowait`` ones raise
+  ``ChannelEmptyError``. ``clone()`` raises ``NotImplementedError``: there is one value, for one
+  receiver.
+
+Example::
+
+    tx, rx = await oneshot[int]()
+    group.create_task(compute(tx))  # await tx.send(42)
+    answer = await rx.recv(timeout=1.0)
+
+The state and the waiting are C++ (``include/klaw/channels/oneshot.hpp``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self, cast
+
+from klaw_core import _core
+from klaw_core._core import OneshotReceiver, OneshotSender
+from klaw_core.runtime.channels.making import (
+    NAMESPACE_DEFAULT,
+    Backend,
+    Making,
+    T,
+    local_only,
+)
+
+__all__ = ["OneshotReceiver", "OneshotSender", "blocking_oneshot", "oneshot"]
+
+
+class oneshot(Making[tuple[OneshotSender[T], OneshotReceiver[T]]]):  # noqa: N801
+    """Make a oneshot channel: ``tx, rx = await oneshot[int]()``.
+
+    A plain call that gives a coroutine; the channel is made when that is awaited.
+
+    Args:
+        backend: ``'local'``, the default.
+        name, namespace: mean nothing to ``local``.
+
+    Raises, all at the call:
+        TypeError: a name or namespace that is no string.
+        ValueError: an unknown backend.
+        NotImplementedError: ``backend='ray'``; this version does not have it yet.
+
+    Warns:
+        UserWarning: a ``name`` without a ``backend``: it would be ignored.
+    """
+
+    def __new__(  # noqa: D102  the class says it
+        cls,
+        *,
+        backend: Backend | None = None,
+        name: str | None = None,
+        namespace: str = NAMESPACE_DEFAULT,
+    ) -> Self:
+        local_only("oneshot", backend, name, namespace)
+        return cast("Self", _make())
+
+
+class blocking_oneshot(tuple[OneshotSender[T], OneshotReceiver[T]]):  # noqa: N801, SLOT001
+    """Make a oneshot channel: ``tx, rx = blocking_oneshot[int]()``. The twin of ``oneshot``, for threads.
+
+    It never waits, and may be called anywhere. The arguments, errors and warnings are those of ``oneshot``.
+    """
+
+    def __new__(  # noqa: D102  the class says it
+        cls,
+        *,
+        backend: Backend | None = None,
+        name: str | None = None,
+        namespace: str = NAMESPACE_DEFAULT,
+    ) -> Self:
+        local_only("blocking_oneshot", backend, name, namespace)
+        return cast("Self", _core.oneshot_channel())
+
+
+async def _make() -> tuple[OneshotSender[Any], OneshotReceiver[Any]]:
+    return _core.oneshot_channel()
+
+
+_make.__name__ = _make.__qualname__ = "oneshot"  # as in "'oneshot' was never awaited"
