@@ -50,7 +50,9 @@ int main() {
   std::cout << "the ledger has " << write_ledger() << " prices\n";
 
   auto [tx, display] = broadcast<int>(4);
-  for (int price = 0; price < 10; ++price) (void)tx.try_send(price);
+  for (int price = 0; price < 10; ++price) {
+    if (!tx.try_send(price)) return 1;  // only without receivers
+  }
   BroadcastReceiver<int> late = tx.subscribe();  // to what is sent from now on
   const auto receivers = tx.try_send(10);
   std::cout << "10 went to " << receivers.value() << " receivers\n";

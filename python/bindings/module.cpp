@@ -12,6 +12,7 @@
 #include "broadcast.hpp"
 #include "broker_server.hpp"
 #include "channel.hpp"
+#include "delivery.hpp"
 #include "mpmc.hpp"
 #include "oneshot.hpp"
 #include "operation.hpp"
@@ -100,10 +101,11 @@ void add_remote(nb::module_& module) {
 }  // namespace
 
 NB_MODULE(_core, module) {
-  if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_mpmc_types(module.ptr()) ||
-      !klaw::python::add_oneshot_types(module.ptr()) || !klaw::python::add_broadcast_types(module.ptr()) ||
-      !klaw::python::add_watch_types(module.ptr()) || !klaw::python::add_wake_queue_type(module.ptr()) ||
-      !klaw::python::add_payload_type(module.ptr()) || !klaw::python::add_remote_types(module.ptr())) {
+  if (!klaw::python::add_operation_type(module.ptr()) || !klaw::python::add_delivery_type(module.ptr()) ||
+      !klaw::python::add_mpmc_types(module.ptr()) || !klaw::python::add_oneshot_types(module.ptr()) ||
+      !klaw::python::add_broadcast_types(module.ptr()) || !klaw::python::add_watch_types(module.ptr()) ||
+      !klaw::python::add_wake_queue_type(module.ptr()) || !klaw::python::add_payload_type(module.ptr()) ||
+      !klaw::python::add_remote_types(module.ptr())) {
     nb::raise_python_error();
   }
   // A daemon thread that waits in here when the interpreter ends keeps what it uses: no leak, and no news for users.

@@ -7,8 +7,11 @@
 #include <type_traits>
 #include <vector>
 
+#include <klaw/channels/detail/delivery.hpp>
 #include <klaw/channels/detail/mpmc.hpp>
 
+#include "delays.hpp"
+#include "delivery.hpp"
 #include "flavour.hpp"
 #include "local_ops.hpp"
 #include "permit.hpp"
@@ -99,6 +102,64 @@ class ReservePending final : public HandleOp {
   channels::detail::ReserveOp<Ref, MpmcCore> op_;
 };
 
+// How a message of a local channel is settled.
+class LocalSettling final : public Settling {
+ public:
+  LocalSettling(ChannelObject* channel, channels::Delivery<Ref> delivery)
+      : channel_(Ref::borrow(reinterpret_cast<PyObject*>(channel))), delivery_(std::move(delivery)) {}
+
+  void ack() noexcept override { delivery_.ack(); }
+  bool nack(double delay_s) override {
+    if (delay_s <= 0) {
+      delivery_.nack();
+      return true;
+    }
+    const auto due = channels::detail::deadline_after(std::chrono::duration<double>(delay_s));
+    if (!due) PyErr_Format(PyExc_ValueError, "the delay is too long");
+    if (!due || !start_delays()) return false;
+    release_at(*due, channels::detail::DeliveryAccess::nack_until(delivery_, *due));
+    return true;
+  }
+  bool is_mine() const noexcept override {
+    return reinterpret_cast<ChannelObject*>(channel_.get())->fork_generation == fork_generation;
+  }
+  int traverse(visitproc visit, void* arg) const override {
+    Py_VISIT(channel_.get());
+    return 0;
+  }
+  [[nodiscard]] const channels::Delivery<Ref>& delivery() const noexcept { return delivery_; }
+
+ private:
+  Ref channel_;
+  channels::Delivery<Ref> delivery_;
+};
+
+// Receives one that is to be settled.
+class RecvAckedPending final : public HandleOp {
+ public:
+  RecvAckedPending(HandleObject* handle, const char* name, Patience patience, Style style)
+      : HandleOp(handle, name, patience, style),
+        op_(std::make_unique<Op>(core_of<MpmcCore>(*handle), handle->registration)) {}
+
+  Status start(Operation* operation) override { return op_->start(operation); }
+  Status finish() override { return op_->finish(); }
+  void abandon() noexcept override { op_->abandon(); }
+
+  PyObject* outcome(Status status) override {
+    if (status == Status::closed) return closed(op_->closed());
+    if (status != Status::done) return tell_empty(style(), patience());
+    auto settling = std::make_unique<LocalSettling>(handle().channel, op_->take());
+    const channels::Delivery<Ref>& taken = settling->delivery();
+    const Ref value = Ref::borrow(taken.value().get());
+    const std::uint32_t redeliveries = taken.attempt() - 1;
+    return make_delivery(value.get(), redeliveries, std::move(settling));
+  }
+
+ private:
+  using Op = channels::detail::RecvAckedOp<Ref, MpmcCore>;
+  std::unique_ptr<Op> op_;
+};
+
 class RecvBatchPending final : public HandleOp {
  public:
   RecvBatchPending(HandleObject* handle, const char* name, Patience patience, Style style, std::size_t max_items)
@@ -169,6 +230,7 @@ struct Local : LocalBackend<Local, MpmcCore> {
   using Send = SendPending<Values>;
   using Recv = RecvPending<Local>;
   using RecvBatch = RecvBatchPending;
+  using RecvAcked = RecvAckedPending;
   using Reserve = ReservePending;
   using Flush = FlushPending;
   using Shutdown = ShutdownPending;

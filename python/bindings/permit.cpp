@@ -77,8 +77,7 @@ void permit_dealloc(PyObject* object) {
 PyMethodDef permit_methods[] = {
     {"send", permit_send, METH_O,
      "send(value)\n--\n\nSends the value into the slot, at once: it cannot fail and never waits. If no receiver is "
-     "left "
-     "it is dropped. RuntimeError if the permit was used or released already."},
+     "left it is dropped. RuntimeError if the permit was used or released already."},
     {"release", permit_release, METH_NOARGS,
      "release()\n--\n\nGives the slot to the next in line. Idempotent; a permit that is dropped does so, too."},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "For annotations: LocalPermit[int]."},

@@ -13,6 +13,14 @@ namespace klaw::python {
 // False with an exception set: TypeError, or ValueError below 1.
 [[nodiscard]] bool parse_max_items(PyObject* object, std::size_t& max_items) noexcept;
 
+// What acked() gives: an iterator of deliveries. One type for each backend.
+template <class Backend>
+inline PyTypeObject* deliveries_type = nullptr;
+[[nodiscard]] PyTypeObject* make_deliveries_type(PyObject* module, const char* name, unaryfunc anext,
+                                                 iternextfunc next) noexcept;
+[[nodiscard]] PyObject* make_deliveries(PyTypeObject* type, PyObject* receiver) noexcept;
+[[nodiscard]] PyObject* receiver_of(PyObject* deliveries) noexcept;
+
 template <class Backend>
 class ReceiverMethods {
   using Handle = typename Backend::Handle;
@@ -67,6 +75,35 @@ class ReceiverMethods {
     if (call.self == nullptr || !refuse_event_loop("await rx.recv_batch(max_items)")) return nullptr;
     typename Backend::RecvBatch op(call.self, kName<"blocking_recv_batch">, call.patience, Style::raise,
                                    call.max_items);
+    return run_blocking(op);
+  }
+
+  static PyObject* recv_acked(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    const Call call("recv_acked", object, args, nargs, kwnames);
+    if (call.self == nullptr) return nullptr;
+    return make_operation<typename Backend::RecvAcked>(call.self, kName<"recv_acked">, call.patience, Style::raise);
+  }
+
+  static PyObject* blocking_recv_acked(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    const Call call("blocking_recv_acked", object, args, nargs, kwnames);
+    if (call.self == nullptr || !refuse_event_loop("await rx.recv_acked()")) return nullptr;
+    typename Backend::RecvAcked op(call.self, kName<"blocking_recv_acked">, call.patience, Style::raise);
+    return run_blocking(op);
+  }
+
+  static PyObject* acked(PyObject* object, PyObject* /*unused*/) {
+    return Backend::usable(object) != nullptr ? make_deliveries(deliveries_type<Backend>, object) : nullptr;
+  }
+  // Of what acked() gives.
+  static PyObject* acked_anext(PyObject* deliveries) {
+    Handle* const self = Backend::usable(receiver_of(deliveries));
+    if (self == nullptr) return nullptr;
+    return make_operation<typename Backend::RecvAcked>(self, kName<"acked">, Patience::forever(), Style::iterate);
+  }
+  static PyObject* acked_next(PyObject* deliveries) {
+    Handle* const self = Backend::usable(receiver_of(deliveries));
+    if (self == nullptr || !refuse_event_loop("async for m in rx.acked()")) return nullptr;
+    typename Backend::RecvAcked op(self, kName<"acked">, Patience::forever(), Style::next);
     return run_blocking(op);
   }
 
@@ -147,7 +184,25 @@ template <class Backend>
        "try_recv_batch(max_items)\n--\n\nAwaitable: takes what is there, without waiting. A Result, as try_recv()."},
       {"blocking_recv_batch", as_method(Methods::blocking_recv_batch), kFastKeywords,
        "blocking_recv_batch(max_items, timeout=None)\n--\n\nAs recv_batch(), for a thread without an event loop."},
+      {"recv_acked", as_method(Methods::recv_acked), kFastKeywords,
+       "recv_acked(timeout=None)\n--\n\nAwaitable: receives one message as a Delivery, which comes back unless its "
+       "block ends well: `async with await rx.recv_acked() as m: ...`.\nRaises ChannelClosedError, RecvTimeoutError. "
+       "Cancel "
+       "safe, as recv()."},
+      {"blocking_recv_acked", as_method(Methods::blocking_recv_acked), kFastKeywords,
+       "blocking_recv_acked(timeout=None)\n--\n\nAs recv_acked(), for a thread without an event loop."},
+      {"acked", Methods::acked, METH_NOARGS,
+       "acked()\n--\n\nIterates over deliveries: `async for m in rx.acked(): async with m: ...`; in a thread `for m in "
+       "rx.acked(): with m: ...`. Ends as an iteration over the receiver does."},
   };
+}
+
+// False with an exception set.
+template <class Backend>
+[[nodiscard]] bool add_deliveries_type(PyObject* module, const char* name) noexcept {
+  using Methods = ReceiverMethods<Backend>;
+  deliveries_type<Backend> = make_deliveries_type(module, name, Methods::acked_anext, Methods::acked_next);
+  return deliveries_type<Backend> != nullptr;
 }
 
 template <class Backend>

@@ -647,7 +647,7 @@ bool add_remote_types(PyObject* module) noexcept {
   weak_types[index(Side::receiver)] =
       make_weak_type(module, "klaw_core._core.RemoteWeakReceiver", weak_upgrade, weak_blocking_upgrade);
   return channel_type != nullptr && sender_type != nullptr && receiver_type != nullptr && weak_types[0] != nullptr &&
-         weak_types[1] != nullptr &&
+         weak_types[1] != nullptr && add_deliveries_type<Remote>(module, "klaw_core._core.RemoteDeliveries") &&
          PyModule_AddObjectRef(module, "RemoteChannel", reinterpret_cast<PyObject*>(channel_type)) == 0 &&
          PyModule_AddObjectRef(module, "RemoteSender", reinterpret_cast<PyObject*>(sender_type)) == 0 &&
          PyModule_AddObjectRef(module, "RemoteReceiver", reinterpret_cast<PyObject*>(receiver_type)) == 0;

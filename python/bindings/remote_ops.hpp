@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "delivery.hpp"
 #include "handle.hpp"
 #include "operation.hpp"
 #include "outcomes.hpp"
@@ -52,6 +53,7 @@ class RemoteOp : public PendingOp {
   }
   [[nodiscard]] const Registration& registration() const noexcept { return handle().registration; }
   [[nodiscard]] std::size_t capacity() const noexcept { return handle().channel->capacity; }
+  [[nodiscard]] const std::shared_ptr<Dialer>& dialer() const noexcept { return dialer_; }
   template <class F>
   auto with_link(F f) {
     return dialer_->with_link(std::move(f));
@@ -123,8 +125,37 @@ class RemoteSend final : public RemoteOp {
   std::unique_ptr<State> state_;
 };
 
+// How a message of a remote channel is settled. What is said here the broker hears in its turn; if it, or this client, has died
+// meanwhile, the message has come back already, or is gone.
+class RemoteSettling final : public Settling {
+ public:
+  RemoteSettling(std::shared_ptr<Dialer> dialer, std::uint64_t session, dataplane::Attempt attempt)
+      : dialer_(std::move(dialer)), session_{.id = session, .closed = false}, attempt_(attempt) {}
+  ~RemoteSettling() override { settle(true, {}); }
+
+  void ack() noexcept override { settle(false, {}); }
+  bool nack(double delay_s) override {
+    const auto delay = std::chrono::duration<double, std::micro>(delay_s * 1e6);
+    const auto longest = std::chrono::duration<double, std::micro>(dataplane::Duration::max() / 2);
+    settle(true, delay >= longest ? dataplane::Duration::max() / 2 : std::chrono::ceil<dataplane::Duration>(delay));
+    return true;
+  }
+  bool is_mine() const noexcept override { return !dialer_->is_inherited(); }
+
+ private:
+  void settle(bool requeue, dataplane::Duration delay) noexcept {
+    if (std::exchange(is_settled_, true)) return;
+    dialer_->with_link([&](Link& link, Time now) { link.settle(now, session_, {attempt_}, requeue, delay); });
+  }
+
+  std::shared_ptr<Dialer> dialer_;
+  const Registration session_;
+  const dataplane::Attempt attempt_;
+  bool is_settled_ = false;
+};
+
 // Receives one message, or a batch of up to `max_items`.
-class RemoteRecv final : public RemoteOp {
+class RemoteRecv : public RemoteOp {
  public:
   RemoteRecv(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
       : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {}
@@ -134,6 +165,10 @@ class RemoteRecv final : public RemoteOp {
     state_->op.many = &state_->many;
   }
 
+ protected:
+  void acknowledge() noexcept { state_->op.acknowledges = true; }
+
+ public:
   Status start(Operation* operation) override {
     if (handle().untold != nullptr) return Status::closed;
     return with_link([&](Link& link, Time now) {
@@ -151,6 +186,7 @@ class RemoteRecv final : public RemoteOp {
     if (status == Status::closed && handle().untold != nullptr) return raise_kept();
     if (status == Status::closed) return tell_closed(style(), state_->op.error);
     if (status != Status::done) return tell_empty(style(), patience());
+    if (state_->op.acknowledges) return delivery();
     const Ref value = Ref::steal(state_->op.many == nullptr ? decode_payload(state_->op.value->payload) : decoded());
     if (!value) return nullptr;
     return style() == Style::result ? make_ok(value.get()) : Py_NewRef(value.get());
@@ -161,6 +197,15 @@ class RemoteRecv final : public RemoteOp {
     std::vector<Message> many;
     dataplane::RecvOperation op;
   };
+  // A message that can't be decoded is done with: it would come back for ever.
+  PyObject* delivery() {
+    const Message& message = *state_->op.value;
+    auto settling = std::make_unique<RemoteSettling>(dialer(), registration().id, message.attempt);
+    const Ref value = Ref::steal(decode_payload(message.payload));
+    if (value) return make_delivery(value.get(), message.redeliveries, std::move(settling));
+    settling->ack();
+    return nullptr;
+  }
   // A message that can't be decoded must not take the others of its batch with it: its error is raised by the next receive,
   // unless there are no others.
   PyObject* decoded() {
@@ -177,6 +222,15 @@ class RemoteRecv final : public RemoteOp {
     return raise_kept();
   }
   std::unique_ptr<State> state_;
+};
+
+// Receives one that is to be settled.
+class RemoteRecvAcked final : public RemoteRecv {
+ public:
+  RemoteRecvAcked(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
+      : RemoteRecv(handle, name, patience, style) {
+    acknowledge();
+  }
 };
 
 // Waits for something about its handle.
@@ -266,6 +320,7 @@ struct Remote {
   using Send = RemoteSend;
   using Recv = RemoteRecv;
   using RecvBatch = RemoteRecv;
+  using RecvAcked = RemoteRecvAcked;
   using Flush = RemoteFlush;
   using Closed = RemoteClosed;
   static constexpr FixedString kPrefix = "Ray";

@@ -12,6 +12,7 @@ from klaw_core.runtime.channels import (
     ChannelReceiver,
     ChannelSender,
     ChannelStats,
+    Delivery,
     Permit,
     Result,
     WeakReceiver,
@@ -83,6 +84,25 @@ async def permits(tx: ChannelSender[int]) -> None:
     permit.release()
     assert_type(await tx.try_reserve(), Result[Permit[int], ChannelFull | ChannelClosed])
     assert_type(tx.blocking_reserve(0.5), Permit[int])
+
+
+async def acknowledgements(rx: ChannelReceiver[int]) -> None:
+    async for m in rx.acked():
+        assert_type(m, Delivery[int])
+        async with m:
+            assert_type(m.value, int)
+            assert_type(m.redelivered, bool)
+            assert_type(m.attempt, int)
+            m.nack(delay=1)
+    async with await rx.recv_acked(timeout=1) as taken:
+        assert_type(taken, Delivery[int])
+
+
+def acknowledgements_in_a_thread(rx: ChannelReceiver[int]) -> None:
+    for m in rx.acked():
+        with m as same:
+            assert_type(same, Delivery[int])
+    rx.blocking_recv_acked(0.5).ack()
 
 
 async def weak_handles(tx: ChannelSender[int], rx: ChannelReceiver[int]) -> None:

@@ -154,16 +154,16 @@ struct Suspended {
   static constexpr bool can_cancel = true;
 
   template <class Tx>
-  static auto send(Tx& tx, ValueOf<Tx> value) -> Task<decltype(tx.blocking_send(std::move(value)))> {
+  static auto send(Tx& tx, ValueOf<Tx> value) -> Task<decltype(tx.blocking_send(std::declval<ValueOf<Tx>>()))> {
     co_return co_await tx.send(std::move(value));
   }
   template <class Tx>
-  static auto give(Tx& tx, ValueOf<Tx>& value) -> Task<decltype(tx.blocking_send(std::move(value)))> {
+  static auto give(Tx& tx, ValueOf<Tx>& value) -> Task<decltype(tx.blocking_send(std::declval<ValueOf<Tx>>()))> {
     co_return co_await tx.send(std::move(value));
   }
   template <class Tx, class Limit>
   static auto give_for(Tx& tx, ValueOf<Tx>& value, Limit limit)
-      -> Task<decltype(tx.blocking_send_for(std::move(value), limit))> {
+      -> Task<decltype(tx.blocking_send_for(std::declval<ValueOf<Tx>>(), limit))> {
     co_return co_await tx.send_for(std::move(value), limit);
   }
   template <class Tx>

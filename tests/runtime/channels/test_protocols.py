@@ -10,6 +10,7 @@ import pytest
 from klaw_core.runtime.channels import (
     ChannelReceiver,
     ChannelSender,
+    Delivery,
     LocalReceiver,
     LocalSender,
     Permit,
@@ -82,14 +83,30 @@ TABLE = {
         "recv_nowait": {},
         "blocking_recv": TIMEOUT,
         "blocking_recv_batch": {"max_items": REQUIRED} | TIMEOUT,
+        "recv_acked": TIMEOUT,
+        "acked": {},
+        "blocking_recv_acked": TIMEOUT,
         "__iter__": {},
         "__next__": {},
     },
+    Delivery: {
+        "ack": {},
+        "nack": {"delay": 0.0},
+        "__aenter__": {},
+        "__aexit__": BLOCK,
+        "__enter__": {},
+        "__exit__": BLOCK,
+    },
+    protocols.Deliveries: {"__aiter__": {}, "__anext__": {}, "__iter__": {}, "__next__": {}},
     Permit: {"send": {"value": REQUIRED}, "release": {}},
     WeakSender: {"upgrade": {}, "blocking_upgrade": {}},
     WeakReceiver: {"upgrade": {}, "blocking_upgrade": {}},
 }
-PROPERTIES = {ChannelSender: {"is_closed", "capacity"}, ChannelReceiver: {"is_closed", "capacity"}}
+PROPERTIES = {
+    ChannelSender: {"is_closed", "capacity"},
+    ChannelReceiver: {"is_closed", "capacity"},
+    Delivery: {"value", "redelivered", "attempt"},
+}
 SENDERS = (Sender, ReferenceSender, ChannelSender)
 RECEIVERS = (Receiver, ReferenceReceiver, ChannelReceiver)
 NAMES = [protocol.__name__ for protocol in TABLE]

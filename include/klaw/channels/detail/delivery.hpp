@@ -27,6 +27,7 @@ namespace detail {
 
 template <class T, class Core>
 class RecvAckedOp;
+struct DeliveryAccess;
 
 }  // namespace detail
 
@@ -66,7 +67,7 @@ class [[nodiscard]] Delivery {
     if (core_ == nullptr) return;
     const detail::Deadline due = detail::deadline_after(delay);
     if (!due) throw std::invalid_argument("nack: the delay is too long");
-    std::weak_ptr<detail::MpmcCore<T>> core = core_;
+    std::weak_ptr<detail::MpmcCore<T>> core = core_;  // the last handle may go before it is due
     give_back(*due);
     detail::Timers::of_this_process().call_at(*due, [core = std::move(core)] {
       if (const auto there = core.lock()) there->release_due(detail::Clock::now());
@@ -76,6 +77,7 @@ class [[nodiscard]] Delivery {
  private:
   template <class, class>
   friend class detail::RecvAckedOp;
+  friend struct detail::DeliveryAccess;
   Delivery(std::shared_ptr<detail::MpmcCore<T>> core, const detail::Receipt& receipt, T&& value) noexcept
       : core_(std::move(core)), receipt_(receipt), value_(std::move(value)) {}
 
@@ -90,6 +92,17 @@ class [[nodiscard]] Delivery {
 };
 
 namespace detail {
+
+// For fronts that keep time themselves.
+struct DeliveryAccess {
+  // Gives it back, not before `due`: then the caller sees to it that its channel, which this gives, is told.
+  template <class T>
+  static std::weak_ptr<MpmcCore<T>> nack_until(Delivery<T>& delivery, Clock::time_point due) noexcept {
+    std::weak_ptr<MpmcCore<T>> core = delivery.core_;
+    delivery.give_back(due);
+    return core;
+  }
+};
 
 template <class T, class Core>
 class RecvAckedOp : OpBase<Core> {

@@ -71,6 +71,7 @@ from klaw_core.runtime.channels.oneshot import (
 from klaw_core.runtime.channels.protocols import (
     ChannelReceiver,
     ChannelSender,
+    Delivery,
     Permit,
     Receiver,
     ReferenceReceiver,
@@ -101,6 +102,7 @@ __all__ = [
     "ChannelReceiver",
     "ChannelSender",
     "ChannelStats",
+    "Delivery",
     "Err",
     "Lagged",
     "LaggedError",

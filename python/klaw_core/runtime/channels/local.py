@@ -12,6 +12,10 @@ What they promise:
   the last sender is gone, receivers drain what is stored, then get ``ChannelClosed``; when the last
   receiver is gone, what is stored is dropped. Whoever waits is woken at once by either, and by the
   closing of its own handle.
+- **Permits**: ``reserve`` holds one slot of the capacity for a message that is to come.
+- **Acknowledgements**: what ``recv_acked`` gave comes back, marked, unless its block ends well: at
+  least once. What comes back is served first, and takes no slot.
+- **Shutdown**: no more sends from anywhere; receivers drain, or not.
 - **Cancel**: nothing happens before an operation is awaited, and a cancelled one loses nothing: a
   ``recv`` has not taken a message, a ``send`` has delivered its message or has not, and the next in
   line is served instead. The same holds when the time runs out.

@@ -39,6 +39,8 @@ from klaw_core.runtime.channels.stats import ChannelStats
 __all__ = [
     "ChannelReceiver",
     "ChannelSender",
+    "Deliveries",
+    "Delivery",
     "Permit",
     "Receiver",
     "ReferenceReceiver",
@@ -203,6 +205,91 @@ class Permit(Protocol[T_contra]):
 
     def release(self) -> None:
         """Give the slot to the next in line. Idempotent; a permit that is dropped does so, too."""
+        ...
+
+
+@runtime_checkable
+class Delivery(Protocol[T_co]):
+    """A message that is done with when its receiver says so: ``await rx.recv_acked()``.
+
+    It is acknowledged when its ``async with`` or ``with`` block ends well. Left by an exception,
+    cancelled, given back by ``nack``, or dropped, it is handed out again, marked: at least once. So
+    it is if its process dies. The end of the channel waits for what others have not settled. Any
+    thread may settle it. Covariant, see ``Receiver``.
+
+    Example::
+
+        async for m in rx.acked():
+            async with m:
+                await work(m.value)
+    """
+
+    @property
+    def value(self) -> T_co:
+        """The message."""
+        ...
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been handed out before: its work may have been done already."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """How often it was handed out, this time included: from 1."""
+        ...
+
+    def ack(self) -> None:
+        """The message is done with. Idempotent: what was settled once stays as it was."""
+        ...
+
+    def nack(self, delay: float = 0.0) -> None:
+        """Have it handed out again, to any receiver, after ``delay`` seconds. Idempotent.
+
+        Raises:
+            ValueError: ``delay`` is negative or not finite.
+        """
+        ...
+
+    def __aenter__(self) -> Coroutine[object, object, Self]: ...
+
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Coroutine[object, object, None]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+@runtime_checkable
+class Deliveries(Protocol[T_co]):
+    """What ``rx.acked()`` gives: receives deliveries until the channel ends in an orderly way. Covariant."""
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+        ...
+
+    def __anext__(self) -> Coroutine[object, object, Delivery[T_co]]:
+        """``recv_acked()``, but an orderly end is ``StopAsyncIteration``."""
+        ...
+
+    def __iter__(self) -> Self:
+        """Itself, for threads without an event loop."""
+        ...
+
+    def __next__(self) -> Delivery[T_co]:
+        """``blocking_recv_acked()``, but an orderly end is ``StopIteration``."""
         ...
 
 
@@ -481,6 +568,21 @@ class ChannelReceiver(Protocol[T_co]):  # type: ignore[misc]  # see ReferenceRec
         """Take what is there now, at least one message and at most ``max_items`` (>= 1)."""
         ...
 
+    def recv_acked(self, timeout: float | None = None) -> Coroutine[object, object, Delivery[T_co]]:
+        """The next message, which comes back unless it is acknowledged: ``async with`` it.
+
+        Cancel safety: a cancelled ``recv_acked`` has taken nothing.
+
+        Raises:
+            ChannelClosedError: nothing will come any more, or this handle was closed.
+            RecvTimeoutError: no message in time.
+        """
+        ...
+
+    def acked(self) -> Deliveries[T_co]:
+        """Iterate over deliveries: ``async for m in rx.acked(): async with m: ...``, or in a thread ``for``."""
+        ...
+
     def __aiter__(self) -> Self:
         """Receive until the channel ends in an orderly way; see ``Receiver.__aiter__``."""
         ...
@@ -528,6 +630,10 @@ class ChannelReceiver(Protocol[T_co]):  # type: ignore[misc]  # see ReferenceRec
 
     def blocking_recv_batch(self, max_items: int, timeout: float | None = None) -> list[T_co]:
         """``recv_batch`` for threads without an event loop; refuses one that runs it."""
+        ...
+
+    def blocking_recv_acked(self, timeout: float | None = None) -> Delivery[T_co]:
+        """``recv_acked`` for threads without an event loop; refuses one that runs it."""
         ...
 
     def __iter__(self) -> Self:

@@ -78,7 +78,6 @@ METHODS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         "flush": ("flush blocking_flush", ""),
         "shutdown": ("shutdown blocking_shutdown", "shutdown blocking_shutdown"),
         "weak": ("downgrade", "downgrade"),
-        # Not offered by any flavour yet:
         "acknowledgements": ("", "acked recv_acked blocking_recv_acked"),
     }.items()
 }
@@ -130,7 +129,6 @@ class Flavour:
     refuses: frozenset[str] = frozenset()
 
 
-NOT_YET = frozenset({"acknowledgements"})
 NOT_YET_REMOTE = frozenset({"permits", "shutdown"})
 LOCAL_ONLY = frozenset({"at_once", "by_reference", "length", "no_pickle"})
 RAY_ONLY = frozenset({"identified"})
@@ -248,13 +246,13 @@ FLAVOURS = (
     Flavour(
         name="local",
         make=channel,
-        offers=CAPABILITIES - NOT_YET - {"broker"} - RAY_ONLY,
+        offers=CAPABILITIES - {"broker"} - RAY_ONLY,
         handle_names=("LocalSender", "LocalReceiver"),
     ),
     Flavour(
         name="unix_socket",
         make=make_remote,
-        offers=CAPABILITIES - NOT_YET - NOT_YET_REMOTE - LOCAL_ONLY - RAY_ONLY,
+        offers=CAPABILITIES - NOT_YET_REMOTE - LOCAL_ONLY - RAY_ONLY,
         refuses=NOT_YET_REMOTE,
         handle_names=("RemoteTestSender", "RemoteTestReceiver"),
         peek=peek_at_broker,
@@ -263,7 +261,7 @@ FLAVOURS = (
     Flavour(
         name="tcp",
         make=functools.partial(make_remote, by_tcp=True),
-        offers=CAPABILITIES - NOT_YET - NOT_YET_REMOTE - LOCAL_ONLY - RAY_ONLY,
+        offers=CAPABILITIES - NOT_YET_REMOTE - LOCAL_ONLY - RAY_ONLY,
         refuses=NOT_YET_REMOTE,
         handle_names=("RemoteTestSender", "RemoteTestReceiver"),
         capacities=(3,),
@@ -274,7 +272,6 @@ FLAVOURS = (
         name="ray",
         make=make_on_ray,
         offers=CAPABILITIES
-        - NOT_YET
         - NOT_YET_REMOTE
         - LOCAL_ONLY
         - {"outlives_its_handles"},  # an actor without them ends
