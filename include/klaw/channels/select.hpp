@@ -83,9 +83,20 @@ struct [[nodiscard]] IndexedResult {
 
 namespace detail {
 
+// Every thread's numbers begin elsewhere. Their variables may be at the same address, one thread after the other; so they
+// are counted. (A step of splitmix64, which spreads the counts: Steele, Lea and Flood, 2014.)
+[[nodiscard]] inline std::uint64_t random_seed() noexcept {
+  static Atomic<std::uint64_t> threads{0};
+  // relaxed: only that each thread gets a count of its own.
+  std::uint64_t z = (threads.fetch_add(1, std::memory_order_relaxed) + 1) * 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return (z ^ (z >> 31)) | 1;
+}
+
 // A number to start the search at: fairness, not secrecy (xorshift64; Marsaglia, "Xorshift RNGs", 2003).
 [[nodiscard]] inline std::uint64_t random_start() noexcept {
-  thread_local std::uint64_t state = reinterpret_cast<std::uintptr_t>(&state) | 1;
+  thread_local std::uint64_t state = random_seed();
   state ^= state << 13;
   state ^= state >> 7;
   state ^= state << 17;

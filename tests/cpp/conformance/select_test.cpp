@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -243,6 +244,20 @@ TYPED_TEST(Select, starts_at_random_so_that_every_ready_branch_has_its_turn) {
   EXPECT_GT(chosen[0], 100);
   EXPECT_GT(chosen[1], 100);
   EXPECT_GT(chosen[2], 100);
+}
+
+// Each thread's first select, where the threads' variables are at the same address.
+TYPED_TEST(Select, starts_at_random_in_threads_that_select_once) {
+  auto [tx0, rx0] = open<TypeParam, int>(200);
+  auto [tx1, rx1] = open<TypeParam, int>(200);
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_TRUE(tx0.try_send(i));
+    EXPECT_TRUE(tx1.try_send(i));
+  }
+  for (int i = 0; i < 200; ++i) std::jthread([&] { (void)blocking_select(rx0, rx1); }).join();
+  // 100 left of each on average; 50 is 7 standard deviations away.
+  EXPECT_GT(rx0.size(), 50U);
+  EXPECT_GT(rx1.size(), 50U);
 }
 
 TYPED_TEST(Select, biased_prefers_the_first_that_is_ready) {
