@@ -159,12 +159,6 @@ template <class Backend>
       {"closed", Methods::closed, METH_NOARGS,
        "closed()\n--\n\nAwaitable: waits until no handle of the other side is left. ChannelClosedError if this handle "
        "is closed first.\nCancel safe: it holds nothing."},
-      {"shutdown", as_method(Methods::shutdown), kFastKeywords,
-       "shutdown(immediate=False, reason=None)\n--\n\nAwaitable: no more sends from anywhere. Receivers drain what is "
-       "stored, or, if `immediate`, it is dropped; then they end in an orderly way. Whoever waits to send gets "
-       "ChannelClosedError of kind 'shutdown'. Idempotent. ChannelClosedError if this handle is closed."},
-      {"blocking_shutdown", as_method(Methods::blocking_shutdown), kFastKeywords,
-       "blocking_shutdown(immediate=False, reason=None)\n--\n\nAs shutdown(), for threads."},
       {"__aenter__", Methods::aenter, METH_NOARGS, nullptr},
       {"__aexit__", as_method(Methods::aexit), METH_FASTCALL, nullptr},
       {"__enter__", Methods::enter, METH_NOARGS, nullptr},
@@ -172,6 +166,20 @@ template <class Backend>
       {"__copy__", Methods::refuse_copy, METH_NOARGS, nullptr},
       {"__deepcopy__", Methods::refuse_copy, METH_O, nullptr},
       {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "For annotations: LocalSender[int]."},
+  };
+}
+
+// Of MPMC channels: the other flavours have nothing to shut down.
+template <class Backend>
+[[nodiscard]] std::vector<PyMethodDef> shutdown_methods() {
+  using Methods = HandleMethods<Backend>;
+  return {
+      {"shutdown", as_method(Methods::shutdown), kFastKeywords,
+       "shutdown(immediate=False, reason=None)\n--\n\nAwaitable: no more sends from anywhere. Receivers drain what is "
+       "stored, or, if `immediate`, it is dropped; then they end in an orderly way. Whoever waits to send gets "
+       "ChannelClosedError of kind 'shutdown'. Idempotent. ChannelClosedError if this handle is closed."},
+      {"blocking_shutdown", as_method(Methods::blocking_shutdown), kFastKeywords,
+       "blocking_shutdown(immediate=False, reason=None)\n--\n\nAs shutdown(), for threads."},
   };
 }
 

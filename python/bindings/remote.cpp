@@ -509,6 +509,8 @@ PyMemberDef handle_members[] = {
 
 PyTypeObject* make_remote_type(PyObject* module, const char* name, const char* doc, std::vector<PyMethodDef> methods,
                                std::vector<PyType_Slot> slots) {
+  const std::vector<PyMethodDef> ending = shutdown_methods<Remote>();
+  methods.insert(methods.end(), ending.begin(), ending.end());
   methods.insert(methods.end(), std::begin(kRemoteMethods), std::end(kRemoteMethods));
   slots.insert(slots.end(), {
                                 {Py_tp_doc, const_cast<char*>(doc)},
