@@ -27,8 +27,9 @@ endfunction()
 
 # klaw_gtest_folder(<folder> TIMEOUT <seconds>): one executable of tests/cpp/<folder>/*_test.cpp, each test registered
 # with ctest under the label <folder>. A folder without tests is passed over. LIBRARIES: what they test beside the headers.
+# OPTIONS: for the compiler, after those of the configuration.
 function(klaw_gtest_folder folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "LIBRARIES;OPTIONS")
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*_test.cpp)
   if(NOT sources)
     return()
@@ -37,6 +38,7 @@ function(klaw_gtest_folder folder)
   add_executable(${target} ${sources})
   target_link_libraries(${target} PRIVATE klaw_own ${arg_LIBRARIES} GTest::gmock GTest::gtest_main)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_compile_options(${target} PRIVATE ${arg_OPTIONS})
   gtest_discover_tests(${target}
     TEST_PREFIX ${folder}.
     DISCOVERY_MODE PRE_TEST

@@ -26,6 +26,7 @@ namespace klaw::python {
 //   contents(stats)  how the channel is shown in a repr
 template <class Backend, class CoreType>
 struct LocalBackend {
+  LocalBackend() = delete;  // it is a set of names
   using Core = CoreType;
   using Object = HandleObject;  // one with more to it is derived from that
   using Handle = HandleObject;

@@ -169,9 +169,9 @@ template <class Backend>
   };
 }
 
-// Of MPMC channels: the other flavours have nothing to shut down.
+// Of the handles of queues, beside the above.
 template <class Backend>
-[[nodiscard]] std::vector<PyMethodDef> shutdown_methods() {
+[[nodiscard]] std::vector<PyMethodDef> queue_methods() {
   using Methods = HandleMethods<Backend>;
   return {
       {"shutdown", as_method(Methods::shutdown), kFastKeywords,

@@ -97,12 +97,12 @@ PyObject* make_local_channel(std::size_t capacity) {
 }
 
 bool add_mpmc_types(PyObject* module) noexcept {
-  const std::vector<PyMethodDef> ending = shutdown_methods<Local>();
   std::vector<PyMethodDef> sending = sender_methods<Local>();
-  sending.insert(sending.end(), ending.begin(), ending.end());
   sending.insert(sending.end(), {{"clone", clone<Sender>, METH_NOARGS, kCloneDoc}, kDowngrade});
   std::vector<PyMethodDef> receiving = receiver_methods<Local>();
-  receiving.insert(receiving.end(), ending.begin(), ending.end());
+  const std::vector<PyMethodDef> both = queue_methods<Local>();
+  sending.insert(sending.end(), both.begin(), both.end());
+  receiving.insert(receiving.end(), both.begin(), both.end());
   receiving.insert(receiving.end(), {{"clone", clone<Receiver>, METH_NOARGS, kCloneDoc}, kDowngrade});
   std::vector<PyType_Slot> slots = receiver_slots<Local>();
   slots.push_back({Py_sq_length, reinterpret_cast<void*>(receiver_length)});

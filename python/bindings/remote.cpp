@@ -509,9 +509,9 @@ PyMemberDef handle_members[] = {
 
 PyTypeObject* make_remote_type(PyObject* module, const char* name, const char* doc, std::vector<PyMethodDef> methods,
                                std::vector<PyType_Slot> slots) {
-  const std::vector<PyMethodDef> ending = shutdown_methods<Remote>();
-  methods.insert(methods.end(), ending.begin(), ending.end());
   methods.insert(methods.end(), std::begin(kRemoteMethods), std::end(kRemoteMethods));
+  const std::vector<PyMethodDef> queue = queue_methods<Remote>();
+  methods.insert(methods.end(), queue.begin(), queue.end());
   slots.insert(slots.end(), {
                                 {Py_tp_doc, const_cast<char*>(doc)},
                                 {Py_tp_new, reinterpret_cast<void*>(handle_new)},
