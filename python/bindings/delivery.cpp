@@ -20,15 +20,18 @@ struct DeliveryObject {
 
 DeliveryObject& cast_delivery(PyObject* object) noexcept { return *reinterpret_cast<DeliveryObject*>(object); }
 
-// What settles it, for the first time; null: it is settled already, or another process's.
+// False with RuntimeError set.
+bool check_mine(const DeliveryObject& self) noexcept {
+  if (self.settling == nullptr || self.settling->is_mine()) return true;
+  PyErr_SetString(PyExc_RuntimeError, "this message was taken by the parent process, which has to settle it");
+  return false;
+}
+
+// What settles it, for the first time; null: it is settled already, or the parent's.
 std::unique_ptr<Settling> take_settling(DeliveryObject& self) noexcept {
   std::unique_ptr<Settling> settling(std::exchange(self.settling, nullptr));
   if (settling != nullptr && !settling->is_mine()) std::ignore = settling.release();
   return settling;
-}
-
-void ack(PyObject* object) noexcept {
-  if (const auto settling = take_settling(cast_delivery(object))) settling->ack();
 }
 
 void give_back(PyObject* object) noexcept { take_settling(cast_delivery(object)).reset(); }
@@ -49,8 +52,15 @@ bool parse_delay(PyObject* object, double& seconds) noexcept {
   return false;
 }
 
+// False with an exception set.
+bool ack(PyObject* object) noexcept {
+  if (!check_mine(cast_delivery(object))) return false;
+  if (const auto settling = take_settling(cast_delivery(object))) settling->ack();
+  return true;
+}
+
 PyObject* delivery_ack(PyObject* object, PyObject* /*unused*/) {
-  ack(object);
+  if (!ack(object)) return nullptr;
   Py_RETURN_NONE;
 }
 
@@ -62,6 +72,7 @@ PyObject* delivery_nack(PyObject* object, PyObject* const* args, Py_ssize_t narg
     return nullptr;
   }
   DeliveryObject& self = cast_delivery(object);
+  if (!check_mine(self)) return nullptr;
   std::unique_ptr<Settling> settling = take_settling(self);
   if (settling == nullptr || settling->nack(delay_s)) Py_RETURN_NONE;
   self.settling = settling.release();
@@ -73,22 +84,19 @@ PyObject* delivery_aenter(PyObject* object, PyObject* /*unused*/) {
   return make_completed("Delivery.__aenter__", Ref::borrow(object));
 }
 
-// A block that ends well acknowledges; one that is left by an exception gives back.
-void leave_block(PyObject* object, PyObject* const* args, Py_ssize_t nargs) noexcept {
-  if (nargs > 0 && args[0] != Py_None) {
-    give_back(object);
-  } else {
-    ack(object);
-  }
+// A block that ends well acknowledges; one that is left by an exception gives back. False with an exception set.
+bool leave_block(PyObject* object, PyObject* const* args, Py_ssize_t nargs) noexcept {
+  if (nargs == 0 || args[0] == Py_None) return ack(object);
+  give_back(object);
+  return true;
 }
 
 PyObject* delivery_exit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
-  leave_block(object, args, nargs);
+  if (!leave_block(object, args, nargs)) return nullptr;
   Py_RETURN_NONE;
 }
 PyObject* delivery_aexit(PyObject* object, PyObject* const* args, Py_ssize_t nargs) {
-  leave_block(object, args, nargs);
-  return make_completed("Delivery.__aexit__", Ref::borrow(Py_None));
+  return leave_block(object, args, nargs) ? make_completed("Delivery.__aexit__", Ref::borrow(Py_None)) : nullptr;
 }
 
 PyObject* delivery_get_value(PyObject* object, void* /*closure*/) { return Py_NewRef(cast_delivery(object).value); }

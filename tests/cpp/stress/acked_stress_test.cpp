@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 TEST(AckedStress, every_message_is_acknowledged_once_however_often_it_came_back) {
   for (const Capacity capacity : {Capacity(0), Capacity(1), Capacity(100), Capacity()}) {
     SCOPED_TRACE(to_string(capacity));
-    const std::size_t each = scaled(10'000);
+    const std::size_t each = scaled(5'000);
     std::vector<std::atomic<int>> acknowledged(4 * each);
     std::atomic<std::uint64_t> came_back = 0;
     klaw::channels::ChannelStats stats;

@@ -176,6 +176,17 @@ class TestAtExit:
         """
         assert interpreter(program(code), *options) == "end"
 
+    def test_with_permits_deliveries_and_delays(self, interpreter, options):
+        code = """
+            tx, rx = blocking_channel(4)
+            for n in range(3): tx.send_nowait(n)
+            held = [tx.blocking_reserve(), rx.blocking_recv_acked(), tx.downgrade()]
+            rx.blocking_recv_acked().nack(1000)
+            rx.blocking_recv_acked().nack(0.001)
+            print("end")
+        """
+        assert interpreter(program(code), *options) == "end"
+
     def test_when_messages_close_other_channels(self, interpreter, options):
         code = """
             tx, rx = blocking_channel(3)
@@ -412,6 +423,41 @@ def test_in_a_forked_child_local_handles_raise_and_the_parent_goes_on(interprete
         "new",
         "kept <LocalSender 0/3, 1 sender, 1 receiver>",
     ]
+
+
+def test_in_a_forked_child_permits_and_deliveries_are_the_parents(interpreter):
+    code = """
+        tx, rx = blocking_channel(4)
+        tx.send_nowait(1)
+        tx.send_nowait(2)
+        permit, weak, m = tx.blocking_reserve(), tx.downgrade(), rx.blocking_recv_acked()
+        rx.blocking_recv_acked().nack(0.01)
+        def child():
+            global permit, m
+            for call, why in ((lambda: permit.send(1), "belongs to the parent"),
+                              (weak.blocking_upgrade, "belongs to the parent"),
+                              (m.ack, "taken by the parent"), (m.nack, "taken by the parent")):
+                try:
+                    call()
+                except RuntimeError as error:
+                    assert why in str(error), error
+                else:
+                    raise AssertionError(why)
+            permit.release()
+            del permit, m
+            gc.collect()
+            new_tx, new_rx = blocking_channel(1)
+            new_tx.send_nowait("new")
+            new_rx.blocking_recv_acked().nack(0.01)
+            print(new_rx.blocking_recv())
+        in_child(child)
+        permit.send(3)
+        m.ack()
+        print(rx.blocking_recv(), rx.blocking_recv(), stats(rx).in_flight)
+    """
+    said = interpreter(PRELUDE + FORKED + textwrap.dedent(code)).splitlines()
+    assert said[0] == "new"
+    assert sorted(said[1].split()) == ["0", "2", "3"]
 
 
 def test_a_forked_child_may_drop_what_its_parent_waits_on(interpreter):

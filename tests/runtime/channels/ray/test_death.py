@@ -141,6 +141,28 @@ async def test_what_killed_receivers_had_not_confirmed_comes_again(
     assert max(taken.values()) <= KILLS + 1
 
 
+@pytest.mark.parametrize("by_tcp", [False, True], ids=["unix_socket", "tcp"])
+async def test_what_killed_receivers_had_not_settled_comes_again_marked(
+    ray_channel, victims, by_tcp
+):
+    tx, rx = await ray_channel(64)
+    crowd = await victims(rx, by_tcp=by_tcp)
+    await tx.send_batch(range(10))
+    process = crowd.start("acked")
+    for number in range(10):
+        assert int(await asyncio.to_thread(process.stdout.readline)) == number
+    await tx.close()
+    receiving = asyncio.ensure_future(rx.recv_acked())  # the end waits for what may come back
+    await asyncio.to_thread(crowd.kill, process)
+    again = []
+    async with await receiving as m:
+        again.append((m.value, m.redelivered, m.attempt))
+    async for m in rx.acked():
+        async with m:
+            again.append((m.value, m.redelivered, m.attempt))
+    assert again == [(number, True, 2) for number in range(10)]
+
+
 async def test_a_stopped_receiver_repeats_nothing_when_it_goes_on(ray_channel, victims):
     tx, rx = await ray_channel(64)
     crowd = await victims(rx)

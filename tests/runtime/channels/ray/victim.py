@@ -2,6 +2,7 @@
 
     victim.py send FIRST ENDPOINT      sends (name, FIRST), (name, FIRST + 1)...; prints each once send() has returned
     victim.py receive ENDPOINT         receives for ever; prints each once recv() has returned it
+    victim.py acked ENDPOINT           likewise, and settles none of them
 
 It knows nothing of Ray, so it starts in a moment. ENDPOINT is what the actor's get_endpoint() gives, pickled, as hex.
 """
@@ -39,6 +40,12 @@ def main():
             tx.blocking_send(number)
             print(number, flush=True)
             number += 1
+    elif what == "acked":
+        rx = _core.RemoteReceiver(channel)
+        held = []
+        while True:
+            held.append(rx.blocking_recv_acked())
+            print(held[-1].value, flush=True)
     else:
         rx = _core.RemoteReceiver(channel)
         while True:
