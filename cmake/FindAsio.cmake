@@ -9,4 +9,8 @@ if(Asio_FOUND AND NOT TARGET Asio::Asio)
   target_include_directories(Asio::Asio INTERFACE ${Asio_INCLUDE_DIR})
   target_compile_definitions(Asio::Asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
   target_link_libraries(Asio::Asio INTERFACE Threads::Threads)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    # Asio 1.22 looks for the coroutines of older Clangs.
+    target_compile_definitions(Asio::Asio INTERFACE ASIO_HAS_CO_AWAIT ASIO_HAS_STD_COROUTINE)
+  endif()
 endif()

@@ -1,7 +1,9 @@
 include(CMakePackageConfigHelpers)
 
 set(klaw_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/klaw)
-install(TARGETS klaw_channels EXPORT klaw-targets FILE_SET HEADERS COMPONENT klaw_dev)
+install(TARGETS klaw_channels EXPORT klaw-targets 
+  FILE_SET HEADERS COMPONENT klaw_dev
+  FILE_SET integrations COMPONENT klaw_dev)
 install(EXPORT klaw-targets NAMESPACE klaw:: DESTINATION ${klaw_cmake_dir} COMPONENT klaw_dev)
 configure_package_config_file(cmake/klaw-config.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/klaw-config.cmake
   INSTALL_DESTINATION ${klaw_cmake_dir}

@@ -24,7 +24,8 @@ UMBRELLA = "klaw/channels.hpp"
 
 # Folder: patterns of what its files may include; std is always allowed. The first folder that fits a file counts.
 TOP = r"klaw/(result|errors|version)\.hpp"
-CONCEPTS = r"klaw/channels/\w+\.hpp"
+# All but those that need a library of their user's.
+CONCEPTS = r"klaw/channels/(?!asio\.)\w+\.hpp"
 VOCABULARY = r"klaw/channels/(protocols|stats)\.hpp"
 DETAIL = r"klaw/channels/detail/\w+\.hpp"
 CORE_OF_DATAPLANE = [TOP, DETAIL, r"klaw/channels/stats\.hpp"]
@@ -37,6 +38,7 @@ MAY_INCLUDE = {
     "include/klaw/channels.hpp": [TOP, CONCEPTS],
     "include/klaw/channels/detail/sync.hpp": [DETAIL, r"(linux|sys)/\w+\.h", r"(time|unistd)\.h"],
     "include/klaw/channels/detail/": [TOP, VOCABULARY, DETAIL],
+    "include/klaw/channels/asio.hpp": [TOP, CONCEPTS, DETAIL, ASIO],
     "include/klaw/channels/": [TOP, CONCEPTS, DETAIL],
     "include/klaw/": [TOP],
     "python/bindings/": [
@@ -239,9 +241,12 @@ def test_the_checked_trees_are_not_empty():
         ("include/klaw/errors.hpp", "<klaw/channels/local.hpp>"),
         ("include/klaw/errors.hpp", "<mutex>"),
         ("include/klaw/channels.hpp", "<klaw/channels/detail/ring.hpp>"),
+        ("include/klaw/channels.hpp", "<klaw/channels/asio.hpp>"),
         ("include/klaw/channels/local.hpp", "<klaw/channels.hpp>"),
         ("include/klaw/channels/local.hpp", "<atomic>"),
         ("include/klaw/channels/local.hpp", "<Python.h>"),
+        ("include/klaw/channels/local.hpp", "<asio/post.hpp>"),
+        ("include/klaw/channels/asio.hpp", "<asio.hpp>"),
         ("include/klaw/channels/ray.hpp", "<ray/api.h>"),
         ("include/klaw/channels/ray.hpp", '"../../../src/ray/plugin.hpp"'),
         ("include/klaw/channels/detail/ring.hpp", "<klaw/channels/local.hpp>"),

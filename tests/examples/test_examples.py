@@ -61,7 +61,7 @@ def tree(tmp_path: Path) -> Path:
 def test_every_python_example_is_run_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "asyncio_queue.py", "asyncio_queue_as_channel.py", "broadcast.py", "hello.py", "hello_ray.py", "oneshot.py",
-        "ray_queue.py", "ray_queue_as_channel.py", "watch.py", "wordcount.py",
+        "ray_queue.py", "ray_queue_as_channel.py", "selecting.py", "watch.py", "wordcount.py",
     }  # fmt: skip
 
 
@@ -90,6 +90,14 @@ def test_watchers_go_by_the_latest_value():
         mine = [line for line in lines if line.startswith(name)]
         assert mine == [f"{name} begins with hello", f"{name} goes on with good night"]
     assert "version 3 is there" in lines
+
+
+def test_selecting_takes_what_comes_and_stops_when_all_have_ended():
+    done = run("selecting.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert sorted(lines[:2]) == ["job 42", "news KLAW SELECTS"]
+    assert sorted(lines[2:]) == ["0 2", "1 that was all"]
 
 
 def test_hello_delivers_each_number_once():

@@ -103,6 +103,9 @@ namespace detail {
   return state;
 }
 
+template <class Op>
+concept TakesLate = requires(Op& op) { op.take_late(); };
+
 // The op of a select over `Branches`, which has size() and visit(i, f): f(op) of branch i.
 template <class Branches>
 class SelectOp {
@@ -136,6 +139,18 @@ class SelectOp {
   }
 
   void abandon() noexcept { leave_all_but(branches_.size()); }
+
+  void take_late() noexcept {
+    for (std::size_t i = 0; i < branches_.size(); ++i) {
+      branches_.visit(i, [](auto& branch) {
+        if constexpr (TakesLate<decltype(branch)>) branch.take_late();
+      });
+    }
+  }
+  // Of one that was fired: is its branch one that takes in finish()? A send has happened.
+  [[nodiscard]] bool takes_in_finish() noexcept {
+    return branches_.visit(operation_->claimed_index(), [](auto& branch) { return TakesLate<decltype(branch)>; });
+  }
 
   // Of an op that came to Status::done: which branch, how, and the branches, the winner of which holds the outcome.
   [[nodiscard]] std::size_t winner() const noexcept { return winner_; }

@@ -406,6 +406,11 @@ class Broadcast final : public Held<Exclusion> {
       }
       return Status::pending;
     }
+    if (w.takes_late && op != nullptr) {
+      ++reader.promised_;
+      ++promised_;
+      return grant_at_once(w, *op);
+    }
     if (op != nullptr) op->commit(w.index);
     take(reader, w, wakeups);
     return Status::done;

@@ -82,6 +82,7 @@ class BroadcastRecvOp : OpBase<Reader> {
   void abandon() noexcept {
     if (this->is_started()) this->core().abandon_recv(waiter_);
   }
+  void take_late() noexcept { waiter_.takes_late = true; }
 
   [[nodiscard]] Result<T, LaggingRecvError> result(Status status) {
     assert(status == Status::done || status == Status::closed);

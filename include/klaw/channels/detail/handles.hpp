@@ -109,6 +109,11 @@ struct HandleAccess {
   static auto recv_op(const R& receiver) -> decltype(receiver.op()) {
     return receiver.op();
   }
+  // What the wait for a change of a watch is.
+  template <class R>
+  static auto changed_op(const R& receiver) -> decltype(receiver.change()) {
+    return receiver.change();
+  }
   // What a send of one value is, for select().
   template <class Tx>
   static auto send_op(const Tx& sender, OneValue<typename Tx::value_type> value)

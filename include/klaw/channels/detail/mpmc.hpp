@@ -493,10 +493,8 @@ class Mpmc final : public MpmcCore<T> {
       w.why = handle.closed ? CloseKind::handle_closed : end_kind();
       return end(Status::closed, w, op);
     }
-    if (unpromised() > 0) {
-      take(w);
-    } else {
-      const Claim claim = capacity_ == 0 ? take_offer(w, op, wakeups) : Claim::lost;
+    if (unpromised() == 0) {
+      const Claim claim = capacity_ == 0 ? take_offer(op, wakeups) : Claim::lost;
       if (claim == Claim::preempted) return Status::pending;
       if (claim == Claim::lost) {
         (void)wait(receivers_waiting_, w, handle, op);
@@ -504,6 +502,11 @@ class Mpmc final : public MpmcCore<T> {
         return Status::pending;
       }
     }
+    if (w.takes_late && op != nullptr) {
+      ++promised_;
+      return grant_at_once(w, *op);
+    }
+    take(w);
     (void)end(Status::done, w, op);
     match(wakeups);
     return Status::done;
@@ -538,17 +541,14 @@ class Mpmc final : public MpmcCore<T> {
     return items_.pop_front();
   }
 
-  // Rendezvous: takes the value of the first sender that waits, if one does. Not past a reservation: its sender came first,
+  // Rendezvous: the value of the first sender that waits, if one does, is there then. Not past a reservation: its sender came first,
   // and its value comes later.
-  Claim take_offer(RecvWaiter<T>& w, Operation* op, Wakeups& wakeups) {
+  Claim take_offer(Operation* op, Wakeups& wakeups) {
     items_.reserve(items_.size() + 1);
     SendWaiter<T>* offer = nullptr;
     const auto reserves = [](const SendWaiter<T>& waiting) { return waiting.reserves; };
     const Claim claim = claim_peer(offers_, reserves, offer, op, wakeups);
-    if (claim == Claim::won) {
-      store(*offer);
-      take(w);
-    }
+    if (claim == Claim::won) store(*offer);
     return claim;
   }
 

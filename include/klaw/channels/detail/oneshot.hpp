@@ -61,6 +61,10 @@ class Oneshot final : public Held<Exclusion> {
       w.why = handle.closed ? CloseKind::handle_closed : over_kind();
       status = Status::closed;
     } else if (value_ && !is_promised_) {
+      if (w.takes_late && op != nullptr) {
+        is_promised_ = true;
+        return grant_at_once(w, *op);
+      }
       take(w);  // nobody waits for it (I2)
     } else {
       if (op != nullptr) {

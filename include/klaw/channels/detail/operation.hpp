@@ -252,6 +252,18 @@ struct Waiter : ListHook {
   std::uint32_t index = 0;   // which branch of a select
   std::uint64_t handle = 0;  // id of the handle it was started on, so that closing the handle finds it
   Signal signal = Signal::none;
+  // Of a receive: also a message that is there is only granted to it, as to one that waited; it is taken by finish(), and
+  // can be handed on until then.
+  bool takes_late = false;
 };
+
+// Ends the look of `op`, which is busy, at a channel that has something for it: granted as if `w` had waited. (Its owner,
+// who is our caller, finds it fired when it arms it.)
+[[nodiscard]] inline Status grant_at_once(Waiter& w, Operation& op) noexcept {
+  w.signal = Waiter::Signal::granted;
+  op.commit(w.index);
+  op.fire();
+  return Status::pending;
+}
 
 }  // namespace klaw::channels::detail

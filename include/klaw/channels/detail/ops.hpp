@@ -59,10 +59,14 @@ class OneValue {
  public:
   explicit OneValue(T&& value) noexcept : given_(&value) {}
   explicit OneValue(const T& value) : given_(nullptr), copy_(value) {}
+  // One that goes with the operation, also if the send fails.
+  [[nodiscard]] static OneValue owned(T&& value) noexcept { return OneValue(std::in_place, std::move(value)); }
   [[nodiscard]] T* data() noexcept { return given_ != nullptr ? given_ : &*copy_; }
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 1; }
 
  private:
+  OneValue(std::in_place_t own, T&& value) noexcept : given_(nullptr), copy_(own, std::move(value)) {}
+
   T* given_;
   std::optional<T> copy_;
 };
@@ -173,6 +177,8 @@ class RecvOp : OpBase<Core> {
   void abandon() noexcept {
     if (this->is_started()) this->core().abandon_recv(waiter_);
   }
+  // See Waiter::takes_late.
+  void take_late() noexcept { waiter_.takes_late = true; }
 
   [[nodiscard]] Result<T, ChannelClosed> result(Status status) {
     assert(status == Status::done || status == Status::closed);

@@ -84,7 +84,7 @@ class PostedOperation final : public Operation {
   void (*const post_)(void*, Resumption) noexcept;
   const Proceed proceed_;
   Atomic<void*> awaiter_;                   // null: it has gone, or was told to go on
-  std::shared_ptr<PostedOperation> waker_;  // whoever has claimed the operation may touch this; the owner otherwise
+  std::shared_ptr<PostedOperation> waker_;  // run()'s, if it will be called; the owner's otherwise
 };
 
 void Resumption::operator()() const noexcept {

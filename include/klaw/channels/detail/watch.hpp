@@ -92,6 +92,10 @@ class Watch final : public Held<Exclusion> {
     if (op != nullptr && !op->lock()) return Status::pending;
     Status status = Status::done;
     if (!handle.closed && is_unseen(handle)) {
+      if (w.takes_late && op != nullptr) {
+        w.handle = handle.id;
+        return grant_at_once(w, *op);
+      }
       take(handle.id, w);
     } else if (handle.closed || this->count(Side::sender) == 0) {
       w.why = handle.closed ? CloseKind::handle_closed : this->end_kind();
@@ -237,6 +241,7 @@ class ChangedOp {
   Status start(Operation* op) { return recv_.start(op); }
   Status finish() { return recv_.finish(); }
   void abandon() noexcept { recv_.abandon(); }
+  void take_late() noexcept { recv_.take_late(); }
 
   [[nodiscard]] Result<void, ChannelClosed> result(Status status) const {
     return status == Status::done ? Result<void, ChannelClosed>() : std::unexpected(recv_.closed());
