@@ -34,7 +34,6 @@ namespace klaw::channels::detail {
 template <class Awaiter>
 class InlineSeat : public Operation {
  protected:
-  InlineSeat() noexcept : Operation(&InlineSeat::wake, &InlineSeat::run) {}
   // The frame may be destroyed by a coroutine that was resumed before it: then it leaves the queue of this thread.
   ~InlineSeat() {
     if (is_linked()) RunQueue::of_this_thread().remove(*this);
@@ -52,6 +51,9 @@ class InlineSeat : public Operation {
   void leave() noexcept {}
 
  private:
+  friend Awaiter;
+  InlineSeat() noexcept : Operation(&InlineSeat::wake, &InlineSeat::run) {}
+
   static void wake(Operation& self) noexcept { RunQueue::of_this_thread().push(self); }
   static void run(Operation& self) noexcept { static_cast<Awaiter&>(self).proceed(); }
 };
@@ -60,8 +62,6 @@ class InlineSeat : public Operation {
 template <class Awaiter, class Executor>
 class PostedSeat {
  protected:
-  explicit PostedSeat(Executor& executor) noexcept : executor_(&executor) {}
-
   [[nodiscard]] Operation& sit_down() {
     operation_ = std::make_shared<PostedOperation>(*executor_, this, [](void* seat) noexcept {
       static_cast<Awaiter*>(static_cast<PostedSeat*>(seat))->proceed();
@@ -74,6 +74,9 @@ class PostedSeat {
   void leave() noexcept { operation_->leave(); }
 
  private:
+  friend Awaiter;
+  explicit PostedSeat(Executor& executor) noexcept : executor_(&executor) {}
+
   Executor* executor_;
   std::shared_ptr<PostedOperation> operation_;
 };
