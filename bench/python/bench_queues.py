@@ -37,7 +37,7 @@ import anyio.to_thread
 import culsans
 import janus
 
-from klaw_core.runtime.channels import channel
+from klaw_core.runtime.channels import broadcast, channel
 
 UNBOUNDED = None
 Capacity = int | None
@@ -202,12 +202,45 @@ async def queue_threads(capacity: Capacity, _: Shape, messages: int) -> None:
     await asyncio.to_thread(move_between_threads, numbers.put, numbers.get, messages)
 
 
+# ------------------------------------------------------------------------- to several receivers
+
+
+async def fan_out(put: Put, gets: list[Get], messages: int) -> None:
+    """Each of `messages` is a delivery: each receiver gets a share of as many as are put."""
+    share = messages // len(gets)
+    async with asyncio.TaskGroup() as tasks:
+        for get in gets:
+            tasks.create_task(get_all(get, share))
+        tasks.create_task(put_all(put, share))
+
+
+async def klaw_fan_out(capacity: Capacity, shape: Shape, messages: int) -> None:
+    tx, rx = await broadcast[int](capacity or 1, overflow="wait")
+    receivers = [rx, *(tx.subscribe() for _ in range(shape.consumers - 1))]
+    await fan_out(tx.send, [receiver.recv for receiver in receivers], messages)
+    for handle in (tx, *receivers):
+        await handle.close()
+
+
+async def asyncio_fan_out(capacity: Capacity, shape: Shape, messages: int) -> None:
+    queues: list[asyncio.Queue[int]] = [
+        asyncio.Queue(capacity or 0) for _ in range(shape.consumers)
+    ]
+
+    async def put(number: int) -> None:
+        for numbers in queues:
+            await numbers.put(number)
+
+    await fan_out(put, [numbers.get for numbers in queues], messages)
+
+
 # ------------------------------------------------------------------------------- the matrix
 
 LOOP_1_1 = Shape("one event loop, 1 to 1", 1, 1)
 LOOP_4_4 = Shape("one event loop, 4 to 4", 4, 4)
 FROM_THREAD = Shape("thread to event loop", 1, 1)
 THREADS = Shape("thread to thread", 1, 1)
+FAN_OUT = Shape("one event loop, each to 4", 1, 4)
 
 CONTENDERS: dict[Shape, dict[str, Contender]] = {
     LOOP_1_1: {"klaw": klaw_loop, "asyncio": asyncio_loop, "anyio": anyio_loop},
@@ -221,12 +254,14 @@ CONTENDERS: dict[Shape, dict[str, Contender]] = {
         "aiologic": aiologic_from_thread,
     },
     THREADS: {"klaw": klaw_threads, "queue": queue_threads},
+    FAN_OUT: {"klaw": klaw_fan_out, "asyncio": asyncio_fan_out},
 }
 CAPACITIES: dict[Shape, tuple[Capacity, ...]] = {
     LOOP_1_1: (1, 100, 10_000, UNBOUNDED),
     LOOP_4_4: (1, 100, 10_000, UNBOUNDED),
     FROM_THREAD: (1, 100, 10_000, UNBOUNDED),
     THREADS: (1, 100, 10_000),
+    FAN_OUT: (1_024,),
 }
 # (shape, capacity, rival): how many times as fast as the rival klaw is meant to be.
 TARGETS: dict[tuple[Shape, Capacity, str], float] = {
@@ -235,6 +270,7 @@ TARGETS: dict[tuple[Shape, Capacity, str], float] = {
     (LOOP_1_1, 10_000, "asyncio"): 5,
     (LOOP_1_1, 100, "anyio"): 20,
     (LOOP_1_1, 10_000, "anyio"): 20,
+    (FAN_OUT, 1_024, "asyncio"): 3,
     **{
         (FROM_THREAD, capacity, rival): 3
         for capacity in CAPACITIES[FROM_THREAD]
