@@ -100,8 +100,8 @@ class Pool {
 // Runs what it is given at once, in the waker.
 struct AtOnce {
   template <class F>
-  void post(F function) const {
-    function();
+  void post(F&& function) const {
+    std::forward<F>(function)();
   }
 };
 

@@ -52,6 +52,7 @@ class PostedOperation final : public Operation {
   PostedOperation(E& executor, void* awaiter, Proceed proceed) noexcept
       : Operation(&PostedOperation::wake, &PostedOperation::run),
         executor_(const_cast<void*>(static_cast<const void*>(&executor))),
+        // NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved on, to a post() that may take it by value
         post_([](void* to, Resumption function) noexcept { static_cast<E*>(to)->post(std::move(function)); }),
         proceed_(proceed),
         awaiter_(awaiter) {}
