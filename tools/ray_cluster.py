@@ -23,7 +23,7 @@ from typing import Self
 
 HEAD_IP = "127.0.0.2"
 SECOND_IP = "127.0.0.3"
-START_LIMIT_S = 60.0
+START_LIMIT_S = 120.0
 CPUS_PER_NODE = 4
 
 

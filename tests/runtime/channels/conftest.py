@@ -24,6 +24,7 @@ from klaw_core import _core
 
 # For waits that a correct channel never needs: what fails says so after this long, what passes never gets near it.
 LONG_S = 30.0
+RAY_LIMIT_S = 300.0
 TOOLS = Path(__file__).parents[3] / "tools"
 
 
@@ -248,6 +249,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker(mark) is not None:
             item.add_marker(skip)
+        # The first of these that runs waits for the cluster, too.
+        if item.get_closest_marker("ray") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(RAY_LIMIT_S))
 
 
 @pytest.fixture(scope="session")
