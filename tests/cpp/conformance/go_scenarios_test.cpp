@@ -502,7 +502,7 @@ TYPED_TEST(GoSelects, a_value_that_is_offered_to_four_channels_goes_into_one) {
       });
     }
     out_tx.close();
-    const std::jthread sender([count, txs = std::move(txs)]() mutable {
+    const std::jthread sender([txs = std::move(txs)]() mutable {
       for (int n = 0; n < count; ++n) {
         std::array<int, 4> value{n, n, n, n};
         auto got = TypeParam::select(giving(txs[0], value[0]), giving(txs[1], value[1]), giving(txs[2], value[2]),
@@ -547,11 +547,11 @@ TYPED_TEST(GoSelects, four_channels_serve_plain_operations_and_selects_side_by_s
   });
   Crew senders(5);
   for (const auto& tx : txs) {
-    senders.add([tx = tx.clone(), each]() mutable {
+    senders.add([tx = tx.clone()]() mutable {
       for (std::size_t i = 0; i < each; ++i) EXPECT_TRUE(tx.blocking_send(0));
     });
   }
-  senders.add([each, txs = std::move(txs)]() mutable {
+  senders.add([txs = std::move(txs)]() mutable {
     for (std::size_t i = 0; i < 4 * each; ++i) {
       std::array<int, 4> value{};
       (void)TypeParam::select(giving(txs[3], value[3]), giving(txs[2], value[2]), giving(txs[0], value[0]),
