@@ -23,9 +23,10 @@ async def main() -> None:
     await news_tx.send("that was all")
     await jobs_tx.close()
     await news_tx.close()
-    # Drops those that ended, and stops after the last.
-    async for index, value in select_all(jobs, news):
-        print(index, value)
+    async with jobs, news:
+        # Drops those that ended, and stops after the last.
+        async for index, value in select_all(jobs, news):
+            print(index, value)
 
 
 asyncio.run(main())
