@@ -550,7 +550,7 @@ TEST(Asio, cancelled_while_other_threads_send_it_loses_nothing) {
     }
     std::vector<std::jthread> senders;
     for (std::uint32_t who = 0; who < 2; ++who) {
-      senders.emplace_back([tx = tx.clone(), who, each]() mutable {
+      senders.emplace_back([tx = tx.clone(), who]() mutable {
         for (std::uint32_t seq = 0; seq < each; ++seq) ASSERT_TRUE(tx.blocking_send(Message{who, seq}));
       });
     }
@@ -567,7 +567,7 @@ TEST(Asio, a_context_that_ends_while_other_threads_send_loses_nothing) {
   Tally tally(1, messages);
   Tally::Receiver mine(tally);
   auto [tx, rx] = channel<Message>(1);
-  std::jthread sender([tx = std::move(tx), messages]() mutable {
+  std::jthread sender([tx = std::move(tx)]() mutable {
     for (std::uint32_t seq = 0; seq < messages; ++seq) ASSERT_TRUE(tx.blocking_send(Message{0, seq}));
   });
   bool ended = false;

@@ -360,7 +360,7 @@ TEST(Executor, a_chain_of_coroutines_in_a_pool_passes_every_message_on) {
     last = std::move(next_rx);
   }
   Tally::Receiver mine(tally);
-  std::jthread sender([tx = std::move(tx), messages]() mutable {
+  std::jthread sender([tx = std::move(tx)]() mutable {
     only_wakes = true;
     for (std::uint32_t seq = 0; seq < messages; ++seq) ASSERT_TRUE(tx.blocking_send(Message{0, seq}));
   });
@@ -377,7 +377,7 @@ TEST(Executor, destroyed_by_its_executors_thread_while_another_wakes_it_loses_no
   Tally tally(1, messages);
   Tally::Receiver mine(tally);
   auto [tx, rx] = channel<Message>(1);
-  std::jthread sender([tx = std::move(tx), messages]() mutable {
+  std::jthread sender([tx = std::move(tx)]() mutable {
     for (std::uint32_t seq = 0; seq < messages; ++seq) ASSERT_TRUE(tx.blocking_send(Message{0, seq}));
   });
   Queue queue;
