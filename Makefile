@@ -85,7 +85,8 @@ test-python: $(stamps)/installed $(stamps)/dev ## the Python tests, on the insta
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(python) -m pytest $(PYTEST_ARGS)
 
 test-ray: $(stamps)/installed-ray ## the Python tests where Ray is installed, on a real cluster of two nodes
-	@PATH="$(CURDIR)/.venv-ray/bin:$$PATH" $(python_ray) -m pytest tests/runtime tests/examples tests/architecture $(PYTEST_ARGS)
+	@PATH="$(CURDIR)/.venv-ray/bin:$$PATH" $(python_ray) -m pytest -m 'not local_conformance' tests/runtime tests/examples tests/architecture \
+	  $(PYTEST_ARGS)
 
 wheel: $(stamps)/venv ## a wheel in dist/
 	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

@@ -248,6 +248,7 @@ FLAVOURS = (
         make=channel,
         offers=CAPABILITIES - {"broker"} - RAY_ONLY,
         handle_names=("LocalSender", "LocalReceiver"),
+        marks=(pytest.mark.local_conformance,),
     ),
     Flavour(
         name="unix_socket",
