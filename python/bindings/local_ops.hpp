@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "channel.hpp"
 #include "handle.hpp"
@@ -48,6 +49,25 @@ class InstantOp : public HandleOp {
   Status start(Operation* /*operation*/) override { return Status::done; }
   Status finish() override { return Status::done; }
   void abandon() noexcept override {}
+};
+
+// Something that is done at once with a value, when its outcome is asked for.
+class InstantSend : public InstantOp {
+ public:
+  InstantSend(HandleObject* handle, const char* name, Patience patience, Style style, Ref value)
+      : InstantOp(handle, name, patience, style), value_(std::move(value)) {}
+
+  int traverse(visitproc visit, void* arg) const final {
+    Py_VISIT(value_.get());
+    return InstantOp::traverse(visit, arg);
+  }
+  bool may_be_in_cycle() const noexcept final { return PyObject_IS_GC(value_.get()) != 0; }
+
+ protected:
+  [[nodiscard]] Ref& value() noexcept { return value_; }
+
+ private:
+  Ref value_;
 };
 
 template <class Backend>

@@ -59,7 +59,7 @@ std::vector<PyMethodDef> receiving() {
 }  // namespace
 
 PyObject* OneshotSend::outcome(Status /*status*/) {
-  const auto sent = OneshotSide::core(handle())->send(handle().registration, value_);
+  const auto sent = OneshotSide::core(handle())->send(handle().registration, value());
   if (sent) return tell_sent(style());
   if (const auto* const error = std::get_if<ChannelClosed>(&sent.error())) return closed(*error);
   if (style() == Style::result) return Py_NewRef(Classes::get()->err_already_sent);

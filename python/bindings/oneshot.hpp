@@ -11,21 +11,11 @@ namespace klaw::python {
 
 using OneshotCore = channels::detail::Oneshot<Ref, GilExclusion>;
 
-// A way to put a value into a oneshot: it happens when the outcome is asked for.
-class OneshotSend final : public InstantOp {
+// Puts the value into a oneshot.
+class OneshotSend final : public InstantSend {
  public:
-  OneshotSend(HandleObject* handle, const char* name, Patience patience, Style style, Ref value)
-      : InstantOp(handle, name, patience, style), value_(std::move(value)) {}
-
+  using InstantSend::InstantSend;
   PyObject* outcome(Status status) override;
-  int traverse(visitproc visit, void* arg) const override {
-    Py_VISIT(value_.get());
-    return InstantOp::traverse(visit, arg);
-  }
-  bool may_be_in_cycle() const noexcept override { return PyObject_IS_GC(value_.get()) != 0; }
-
- private:
-  Ref value_;
 };
 
 struct OneshotSide : LocalBackend<OneshotSide, OneshotCore> {

@@ -245,7 +245,7 @@ std::vector<PyMethodDef> receiving() {
 }  // namespace
 
 PyObject* WatchSend::outcome(Status /*status*/) {
-  const auto sent = WatchSide::core(handle())->send(handle().registration, value_);
+  const auto sent = WatchSide::core(handle())->send(handle().registration, value());
   if (!sent) return closed(sent.error());
   const Ref receivers = Ref::steal(PyLong_FromSize_t(*sent));
   if (!receivers) return nullptr;

@@ -13,21 +13,11 @@ namespace klaw::python {
 
 using WatchCore = channels::detail::Watch<Ref, GilExclusion>;
 
-// A way to put a new value into a watch: it happens when the outcome is asked for.
-class WatchSend final : public InstantOp {
+// Puts a new value into a watch.
+class WatchSend final : public InstantSend {
  public:
-  WatchSend(HandleObject* handle, const char* name, Patience patience, Style style, Ref value)
-      : InstantOp(handle, name, patience, style), value_(std::move(value)) {}
-
+  using InstantSend::InstantSend;
   PyObject* outcome(Status status) override;
-  int traverse(visitproc visit, void* arg) const override {
-    Py_VISIT(value_.get());
-    return InstantOp::traverse(visit, arg);
-  }
-  bool may_be_in_cycle() const noexcept override { return PyObject_IS_GC(value_.get()) != 0; }
-
- private:
-  Ref value_;
 };
 
 struct WatchSide : LocalBackend<WatchSide, WatchCore> {

@@ -12,47 +12,9 @@
 #include <type_traits>
 #include <utility>
 
-#include <klaw/channels/detail/core.hpp>
+#include <klaw/channels/detail/line.hpp>
 
 namespace klaw::channels::detail {
-
-// Links an unlinked waiter at the end of its line, under the channel's lock.
-template <class W>
-void link(IntrusiveList<W>& line, W& w, const Registration& handle, Operation& op) noexcept {
-  w.operation = &op;
-  w.handle = handle.id;
-  w.signal = Waiter::Signal::none;
-  line.push_back(w);
-}
-
-// Claims the operation of an unlinked waiter, under the channel's lock. False: it was cancelled, or went to another channel.
-inline bool signal(Waiter& w, Waiter::Signal what, Wakeups& wakeups) noexcept {
-  if (!w.operation->try_claim(w.index)) return false;
-  w.signal = what;
-  wakeups.add(*w.operation);
-  return true;
-}
-
-// Ends all that wait in `line`.
-template <class W>
-void close_all(IntrusiveList<W>& line, CloseKind why, Wakeups& wakeups) noexcept {
-  while (!line.empty()) {
-    W& w = line.pop_front();
-    w.why = why;
-    signal(w, Waiter::Signal::closed, wakeups);
-  }
-}
-
-// Ends all that wait in `line` on a handle that is being closed.
-template <class W>
-void close_own(IntrusiveList<W>& line, std::uint64_t handle, Wakeups& wakeups) noexcept {
-  line.for_each([&](W& w) {
-    if (w.handle != handle) return;
-    line.remove(w);
-    w.why = CloseKind::handle_closed;
-    signal(w, Waiter::Signal::closed, wakeups);
-  });
-}
 
 // `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
 template <class Exclusion>
@@ -105,8 +67,7 @@ class Held {
     if (reason && !reason_[index(side)]) reason_[index(side)] = std::move(reason);
     close_own(waiting_for_close_[index(side)], handle.id, wakeups);
     if (--open_handles_[index(side)] > 0) return;
-    auto& watchers = waiting_for_close_[index(other(side))];
-    while (!watchers.empty()) signal(watchers.pop_front(), Waiter::Signal::granted, wakeups);
+    grant_all(waiting_for_close_[index(other(side))], wakeups);
   }
 
   // Why receivers find the end of a channel without senders.

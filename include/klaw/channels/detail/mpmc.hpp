@@ -28,7 +28,7 @@
 #include <utility>
 
 #include <klaw/channels/detail/claims.hpp>
-#include <klaw/channels/detail/core.hpp>
+#include <klaw/channels/detail/line.hpp>
 #include <klaw/channels/detail/returned.hpp>
 #include <klaw/channels/detail/ring.hpp>
 
@@ -233,7 +233,7 @@ class Mpmc final : public MpmcCore<T> {
       if (handle.closed) return false;
       if (!is_shut_down()) shutdown_reason_ = std::move(reason);
       if (shutdown_ != Shutdown::immediate) shutdown_ = immediate ? Shutdown::immediate : Shutdown::draining;
-      refuse_offers(CloseKind::shutdown, wakeups);
+      close_all(offers_, CloseKind::shutdown, wakeups);
       for (auto& watchers : waiting_for_close_) grant_all(watchers, wakeups);
       if (immediate) take_all(dropped);
       match(wakeups);
@@ -359,22 +359,6 @@ class Mpmc final : public MpmcCore<T> {
   [[nodiscard]] CloseKind end_kind() const noexcept {
     if (is_shut_down()) return CloseKind::shutdown;
     return reason_[index(Side::sender)] ? CloseKind::peer_died : CloseKind::ended;
-  }
-
-  template <class W>
-  void link(IntrusiveList<W>& line, W& w, const Registration& handle, Operation& op) noexcept {
-    w.operation = &op;
-    w.handle = handle.id;
-    w.signal = Waiter::Signal::none;
-    line.push_back(w);
-  }
-
-  // Claims the operation of an unlinked waiter. False: it was cancelled, or went to another channel.
-  bool signal(Waiter& w, Waiter::Signal what, Wakeups& wakeups) noexcept {
-    if (!w.operation->try_claim(w.index)) return false;
-    w.signal = what;
-    wakeups.add(*w.operation);
-    return true;
   }
 
   Status send_locked(const Registration& handle, SendWaiter<T>& w, Operation* op, Wakeups& wakeups) {
@@ -632,38 +616,18 @@ class Mpmc final : public MpmcCore<T> {
     if (--count(side) > 0) return;
     if (side == Side::receiver) {
       take_all(dropped);
-      refuse_offers(CloseKind::peer_gone, wakeups);
+      close_all(offers_, CloseKind::peer_gone, wakeups);
     }
     grant_all(waiting_for_close_[index(other(side))], wakeups);
   }
 
   void wake_own_operations(Side side, std::uint64_t handle, Wakeups& wakeups) {
-    const auto wake_in = [&](auto& line) {
-      line.for_each([&](auto& w) {
-        if (w.handle != handle) return;
-        line.remove(w);
-        w.why = CloseKind::handle_closed;
-        signal(w, Waiter::Signal::closed, wakeups);
-      });
-    };
     if (side == Side::sender) {
-      wake_in(offers_);
+      close_own(offers_, handle, wakeups);
     } else {
-      wake_in(receivers_waiting_);
+      close_own(receivers_waiting_, handle, wakeups);
     }
-    wake_in(waiting_for_close_[index(side)]);
-  }
-
-  void refuse_offers(CloseKind why, Wakeups& wakeups) noexcept {
-    while (!offers_.empty()) {
-      SendWaiter<T>& offer = offers_.pop_front();
-      offer.why = why;
-      signal(offer, Waiter::Signal::closed, wakeups);
-    }
-  }
-
-  void grant_all(IntrusiveList<ClosedWaiter>& watchers, Wakeups& wakeups) noexcept {
-    while (!watchers.empty()) signal(watchers.pop_front(), Waiter::Signal::granted, wakeups);
+    close_own(waiting_for_close_[index(side)], handle, wakeups);
   }
 
   mutable Exclusion mutex_;  // protects all that is not const

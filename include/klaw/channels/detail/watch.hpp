@@ -61,7 +61,7 @@ class Watch final : public Held<Exclusion> {
       }
       replaced = std::exchange(value_, cell->put(cell, value));
       ++version_;
-      while (!receivers_waiting_.empty()) signal(receivers_waiting_.pop_front(), Waiter::Signal::granted, wakeups);
+      grant_all(receivers_waiting_, wakeups);
     }
     wakeups.fire();
     return receivers;

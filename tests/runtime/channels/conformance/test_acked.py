@@ -335,9 +335,8 @@ async def test_what_comes_back_when_no_receiver_is_left_is_dropped(open_channel,
     await soon.stats(tx, queue_size=0, in_flight=0)
 
 
-async def test_a_delivery_may_go_through_its_own_channel(open_channel, flavour, no_leak):
-    if "by_reference" not in flavour.offers:
-        pytest.skip("a delivery stays in its process")
+@needs("by_reference")
+async def test_a_delivery_may_go_through_its_own_channel(open_channel, no_leak):
     tx, rx = await open_channel(9)
     await tx.send(1)
     await tx.send(await rx.recv_acked())
