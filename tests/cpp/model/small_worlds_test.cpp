@@ -77,7 +77,7 @@ struct Actor {
 class World {
  public:
   World(std::uint64_t capacity, const Scripts& scripts)
-      : capacity_(capacity), broker_(BrokerSettings{.capacity = capacity}, now_) {
+      : broker_(BrokerSettings{.capacity = capacity}, now_) {
     for (std::size_t i = 0; i < kActors; ++i) {
       Actor& a = actors_[i];
       a.sends = i < 2;
@@ -343,7 +343,6 @@ class World {
     return text;
   }
 
-  const std::uint64_t capacity_;
   const Time now_{std::chrono::seconds(1)};  // the broker's
   Broker broker_;
   std::array<Actor, kActors> actors_;
