@@ -326,7 +326,11 @@ class ChannelActor:
         nodes = Counter(reader.node_id for reader in readers)
         return replace(
             self._server.stats(),
-            backend_extras={"per_node_receivers": dict(nodes), "epoch": self._epoch},
+            backend_extras={
+                "per_node_receivers": dict(nodes),
+                "epoch": self._epoch,
+                "persistent": self._settings["persistent"],
+            },
         )
 
     @_control
