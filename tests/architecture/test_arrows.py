@@ -119,6 +119,7 @@ def cpp_violations(root: Path) -> Iterator[str]:
 CHANNELS = "klaw_core.runtime.channels"
 RAY = f"{CHANNELS}.ray"
 FACTORY = f"{CHANNELS}.factory"
+COMMAND = f"{CHANNELS}.command"
 CORE = "klaw_core._core"
 ERRORS = [CORE, "klaw_core.result", "klaw_core.runtime.errors"]
 WORDS = [*ERRORS, f"{CHANNELS}.protocols", f"{CHANNELS}.stats", f"{CHANNELS}.errors"]
@@ -185,20 +186,32 @@ class Imports(ast.NodeVisitor):
 
 
 def why_not(module: str, imported: str, when: str) -> str | None:
-    in_ray = is_below(module, RAY)
     top = imported.partition(".")[0]
+    return (
+        why_not_ours(module, imported, when)
+        if top == "klaw_core"
+        else why_not_foreign(module, top, (imported, when))
+    )
+
+
+def why_not_foreign(module: str, top: str, imported_when: tuple[str, str]) -> str | None:
     if top == "ray":
-        return None if in_ray else "only python/klaw_core/runtime/channels/ray/ may"
-    if top != "klaw_core":
-        available = top in sys.stdlib_module_names or (imported, when) == (
-            "typing_extensions",
-            "typing",
-        )
-        return None if available else "it is not installed with klaw"
-    if is_below(imported, RAY) and not in_ray:
+        return None if is_below(module, RAY) else "only python/klaw_core/runtime/channels/ray/ may"
+    if top in {"typer", "rich"} and is_below(module, COMMAND) and module != COMMAND:
+        return None
+    available = top in sys.stdlib_module_names or imported_when == ("typing_extensions", "typing")
+    return None if available else "it is not installed with klaw"
+
+
+def why_not_ours(module: str, imported: str, when: str) -> str | None:
+    if is_below(imported, RAY) and not is_below(module, RAY):
         return (
             None if when == "call" else "Ray is for when it is asked for: import it in a function"
         )
+    if is_below(imported, COMMAND) and not is_below(module, COMMAND):
+        return "the command is above it"
+    if is_below(imported, COMMAND) and module == COMMAND and when != "call":
+        return "it looks first whether typer and rich are installed"
     if is_below(imported, FACTORY) and module not in {CHANNELS, FACTORY}:
         return "the factory is above it"
     allowed = MAY_IMPORT[longest_prefix(module, MAY_IMPORT)]
@@ -298,6 +311,13 @@ def test_a_state_machine_that_looks_at_the_world_is_found(tmp_path: Path, room: 
         ("factory.py", "from .ray import RaySender"),
         ("factory.py", "from . import ray"),
         ("factory.py", "import numpy"),
+        ("factory.py", "def f():\n    import rich"),
+        ("factory.py", "def f():\n    from .command import main"),
+        ("command/__init__.py", "import rich"),
+        ("command/__init__.py", "from .app import app"),
+        ("command/app.py", "import ray"),
+        ("command/app.py", "import click"),
+        ("command/app.py", "from klaw_core.runtime.channels.factory import channel"),
         ("factory.py", "import typing_extensions"),
         ("factory.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ray"),
         ("factory.py", "from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    import ray"),
@@ -317,8 +337,11 @@ def test_a_state_machine_that_looks_at_the_world_is_found(tmp_path: Path, room: 
 def test_a_broken_import_is_found(tmp_path: Path, path: str, code: str):
     channels = tmp_path / "python/klaw_core/runtime/channels"
     (channels / "ray").mkdir(parents=True)
+    (channels / "command").mkdir()
     for name in (
         "ray/__init__",
+        "command/__init__",
+        "command/app",
         "factory",
         "local",
         "protocols",
@@ -340,6 +363,11 @@ def test_a_broken_import_is_found(tmp_path: Path, path: str, code: str):
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from typing_extensions import TypeVar",
         ),
         ("factory.py", "from klaw_core import _core\nfrom .local import LocalSender"),
+        ("command/__init__.py", "def f():\n    from .app import app"),
+        (
+            "command/app.py",
+            "import typer\nfrom klaw_core.runtime.channels import channel\nfrom . import tables",
+        ),
         (
             "ray/core.py",
             "import ray\nfrom ray.util import queue\nfrom ..protocols import Sender\nfrom . import actor",
@@ -349,7 +377,15 @@ def test_a_broken_import_is_found(tmp_path: Path, path: str, code: str):
 def test_an_allowed_import_is_not_found(tmp_path: Path, path: str, code: str):
     channels = tmp_path / "python/klaw_core/runtime/channels"
     (channels / "ray").mkdir(parents=True)
-    for name in ("ray/__init__", "ray/actor", "local", "protocols"):
+    (channels / "command").mkdir()
+    for name in (
+        "ray/__init__",
+        "ray/actor",
+        "command/__init__",
+        "command/tables",
+        "local",
+        "protocols",
+    ):
         (channels / f"{name}.py").touch()
     (channels / path).write_text(code)
     assert list(python_violations(tmp_path)) == []
