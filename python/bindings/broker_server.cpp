@@ -190,6 +190,11 @@ class BrokerServer {
   nb::object stats() {
     return checked(make_stats(server_->with_broker([](Broker& broker, Time now) { return broker.stats(now); })));
   }
+  // (sent, received), in bytes
+  nb::tuple traffic() {
+    const dataplane::Traffic t = server_->with_broker([](Broker& broker, Time) { return broker.traffic(); });
+    return nb::make_tuple(t.sent_bytes, t.received_bytes);
+  }
   // name -> (node, seconds since it registered, seconds since it was last seen, messages received)
   nb::dict reader_stats() {
     Time now;
@@ -260,6 +265,7 @@ void add_broker_server(nb::module_& module) {
       .def("get", &BrokerServer::get, "max_items"_a, "timeout"_a.none(), "handle"_a = "", "caller"_a = "",
            "number"_a = 0, "Awaitable: ('ok', 'empty' or 'closed', list of payloads).")
       .def("stats", &BrokerServer::stats, "A snapshot, as ChannelStats.")
+      .def("traffic", &BrokerServer::traffic, "(sent, received): the bytes of all messages since it was made.")
       .def("reader_stats", &BrokerServer::reader_stats,
            "name -> (node, seconds since it registered, seconds since it was last seen, messages received)")
       .def("is_closed", &BrokerServer::is_closed, "Both sides have closed and nothing is left.")

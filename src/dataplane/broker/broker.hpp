@@ -98,6 +98,12 @@ struct ReaderStats {
   std::uint64_t total_received = 0;
 };
 
+// Bytes of the messages' payloads, since the broker began: a checkpoint does not have them.
+struct Traffic {
+  std::uint64_t sent_bytes = 0;      // of messages in total_sent
+  std::uint64_t received_bytes = 0;  // of messages in total_received
+};
+
 // Where a message is, for the tests' oracle and for a user who wants to look into a channel.
 struct MessageView {
   enum class Place : std::uint8_t { offered, ready, unread, unsettled, delayed, lane };
@@ -143,6 +149,7 @@ class Broker {
 
   [[nodiscard]] channels::ChannelStats stats(Time now) const;
   [[nodiscard]] std::vector<ReaderStats> reader_stats() const;
+  [[nodiscard]] Traffic traffic() const noexcept { return traffic_; }
   // Handles of both sides that count, those on their way to other processes among them.
   [[nodiscard]] std::size_t handle_count() const noexcept { return sides_[0].count + sides_[1].count; }
   // Both sides have closed and nothing is left.
@@ -281,6 +288,7 @@ class Broker {
   std::uint64_t total_sent_ = 0;
   std::uint64_t total_received_ = 0;
   std::uint64_t redelivered_ = 0;
+  Traffic traffic_;
   std::size_t high_watermark_ = 0;
   double created_at_;
 };

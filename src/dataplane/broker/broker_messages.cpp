@@ -56,6 +56,7 @@ bool Broker::has_room(std::size_t count) const noexcept {
 
 void Broker::store(const std::shared_ptr<Sender>& sender, Seq seq, Bytes&& first, std::vector<Bytes>&& more) {
   const auto push_item = [&](Bytes&& message) {
+    traffic_.sent_bytes += message.size();
     ready_.push_back(
         Item{.message = std::move(message), .sender = sender, .seq = seq++, .order = next_order_++, .stored_at = now_});
   };
@@ -366,8 +367,10 @@ void Broker::consume(Receiver& receiver, Outstanding& out) {
   --unread_slots_;
   ++receiver.total_received;
   ++total_received_;
+  traffic_.received_bytes += item.message.size();
   if (settings_.capacity != 0) return;
   ++total_sent_;
+  traffic_.sent_bytes += item.message.size();
   if (Sender& sender = *item.sender;
       sender.client != nullptr && find_undecided(sender, item.seq) != sender.undecided.end()) {
     answer(sender, item.seq, Answer::Outcome::taken);

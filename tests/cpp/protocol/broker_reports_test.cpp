@@ -161,6 +161,37 @@ TEST(Checkpoints, AreTakenOverByABrokerThatHasNotBegunOnly) {
 
 // --- statistics ---
 
+TEST(Statistics, CountEachMessagesBytesOnce) {
+  BrokerByHand broker({.capacity = 2});
+  Peer& tx = broker.sender(1);
+  Peer& rx = broker.receiver(2);
+  tx.offer(1, 1, {"a", "four"});
+  tx.offer(1, 3, {"it waits"});
+  EXPECT_EQ(broker.state().traffic().sent_bytes, 5);
+  rx.demand(1, 2, 2);
+  EXPECT_EQ(broker.state().traffic().received_bytes, 0);
+  rx.consume(1, {attempt(1)}, false);
+  EXPECT_EQ(broker.state().traffic().received_bytes, 1);
+  EXPECT_EQ(broker.state().traffic().sent_bytes, 13);
+  rx.requeue(1, {attempt(1)});
+  rx.demand(1, 3, 1);
+  rx.consume(1, {attempt(2), attempt(3)});
+  EXPECT_EQ(broker.state().traffic().received_bytes, 5);
+  EXPECT_EQ(broker.state().traffic().sent_bytes, 13);
+}
+
+TEST(Statistics, CountTheBytesOfARendezvousWhenItIsTaken) {
+  BrokerByHand broker({.capacity = 0});
+  Peer& tx = broker.sender(1);
+  Peer& rx = broker.receiver(2);
+  tx.offer(1, 1, {"four"});
+  rx.demand(1, 1, 1);
+  EXPECT_EQ(broker.state().traffic().sent_bytes, 0);
+  rx.consume(1, {attempt(1)});
+  EXPECT_EQ(broker.state().traffic().sent_bytes, 4);
+  EXPECT_EQ(broker.state().traffic().received_bytes, 4);
+}
+
 TEST(Statistics, CountHandlesMessagesAndWhoWaits) {
   BrokerByHand broker({.capacity = 2, .created_at = 3.0});
   Peer& tx = broker.sender(1);
