@@ -36,6 +36,7 @@ from typing import Any, Final
 import ray
 
 from klaw_core import _core
+from klaw_core.runtime.channels.ray.metrics import ChannelMetrics, export, metrics_period
 from klaw_core.runtime.channels.ray.payload import Encoded
 from klaw_core.runtime.channels.ray.tls import tls_files
 from klaw_core.runtime.channels.stats import ChannelStats
@@ -167,6 +168,12 @@ class ChannelActor:
         self._reader_nodes: dict[str, str] = {}  # of those that registered by a call
         self._ended = threading.Event()
         threading.Thread(target=self._watch, name="klaw-broker", daemon=True).start()
+        if (period := metrics_period()) > 0:
+            metrics = ChannelMetrics(name or "(unnamed)", namespace)
+            arguments = (metrics, self._read_metrics, period, self._ended)
+            threading.Thread(
+                target=export, args=arguments, name="klaw-metrics", daemon=True
+            ).start()
 
     # --- what handles ask ---
 
@@ -324,14 +331,20 @@ class ChannelActor:
         """The channel at this moment; ``backend_extras['per_node_receivers']`` counts receivers by node."""
         readers = self._readers()
         nodes = Counter(reader.node_id for reader in readers)
+        sent_bytes, received_bytes = self._server.traffic()
         return replace(
             self._server.stats(),
             backend_extras={
                 "per_node_receivers": dict(nodes),
                 "epoch": self._epoch,
                 "persistent": self._settings["persistent"],
+                "sent_bytes": sent_bytes,
+                "received_bytes": received_bytes,
             },
         )
+
+    def _read_metrics(self) -> tuple[ChannelStats, tuple[int, int]]:
+        return self._server.stats(), self._server.traffic()
 
     @_control
     async def get_capacity(self) -> int | None:
