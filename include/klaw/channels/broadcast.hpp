@@ -34,7 +34,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <limits>
 #include <memory>
 #include <stdexcept>
@@ -86,50 +85,44 @@ class BroadcastSender : public detail::Handle<T, detail::Broadcast<T>, detail::S
   [[nodiscard]] std::size_t size() const { return this->core_ == nullptr ? 0 : this->core_->queue_size(); }
 
   // Result<std::size_t, ChannelClosed>
-  [[nodiscard]] auto send(T&& value) { return detail::Awaitable<Op, false>(op(Value(std::move(value)))); }
-  [[nodiscard]] auto send(const T& value) { return detail::Awaitable<Op, false>(op(Value(value))); }
-  [[nodiscard]] Result<std::size_t, ChannelClosed> blocking_send(T&& value) { return block(Value(std::move(value))); }
-  [[nodiscard]] Result<std::size_t, ChannelClosed> blocking_send(const T& value) { return block(Value(value)); }
+  [[nodiscard]] auto send(T&& value) { return detail::awaited(op(Value(std::move(value)))); }
+  [[nodiscard]] auto send(const T& value) { return detail::awaited(op(Value(value))); }
+  [[nodiscard]] Result<std::size_t, ChannelClosed> blocking_send(T&& value) {
+    return detail::blocking(op(Value(std::move(value))));
+  }
+  [[nodiscard]] Result<std::size_t, ChannelClosed> blocking_send(const T& value) {
+    return detail::blocking(op(Value(value)));
+  }
 
   // Result<std::size_t, SendError>: ChannelFull when the time is up. A limit of zero or less tries once.
   template <class Rep, class Period>
   [[nodiscard]] auto send_for(T&& value, std::chrono::duration<Rep, Period> limit) {
-    return detail::Awaitable<Op, true>(op(Value(std::move(value))), detail::deadline_after(limit));
+    return detail::awaited(op(Value(std::move(value))), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] auto send_for(const T& value, std::chrono::duration<Rep, Period> limit) {
-    return detail::Awaitable<Op, true>(op(Value(value)), detail::deadline_after(limit));
+    return detail::awaited(op(Value(value)), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] Result<std::size_t, SendError> blocking_send_for(T&& value, std::chrono::duration<Rep, Period> limit) {
-    return block_limited(Value(std::move(value)), detail::deadline_after(limit));
+    return detail::blocking(op(Value(std::move(value))), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] Result<std::size_t, SendError> blocking_send_for(const T& value,
                                                                  std::chrono::duration<Rep, Period> limit) {
-    return block_limited(Value(value), detail::deadline_after(limit));
+    return detail::blocking(op(Value(value)), limit);
   }
 
-  [[nodiscard]] Result<std::size_t, SendError> try_send(T&& value) { return try_value(Value(std::move(value))); }
-  [[nodiscard]] Result<std::size_t, SendError> try_send(const T& value) { return try_value(Value(value)); }
+  [[nodiscard]] Result<std::size_t, SendError> try_send(T&& value) {
+    return detail::at_once(op(Value(std::move(value))));
+  }
+  [[nodiscard]] Result<std::size_t, SendError> try_send(const T& value) { return detail::at_once(op(Value(value))); }
 
  private:
   friend struct detail::HandleAccess;
   using detail::Handle<T, Core, detail::Side::sender>::Handle;
 
   Op op(Value value) const { return Op(this->core_, this->registration_, std::move(value)); }
-  Result<std::size_t, ChannelClosed> block(Value value) {
-    Op one = op(std::move(value));
-    return one.result(detail::block_on(one));
-  }
-  Result<std::size_t, SendError> block_limited(Value value, const detail::Deadline& deadline) {
-    Op one = op(std::move(value));
-    return one.limited_result(detail::block_on(one, deadline));
-  }
-  Result<std::size_t, SendError> try_value(Value value) {
-    Op one = op(std::move(value));
-    return one.limited_result(one.start(nullptr));
-  }
 };
 
 // The receiving half of a broadcast. Move-only, and not to be cloned: resubscribe() gives another receiver, from now on;
@@ -145,14 +138,10 @@ class BroadcastSender : public detail::Handle<T, detail::Broadcast<T>, detail::S
 // try or at a time limit.
 // Cancel safety: a receive that is cancelled or runs out of time takes nothing; the next one on this handle gets it.
 template <class T>
-class BroadcastReceiver : public detail::Handle<T, detail::Subscription<T>, detail::Side::receiver> {
-  using Reader = detail::Subscription<T>;
-  using Op = detail::BroadcastRecvOp<T, Reader>;
-
+class BroadcastReceiver
+    : public detail::ReceivingHandle<T, detail::Subscription<T>, detail::BroadcastRecvOp<T, detail::Subscription<T>>,
+                                     LaggingRecvError, LaggingTryRecvError> {
  public:
-  using value_type = T;
-  using Iterator = detail::ReceiveIterator<BroadcastReceiver>;
-
   // A new receiver of what is sent from now on. Of a closed handle: a closed one.
   [[nodiscard]] BroadcastReceiver resubscribe() const {
     return BroadcastReceiver(this->core_ == nullptr ? nullptr : this->core_->reopen(), {});
@@ -165,37 +154,9 @@ class BroadcastReceiver : public detail::Handle<T, detail::Subscription<T>, deta
   // told. So more than capacity() means that the next receive gives Lagged.
   [[nodiscard]] std::uint64_t size() const { return this->core_ == nullptr ? 0 : this->core_->lag(); }
 
-  // Result<T, LaggingRecvError>
-  [[nodiscard]] auto recv() { return detail::Awaitable<Op, false>(op()); }
-  [[nodiscard]] Result<T, LaggingRecvError> blocking_recv() {
-    Op one = op();
-    return one.result(detail::block_on(one));
-  }
-
-  // Result<T, LaggingTryRecvError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
-  template <class Rep, class Period>
-  [[nodiscard]] auto recv_for(std::chrono::duration<Rep, Period> limit) {
-    return detail::Awaitable<Op, true>(op(), detail::deadline_after(limit));
-  }
-  template <class Rep, class Period>
-  [[nodiscard]] Result<T, LaggingTryRecvError> blocking_recv_for(std::chrono::duration<Rep, Period> limit) {
-    Op one = op();
-    return one.limited_result(detail::block_on(one, detail::deadline_after(limit)));
-  }
-  [[nodiscard]] Result<T, LaggingTryRecvError> try_recv() {
-    Op one = op();
-    return one.limited_result(one.start(nullptr));
-  }
-
-  // Blocking iteration over what is not missed; see ReceiveIterator.
-  [[nodiscard]] Iterator begin() { return Iterator(*this); }
-  [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
-
  private:
   friend struct detail::HandleAccess;
-  using detail::Handle<T, Reader, detail::Side::receiver>::Handle;
-
-  Op op() const { return Op(this->core_, this->registration_); }
+  using BroadcastReceiver::ReceivingHandle::ReceivingHandle;
 };
 
 namespace detail {

@@ -17,9 +17,7 @@
 //   int answer = klaw::value_or_throw(rx.blocking_recv());
 #pragma once
 
-#include <chrono>
 #include <concepts>
-#include <iterator>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -73,49 +71,16 @@ class OneshotSender : public detail::Handle<T, detail::Oneshot<T>, detail::Side:
 // from a try or at a time limit. Cancel safety: a receive that is cancelled or runs out of time takes nothing.
 // `for (T v : rx)` gives the value, then ends.
 template <class T>
-class OneshotReceiver : public detail::Handle<T, detail::Oneshot<T>, detail::Side::receiver> {
-  using Op = detail::RecvOp<T, detail::Oneshot<T>>;
-
+class OneshotReceiver : public detail::ReceivingHandle<T, detail::Oneshot<T>, detail::RecvOp<T, detail::Oneshot<T>>> {
  public:
-  using value_type = T;
-  using Iterator = detail::ReceiveIterator<OneshotReceiver>;
-
   template <class Other>
   [[nodiscard]] bool same_channel(const Other& other) const noexcept {
     return detail::same_core(*this, other);
   }
 
-  // Result<T, ChannelClosed>
-  [[nodiscard]] auto recv() { return detail::Awaitable<Op, false>(op()); }
-  [[nodiscard]] Result<T, ChannelClosed> blocking_recv() {
-    Op one = op();
-    return one.result(detail::block_on(one));
-  }
-
-  // Result<T, RecvError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
-  template <class Rep, class Period>
-  [[nodiscard]] auto recv_for(std::chrono::duration<Rep, Period> limit) {
-    return detail::Awaitable<Op, true>(op(), detail::deadline_after(limit));
-  }
-  template <class Rep, class Period>
-  [[nodiscard]] Result<T, RecvError> blocking_recv_for(std::chrono::duration<Rep, Period> limit) {
-    Op one = op();
-    return one.limited_result(detail::block_on(one, detail::deadline_after(limit)));
-  }
-  [[nodiscard]] Result<T, RecvError> try_recv() {
-    Op one = op();
-    return one.limited_result(one.start(nullptr));
-  }
-
-  // Blocking iteration; see ReceiveIterator.
-  [[nodiscard]] Iterator begin() { return Iterator(*this); }
-  [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
-
  private:
   friend struct detail::HandleAccess;
-  using detail::Handle<T, detail::Oneshot<T>, detail::Side::receiver>::Handle;
-
-  Op op() const { return Op(this->core_, this->registration_); }
+  using OneshotReceiver::ReceivingHandle::ReceivingHandle;
 };
 
 // Both halves of a new channel, made for `auto [tx, rx] = ...`.

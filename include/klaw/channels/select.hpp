@@ -308,37 +308,32 @@ template <class Tx>
 template <class... Arguments>
   requires detail::SelectArguments<Arguments...>
 [[nodiscard]] auto select(Arguments&&... arguments) {
-  auto op = detail::select_op(std::forward<Arguments>(arguments)...);
-  return detail::Awaitable<decltype(op), false>(std::move(op));
+  return detail::awaited(detail::select_op(std::forward<Arguments>(arguments)...));
 }
 
 // A limit of zero or less tries once.
 template <class Rep, class Period, class... Arguments>
   requires detail::SelectArguments<Arguments...>
 [[nodiscard]] auto select_for(std::chrono::duration<Rep, Period> limit, Arguments&&... arguments) {
-  auto op = detail::select_op(std::forward<Arguments>(arguments)...);
-  return detail::Awaitable<decltype(op), true>(std::move(op), detail::deadline_after(limit));
+  return detail::awaited(detail::select_op(std::forward<Arguments>(arguments)...), limit);
 }
 
 template <class... Arguments>
   requires detail::SelectArguments<Arguments...>
 [[nodiscard]] auto blocking_select(Arguments&&... arguments) {
-  auto op = detail::select_op(std::forward<Arguments>(arguments)...);
-  return op.result(detail::block_on(op));
+  return detail::blocking(detail::select_op(std::forward<Arguments>(arguments)...));
 }
 
 template <class Rep, class Period, class... Arguments>
   requires detail::SelectArguments<Arguments...>
 [[nodiscard]] auto blocking_select_for(std::chrono::duration<Rep, Period> limit, Arguments&&... arguments) {
-  auto op = detail::select_op(std::forward<Arguments>(arguments)...);
-  return op.limited_result(detail::block_on(op, detail::deadline_after(limit)));
+  return detail::blocking(detail::select_op(std::forward<Arguments>(arguments)...), limit);
 }
 
 template <class... Arguments>
   requires detail::SelectArguments<Arguments...>
 [[nodiscard]] auto try_select(Arguments&&... arguments) {
-  auto op = detail::select_op(std::forward<Arguments>(arguments)...);
-  return op.limited_result(op.start(nullptr));
+  return detail::at_once(detail::select_op(std::forward<Arguments>(arguments)...));
 }
 
 }  // namespace klaw::channels

@@ -126,26 +126,19 @@ class WatchReceiver : public detail::Handle<T, detail::Watch<T>, detail::Side::r
   }
 
   // Result<void, ChannelClosed>
-  [[nodiscard]] auto changed() { return detail::Awaitable<Changed, false>(change()); }
-  [[nodiscard]] Result<void, ChannelClosed> blocking_changed() {
-    Changed one = change();
-    return one.result(detail::block_on(one));
-  }
+  [[nodiscard]] auto changed() { return detail::awaited(change()); }
+  [[nodiscard]] Result<void, ChannelClosed> blocking_changed() { return detail::blocking(change()); }
 
   // Result<void, RecvError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
   template <class Rep, class Period>
   [[nodiscard]] auto changed_for(std::chrono::duration<Rep, Period> limit) {
-    return detail::Awaitable<Changed, true>(change(), detail::deadline_after(limit));
+    return detail::awaited(change(), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] Result<void, RecvError> blocking_changed_for(std::chrono::duration<Rep, Period> limit) {
-    Changed one = change();
-    return one.limited_result(detail::block_on(one, detail::deadline_after(limit)));
+    return detail::blocking(change(), limit);
   }
-  [[nodiscard]] Result<void, RecvError> try_changed() {
-    Changed one = change();
-    return one.limited_result(one.start(nullptr));
-  }
+  [[nodiscard]] Result<void, RecvError> try_changed() { return detail::at_once(change()); }
 
   // Result<std::shared_ptr<const T>, ChannelClosed>: the first value for which `is_it` is true, beginning with the current
   // one, seen or not. With a limit the error is a RecvError, as of changed_for().
@@ -154,22 +147,20 @@ class WatchReceiver : public detail::Handle<T, detail::Watch<T>, detail::Side::r
   // call after the other, under no lock. What it throws comes out of here.
   template <std::predicate<const T&> Predicate>
   [[nodiscard]] auto wait_for(Predicate is_it) {
-    return detail::Awaitable<WaitFor<Predicate>, false>(value(std::move(is_it)));
+    return detail::awaited(value(std::move(is_it)));
   }
   template <std::predicate<const T&> Predicate>
   [[nodiscard]] Result<value_type, ChannelClosed> blocking_wait_for(Predicate is_it) {
-    auto one = value(std::move(is_it));
-    return one.result(detail::block_on(one));
+    return detail::blocking(value(std::move(is_it)));
   }
   template <std::predicate<const T&> Predicate, class Rep, class Period>
   [[nodiscard]] auto wait_for(Predicate is_it, std::chrono::duration<Rep, Period> limit) {
-    return detail::Awaitable<WaitFor<Predicate>, true>(value(std::move(is_it)), detail::deadline_after(limit));
+    return detail::awaited(value(std::move(is_it)), limit);
   }
   template <std::predicate<const T&> Predicate, class Rep, class Period>
   [[nodiscard]] Result<value_type, RecvError> blocking_wait_for(Predicate is_it,
                                                                 std::chrono::duration<Rep, Period> limit) {
-    auto one = value(std::move(is_it));
-    return one.limited_result(detail::block_on(one, detail::deadline_after(limit)));
+    return detail::blocking(value(std::move(is_it)), limit);
   }
 
   // Blocking iteration over the value after each change; see ReceiveIterator.

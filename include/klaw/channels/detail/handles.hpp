@@ -14,11 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include <klaw/channels/detail/coroutine_wait.hpp>
 #include <klaw/channels/detail/delivery.hpp>
 #include <klaw/channels/detail/ops.hpp>
 #include <klaw/channels/detail/permit.hpp>
-#include <klaw/channels/detail/thread_wait.hpp>
+#include <klaw/channels/detail/ways.hpp>
 #include <klaw/channels/detail/weak.hpp>
 
 namespace klaw::channels::detail {
@@ -73,12 +72,9 @@ class Handle {
 
   // Waits until the other side is gone, or the channel was shut down. Errors: ChannelClosed{handle_closed}, if this handle is closed first.
   // Cancel safety: holds nothing.
-  [[nodiscard]] auto closed() const {
-    return Awaitable<ClosedOp<Core>, false>(ClosedOp<Core>(kSide, core_, registration_));
-  }
+  [[nodiscard]] auto closed() const { return detail::awaited(ClosedOp<Core>(kSide, core_, registration_)); }
   [[nodiscard]] Result<void, ChannelClosed> blocking_closed() const {
-    ClosedOp<Core> op(kSide, core_, registration_);
-    return op.result(block_on(op));
+    return detail::blocking(ClosedOp<Core>(kSide, core_, registration_));
   }
 
  protected:
@@ -154,7 +150,7 @@ class ReceiveIterator {
   // False: what came is passed over.
   bool advance() {
     Op op = HandleAccess::recv_op(*receiver_);
-    if (block_on(op) == Status::done) {
+    if (detail::block_on(op) == Status::done) {
       if constexpr (requires { op.is_lag(); }) {
         if (op.is_lag()) return false;
       }
@@ -194,9 +190,6 @@ template <class A, class B>
 // next in line moves up.
 template <class T, class Core>
 class BasicSender : public Handle<T, Core, Side::sender> {
-  template <class Values>
-  using Op = SendOp<T, Core, Values>;
-
  public:
   using value_type = T;
   using Weak = BasicWeak<BasicSender, Core, Side::sender>;
@@ -213,93 +206,86 @@ class BasicSender : public Handle<T, Core, Side::sender> {
   }
 
   // Result<void, ChannelClosed>
-  [[nodiscard]] auto send(T&& value) { return await_one(OneValue<T>(std::move(value))); }
+  [[nodiscard]] auto send(T&& value) { return detail::awaited(op(OneValue<T>(std::move(value)))); }
   [[nodiscard]] auto send(const T& value)
     requires std::copy_constructible<T>
   {
-    return await_one(OneValue<T>(value));
+    return detail::awaited(op(OneValue<T>(value)));
   }
   [[nodiscard]] Result<void, ChannelClosed> blocking_send(T&& value) {
-    return block_one(OneValue<T>(std::move(value)));
+    return detail::blocking(op(OneValue<T>(std::move(value))));
   }
   [[nodiscard]] Result<void, ChannelClosed> blocking_send(const T& value)
     requires std::copy_constructible<T>
   {
-    return block_one(OneValue<T>(value));
+    return detail::blocking(op(OneValue<T>(value)));
   }
 
   // Result<void, SendError>: ChannelFull when the time is up. A limit of zero or less tries once.
   template <class Rep, class Period>
   [[nodiscard]] auto send_for(T&& value, std::chrono::duration<Rep, Period> limit) {
-    return await_limited(OneValue<T>(std::move(value)), deadline_after(limit));
+    return detail::awaited(op(OneValue<T>(std::move(value))), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] auto send_for(const T& value, std::chrono::duration<Rep, Period> limit)
     requires std::copy_constructible<T>
   {
-    return await_limited(OneValue<T>(value), deadline_after(limit));
+    return detail::awaited(op(OneValue<T>(value)), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] Result<void, SendError> blocking_send_for(T&& value, std::chrono::duration<Rep, Period> limit) {
-    return block_limited(OneValue<T>(std::move(value)), deadline_after(limit));
+    return detail::blocking(op(OneValue<T>(std::move(value))), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] Result<void, SendError> blocking_send_for(const T& value, std::chrono::duration<Rep, Period> limit)
     requires std::copy_constructible<T>
   {
-    return block_limited(OneValue<T>(value), deadline_after(limit));
+    return detail::blocking(op(OneValue<T>(value)), limit);
   }
 
-  [[nodiscard]] Result<void, SendError> try_send(T&& value) { return try_values(OneValue<T>(std::move(value))); }
+  [[nodiscard]] Result<void, SendError> try_send(T&& value) {
+    return detail::at_once(op(OneValue<T>(std::move(value))));
+  }
   [[nodiscard]] Result<void, SendError> try_send(const T& value)
     requires std::copy_constructible<T>
   {
-    return try_values(OneValue<T>(value));
+    return detail::at_once(op(OneValue<T>(value)));
   }
 
   // All of `values`, in order. A std::vector<T> that is given up is moved from; any other range is copied.
   template <std::ranges::input_range Range>
   [[nodiscard]] auto send_batch(Range&& values) {
-    return Awaitable<Op<ManyValues<T>>, false>(op(many(std::forward<Range>(values))));
+    return detail::awaited(op(many(std::forward<Range>(values))));
   }
   template <std::ranges::input_range Range>
   [[nodiscard]] Result<void, SendError> blocking_send_batch(Range&& values) {
-    auto batch = op(many(std::forward<Range>(values)));
-    return batch.limited_result(block_on(batch));
+    return detail::blocking(op(many(std::forward<Range>(values))));
   }
   template <std::ranges::input_range Range>
   [[nodiscard]] Result<void, SendError> try_send_batch(Range&& values) {
-    return try_values(many(std::forward<Range>(values)));
+    return detail::at_once(op(many(std::forward<Range>(values))));
   }
 
   // A slot for one message that is to come (permit.hpp): Result<Permit<T>, ChannelClosed>.
-  [[nodiscard]] auto reserve() { return Awaitable<Reserve, false>(reservation()); }
-  [[nodiscard]] Result<Permit<T>, ChannelClosed> blocking_reserve() {
-    Reserve op = reservation();
-    return op.result(block_on(op));
-  }
+  [[nodiscard]] auto reserve() { return detail::awaited(reservation()); }
+  [[nodiscard]] Result<Permit<T>, ChannelClosed> blocking_reserve() { return detail::blocking(reservation()); }
   // Result<Permit<T>, SendError>: ChannelFull when the time is up. A limit of zero or less tries once.
   template <class Rep, class Period>
   [[nodiscard]] auto reserve_for(std::chrono::duration<Rep, Period> limit) {
-    return Awaitable<Reserve, true>(reservation(), deadline_after(limit));
+    return detail::awaited(reservation(), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] Result<Permit<T>, SendError> blocking_reserve_for(std::chrono::duration<Rep, Period> limit) {
-    Reserve op = reservation();
-    return op.limited_result(block_on(op, deadline_after(limit)));
+    return detail::blocking(reservation(), limit);
   }
-  [[nodiscard]] Result<Permit<T>, SendError> try_reserve() {
-    Reserve op = reservation();
-    return op.limited_result(op.start(nullptr));
-  }
+  [[nodiscard]] Result<Permit<T>, SendError> try_reserve() { return detail::at_once(reservation()); }
 
  private:
   friend struct HandleAccess;
   friend Weak;
   using Handle<T, Core, Side::sender>::Handle;
-  using Reserve = ReserveOp<T, Core>;
 
-  Reserve reservation() const { return Reserve(this->core_, this->registration_); }
+  ReserveOp<T, Core> reservation() const { return ReserveOp<T, Core>(this->core_, this->registration_); }
 
   template <class Range>
   static ManyValues<T> many(Range&& values) {
@@ -310,26 +296,43 @@ class BasicSender : public Handle<T, Core, Side::sender> {
     }
   }
   template <class Values>
-  Op<Values> op(Values values) const {
-    return Op<Values>(this->core_, this->registration_, std::move(values));
+  SendOp<T, Core, Values> op(Values values) const {
+    return SendOp<T, Core, Values>(this->core_, this->registration_, std::move(values));
   }
-  auto await_one(OneValue<T> value) { return Awaitable<Op<OneValue<T>>, false>(op(std::move(value))); }
-  auto await_limited(OneValue<T> value, Deadline deadline) {
-    return Awaitable<Op<OneValue<T>>, true>(op(std::move(value)), deadline);
+};
+
+// A handle that receives, one thing at a time: `Op` is what such a receive is. What a watch waits for has other names.
+template <class T, class Core, class Op, class Error = ChannelClosed, class LimitedError = RecvError>
+class ReceivingHandle : public Handle<T, Core, Side::receiver> {
+ public:
+  using value_type = T;
+  using Iterator = ReceiveIterator<ReceivingHandle>;
+
+  // Result<T, Error>
+  [[nodiscard]] auto recv() { return detail::awaited(op()); }
+  [[nodiscard]] Result<T, Error> blocking_recv() { return detail::blocking(op()); }
+
+  // Result<T, LimitedError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
+  template <class Rep, class Period>
+  [[nodiscard]] auto recv_for(std::chrono::duration<Rep, Period> limit) {
+    return detail::awaited(op(), limit);
   }
-  Result<void, ChannelClosed> block_one(OneValue<T> value) {
-    auto one = op(std::move(value));
-    return one.result(block_on(one));
+  template <class Rep, class Period>
+  [[nodiscard]] Result<T, LimitedError> blocking_recv_for(std::chrono::duration<Rep, Period> limit) {
+    return detail::blocking(op(), limit);
   }
-  Result<void, SendError> block_limited(OneValue<T> value, const Deadline& deadline) {
-    auto one = op(std::move(value));
-    return one.limited_result(block_on(one, deadline));
-  }
-  template <class Values>
-  Result<void, SendError> try_values(Values values) {
-    auto any = op(std::move(values));
-    return any.limited_result(any.start(nullptr));
-  }
+  [[nodiscard]] Result<T, LimitedError> try_recv() { return detail::at_once(op()); }
+
+  // Blocking iteration; see ReceiveIterator.
+  [[nodiscard]] Iterator begin() { return Iterator(*this); }
+  [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
+
+ protected:
+  using Handle<T, Core, Side::receiver>::Handle;
+
+ private:
+  friend struct HandleAccess;
+  Op op() const { return Op(this->core_, this->registration_); }
 };
 
 // The receiving half of a channel. Move-only; clone() for another one (they share the messages: each goes to exactly
@@ -347,14 +350,11 @@ class BasicSender : public Handle<T, Core, Side::sender> {
 // or at a time limit. Cancel safety: a receive that is cancelled or runs out of time takes nothing: a message that was
 // already granted to it goes to the next in line.
 template <class T, class Core>
-class BasicReceiver : public Handle<T, Core, Side::receiver> {
-  using Op = RecvOp<T, Core>;
+class BasicReceiver : public ReceivingHandle<T, Core, RecvOp<T, Core>> {
   using BatchOp = RecvBatchOp<T, Core>;
   using AckedOp = RecvAckedOp<T, Core>;
 
  public:
-  using value_type = T;
-  using Iterator = ReceiveIterator<BasicReceiver>;
   using Weak = BasicWeak<BasicReceiver, Core, Side::receiver>;
 
   [[nodiscard]] BasicReceiver clone() const { return BasicReceiver(this->core_, this->clone_registration()); }
@@ -370,70 +370,34 @@ class BasicReceiver : public Handle<T, Core, Side::receiver> {
   // How many messages are queued at this moment.
   [[nodiscard]] std::size_t size() const { return this->core_ == nullptr ? 0 : this->core_->queue_size(); }
 
-  // Result<T, ChannelClosed>
-  [[nodiscard]] auto recv() { return Awaitable<Op, false>(op()); }
-  [[nodiscard]] Result<T, ChannelClosed> blocking_recv() {
-    Op one = op();
-    return one.result(block_on(one));
-  }
-
-  // Result<T, RecvError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
-  template <class Rep, class Period>
-  [[nodiscard]] auto recv_for(std::chrono::duration<Rep, Period> limit) {
-    return Awaitable<Op, true>(op(), deadline_after(limit));
-  }
-  template <class Rep, class Period>
-  [[nodiscard]] Result<T, RecvError> blocking_recv_for(std::chrono::duration<Rep, Period> limit) {
-    Op one = op();
-    return one.limited_result(block_on(one, deadline_after(limit)));
-  }
-  [[nodiscard]] Result<T, RecvError> try_recv() {
-    Op one = op();
-    return one.limited_result(one.start(nullptr));
-  }
-
   // Result<std::vector<T>, ChannelClosed>, of 1 to max_items values. Throws std::invalid_argument for max_items == 0.
-  [[nodiscard]] auto recv_batch(std::size_t max_items) { return Awaitable<BatchOp, false>(batch(max_items)); }
+  [[nodiscard]] auto recv_batch(std::size_t max_items) { return detail::awaited(batch(max_items)); }
   [[nodiscard]] Result<std::vector<T>, ChannelClosed> blocking_recv_batch(std::size_t max_items) {
-    BatchOp many = batch(max_items);
-    return many.result(block_on(many));
+    return detail::blocking(batch(max_items));
   }
   [[nodiscard]] Result<std::vector<T>, RecvError> try_recv_batch(std::size_t max_items) {
-    BatchOp many = batch(max_items);
-    return many.limited_result(many.start(nullptr));
+    return detail::at_once(batch(max_items));
   }
 
   // A message that is done with when its Delivery says so (delivery.hpp): Result<Delivery<T>, ChannelClosed>.
-  [[nodiscard]] auto recv_acked() { return Awaitable<AckedOp, false>(acked_op()); }
-  [[nodiscard]] Result<Delivery<T>, ChannelClosed> blocking_recv_acked() {
-    AckedOp one = acked_op();
-    return one.result(block_on(one));
-  }
+  [[nodiscard]] auto recv_acked() { return detail::awaited(acked_op()); }
+  [[nodiscard]] Result<Delivery<T>, ChannelClosed> blocking_recv_acked() { return detail::blocking(acked_op()); }
   // Result<Delivery<T>, RecvError>: ChannelEmpty when the time is up. A limit of zero or less tries once.
   template <class Rep, class Period>
   [[nodiscard]] auto recv_acked_for(std::chrono::duration<Rep, Period> limit) {
-    return Awaitable<AckedOp, true>(acked_op(), deadline_after(limit));
+    return detail::awaited(acked_op(), limit);
   }
   template <class Rep, class Period>
   [[nodiscard]] Result<Delivery<T>, RecvError> blocking_recv_acked_for(std::chrono::duration<Rep, Period> limit) {
-    AckedOp one = acked_op();
-    return one.limited_result(block_on(one, deadline_after(limit)));
+    return detail::blocking(acked_op(), limit);
   }
-  [[nodiscard]] Result<Delivery<T>, RecvError> try_recv_acked() {
-    AckedOp one = acked_op();
-    return one.limited_result(one.start(nullptr));
-  }
-
-  // Blocking iteration; see ReceiveIterator.
-  [[nodiscard]] Iterator begin() { return Iterator(*this); }
-  [[nodiscard]] static std::default_sentinel_t end() noexcept { return {}; }
+  [[nodiscard]] Result<Delivery<T>, RecvError> try_recv_acked() { return detail::at_once(acked_op()); }
 
  private:
   friend struct HandleAccess;
   friend Weak;
-  using Handle<T, Core, Side::receiver>::Handle;
+  using ReceivingHandle<T, Core, RecvOp<T, Core>>::ReceivingHandle;
 
-  Op op() const { return Op(this->core_, this->registration_); }
   AckedOp acked_op() const { return AckedOp(this->core_, this->registration_); }
   BatchOp batch(std::size_t max_items) const {
     if (max_items == 0) throw std::invalid_argument("recv_batch: max_items must be at least 1");
