@@ -33,7 +33,8 @@ class RayCluster:
     Sets this process's environment for Ray. ``import ray`` only after that: it reads the token once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, object_store_bytes: int = 100_000_000) -> None:
+        self._object_store_bytes = object_store_bytes  # on each node
         self.folder = tempfile.mkdtemp(prefix="kr-", dir="/tmp")
         self.address = f"{HEAD_IP}:{_free_port()}"
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
@@ -87,7 +88,7 @@ class RayCluster:
             "--block",
             f"--node-ip-address={ip}",
             f"--num-cpus={CPUS_PER_NODE}",
-            "--object-store-memory=100000000",
+            f"--object-store-memory={self._object_store_bytes}",
             "--disable-usage-stats",
             *options,
         ]

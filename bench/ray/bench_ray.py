@@ -1,9 +1,10 @@
 """klaw's Ray channels beside ray.util.queue.Queue, multiprocessing.Queue and ZeroMQ, in one run.
 
 One process sends 100 bytes after 100 bytes and awaits each send; another receives them. And: a ping-pong
-over two channels. The rounds are interleaved, so that a slow spell of the machine hits all alike; a figure is
-the median of the rounds, a ratio the median of the ratios of each round. The targets are shown for
-information: nothing here passes or fails.
+over two channels. And arrays of 64 KiB to 64 MiB, to the other node: by reference, as they are, and through
+ray.util.queue, each with room for four. The rounds are interleaved, so that a slow spell of the machine hits
+all alike; a figure is the median of the rounds, a ratio the median of the ratios of each round. The targets are
+shown for information: nothing here passes or fails.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from plot import bars
 ROOT = Path(__file__).parents[2]
 BASELINE = "ray.util.queue"
 TARGETS = {"messages/s": 15.0, "ping-pong": 10.0}
+MIB = 1024 * 1024
+MESSAGE_MAX = 64 * MIB  # of a channel; a reference may be to more
+SIZES = (MIB // 16, MIB, 8 * MIB, 32 * MIB, 64 * MIB)
+STORE = 2048 * MIB  # on each node
 
 
 async def rate(start: Start, count: int) -> float:
@@ -72,17 +77,60 @@ async def ping_pong(start: Start, count: int) -> float:
     return taken / count * 1e6
 
 
+async def throughput(start: Start, size: int, count: int) -> float:
+    """MiB per second of arrays of so many bytes."""
+    import numpy as np
+
+    value = np.ones(size, dtype=np.uint8)
+    near = await start("swallow", count + 1)
+    await near.send(value)
+    began = time.perf_counter()
+    for _ in range(count):
+        await near.send(value)
+    await near.finished()
+    return count * size / MIB / (time.perf_counter() - began)
+
+
+async def measure_sizes(rounds: int, scale: float) -> dict[str, dict[str, list[float]]]:
+    """As ``measure``: how many MiB/s, by size."""
+    import ray
+
+    here, there = both_nodes(ray)
+    room: Any = {"capacity": 4}
+    ways: dict[str, Start] = {
+        "klaw, by reference": contenders.klaw(ray, here, there, reference=True, **room),
+        "klaw, as they are": contenders.klaw(ray, here, there, **room),
+        BASELINE: contenders.ray_queue(ray, here, there, **room),
+    }
+    figures: dict[str, dict[str, list[float]]] = {}
+    for _ in range(rounds):
+        for size in SIZES:
+            for name, start in ways.items():
+                if name == "klaw, as they are" and size >= MESSAGE_MAX:
+                    continue  # it is refused
+                count = max(3, int(min(300, 512 * MIB // size) * scale))
+                of = figures.setdefault(f"{size // 1024} KiB", {})
+                of.setdefault(name, []).append(await throughput(start, size, count))
+    return figures
+
+
+def both_nodes(ray: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options that place an actor on this process's node, and on the other."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    [there] = [node["NodeID"] for node in ray.nodes() if node["NodeID"] != here]
+    return (
+        {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)},
+        {"scheduling_strategy": NodeAffinitySchedulingStrategy(there, soft=False)},
+    )
+
+
 async def measure(rounds: int, scale: float) -> dict[str, dict[str, list[float]]]:
     """figures[what][contender] is a list, one for each round."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here_id = ray.get_runtime_context().get_node_id()
-    [there_id] = [node["NodeID"] for node in ray.nodes() if node["NodeID"] != here_id]
-    here, there = (
-        {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
-        for node in (here_id, there_id)
-    )
+    here, there = both_nodes(ray)
     # How many messages a round has: so that all last about alike.
     ways: dict[str, tuple[Start, int]] = {
         "klaw, one node": (contenders.klaw(ray, here, here), 10_000),
@@ -127,6 +175,18 @@ def table(figures: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(lines)
 
 
+def size_table(figures: dict[str, dict[str, list[float]]]) -> str:
+    """Medians, and ratios to ray.util.queue."""
+    lines = ["", "arrays to another node, each send awaited: MiB/s"]
+    for size, of in figures.items():
+        for name, values in of.items():
+            lines.append(
+                f"  {size:>9}  {name:<20} {statistics.median(values):>9,.0f}   "
+                f"{ratio(size, of, name):>7.1f}x {BASELINE}"
+            )
+    return "\n".join(lines)
+
+
 def heading() -> str:
     """Where and of what these figures are."""
     import ray
@@ -145,7 +205,7 @@ def cluster() -> Any:
     assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    return tool.RayCluster()
+    return tool.RayCluster(STORE)
 
 
 def main() -> int:
@@ -154,6 +214,7 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="a look whether it runs: figures mean nothing"
     )
+    parser.add_argument("--sizes", action="store_true", help="only large payloads")
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--svg", type=Path, help="draw them there")
     args = parser.parse_args()
@@ -167,18 +228,22 @@ def main() -> int:
         print(heading())
         rounds, scale = (1, 0.02) if args.quick else (args.rounds, 1.0)
         try:
-            figures = asyncio.run(measure(rounds, scale))
+            figures = asyncio.run(measure(rounds, scale)) if not args.sizes else {}
+            sizes = asyncio.run(measure_sizes(rounds, scale))
         finally:
             ray.shutdown()  # before its cluster goes, which it would wait for
-    print(table(figures))
+    print(table(figures) if figures else "")
+    print(size_table(sizes))
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=1))
+        args.json.write_text(json.dumps(figures | sizes, indent=1))
     if args.svg:
         args.svg.write_text(
             bars(
                 {
                     what: {n: statistics.median(v) for n, v in of.items()}
-                    for what, of in figures.items()
+                    for what, of in (
+                        figures | {f"{s}: MiB/s": of for s, of in sizes.items()}
+                    ).items()
                 }
             )
         )

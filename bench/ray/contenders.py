@@ -54,14 +54,21 @@ def ray_actor(ray: Any, options: dict[str, Any]) -> Any:
     return Far.options(**options).remote()
 
 
-def klaw(ray: Any, here: dict[str, Any], there: dict[str, Any]) -> Start:
+def klaw(
+    ray: Any,
+    here: dict[str, Any],
+    there: dict[str, Any],
+    *,
+    capacity: int = CAPACITY,
+    reference: bool = False,
+) -> Start:
     """klaw's channels; the actors of the channels are here, the other end is ``there``."""
     from klaw_core.runtime.channels import channel
 
     async def start(what: str, count: int) -> Near:
-        settings: Any = {"backend": "ray", "actor_options": here}
-        tx, far_rx = await channel(CAPACITY, **settings)
-        far_tx, rx = await channel(CAPACITY, **settings)
+        settings: Any = {"backend": "ray", "actor_options": here, "reference": reference}
+        tx, far_rx = await channel(capacity, **settings)
+        far_tx, rx = await channel(capacity, **settings)
         far = ray_actor(ray, there)
         await far.ready.remote()
         done = far.channels.remote(what, count, far_tx, far_rx)
@@ -79,13 +86,19 @@ def klaw(ray: Any, here: dict[str, Any], there: dict[str, Any]) -> Start:
     return start
 
 
-def ray_queue(ray: Any, here: dict[str, Any]) -> Start:
-    """ray.util.queue.Queue, awaited."""
+def ray_queue(
+    ray: Any,
+    here: dict[str, Any],
+    there: dict[str, Any] | None = None,
+    *,
+    capacity: int = CAPACITY,
+) -> Start:
+    """ray.util.queue.Queue, awaited; the other end is here, too, unless it is ``there``."""
     from ray.util.queue import Queue
 
     async def start(what: str, count: int) -> Near:
-        out, into = (Queue(CAPACITY, actor_options={"num_cpus": 0} | here) for _ in range(2))
-        far = ray_actor(ray, here)
+        out, into = (Queue(capacity, actor_options={"num_cpus": 0} | here) for _ in range(2))
+        far = ray_actor(ray, there or here)
         await far.ready.remote()
         done = far.queues.remote(what, count, into, out)
 

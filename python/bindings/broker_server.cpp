@@ -46,7 +46,7 @@ const char* to_text(PlainStatus status) noexcept {
   return "closed";
 }
 
-// What the actor is told of: ("log", text), ("ended", ""), ("handles", how many).
+// What the actor is told of: ("log", text), ("ended", ""), ("handles", how many), ("reference", its name): it is gone.
 struct Event {
   const char* what;
   std::string text;
@@ -131,7 +131,8 @@ class BrokerServer {
                    .persistent = persistent,
                    .created_at = created_at,
                    .orphan_grace = std::chrono::duration_cast<dataplane::Duration>(
-                       std::chrono::duration<double>(std::min(orphan_grace_s, 1e9)))},
+                       std::chrono::duration<double>(std::min(orphan_grace_s, 1e9))),
+                   .tells_end_of = is_reference},
         .unix_path = std::move(unix_path),
         .hosts = std::move(hosts),
         .port_min = port_min,
@@ -140,6 +141,8 @@ class BrokerServer {
         .log = [box = mailbox_](const std::string& text) { box->put({"log", text}); },
         .ended = [box = mailbox_] { box->put({"ended", ""}); },
         .handles_changed = [box = mailbox_](std::size_t handles) { box->put({"handles", std::to_string(handles)}); },
+        .message_ended =
+            [box = mailbox_](const Bytes& message) { box->put({"reference", std::string(reference_name(message))}); },
     };
     copy_id(channel, settings.channel.bytes);
     copy_id(secret, settings.secret);
@@ -210,6 +213,16 @@ class BrokerServer {
     }
     return all;
   }
+  // The names of all references that are in it, wherever.
+  std::vector<std::string> references() {
+    return server_->with_broker([](Broker& broker, Time) {
+      std::vector<std::string> names;
+      for (const dataplane::MessageView& view : broker.messages()) {
+        if (is_reference(*view.message)) names.emplace_back(reference_name(*view.message));
+      }
+      return names;
+    });
+  }
   bool is_closed() {
     return server_->with_broker([](Broker& broker, Time) { return broker.is_closed(); });
   }
@@ -257,7 +270,9 @@ void add_broker_server(nb::module_& module) {
            "secret"_a, "unix_path"_a, "hosts"_a, "port_min"_a, "port_max"_a, "tls"_a.none() = nb::none())
       .def_prop_ro("addresses", &BrokerServer::addresses, "The host:port of each of its TCP sockets.")
       .def("next_event", &BrokerServer::next_event, "timeout"_a.none() = nb::none(),
-           "Blocks: ('log', text), ('ended', ''), ('handles', how many); None when the time is over.")
+           "Blocks: ('log', text), ('ended', ''), ('handles', how many), ('reference', its name) when a reference has "
+           "left "
+           "it for good; None when the time is over.")
       .def("register_handle", &BrokerServer::register_handle, "is_sender"_a, "name"_a, "'ok' or 'closed'. Idempotent.")
       .def("deregister_handle", &BrokerServer::deregister_handle, "is_sender"_a, "name"_a, "Idempotent.")
       .def("put", &BrokerServer::put, "items"_a, "timeout"_a.none(), "handle"_a = "", "caller"_a = "", "number"_a = 0,
@@ -268,6 +283,7 @@ void add_broker_server(nb::module_& module) {
       .def("traffic", &BrokerServer::traffic, "(sent, received): the bytes of all messages since it was made.")
       .def("reader_stats", &BrokerServer::reader_stats,
            "name -> (node, seconds since it registered, seconds since it was last seen, messages received)")
+      .def("references", &BrokerServer::references, "The names of all references that are in it.")
       .def("is_closed", &BrokerServer::is_closed, "Both sides have closed and nothing is left.")
       .def("checkpoint", &BrokerServer::checkpoint,
            "(created_at, total_sent, total_received, senders_closed, receivers_closed)")

@@ -79,6 +79,12 @@ PyObject* delivery_nack(PyObject* object, PyObject* const* args, Py_ssize_t narg
   return nullptr;
 }
 
+// What stood for the value has been looked up.
+PyObject* delivery_replace(PyObject* object, PyObject* value) {
+  Py_XSETREF(cast_delivery(object).value, Py_NewRef(value));
+  Py_RETURN_NONE;
+}
+
 PyObject* delivery_enter(PyObject* object, PyObject* /*unused*/) { return Py_NewRef(object); }
 PyObject* delivery_aenter(PyObject* object, PyObject* /*unused*/) {
   return make_completed("Delivery.__aenter__", Ref::borrow(object));
@@ -149,6 +155,7 @@ PyMethodDef delivery_methods[] = {
      "nack(delay=0.0)\n--\n\nThe message is handed out again, marked, after `delay` seconds. Idempotent: what was "
      "settled "
      "stays so."},
+    {"_replace", delivery_replace, METH_O, "_replace(value)\n--\n\nThat is the message, of which it had a reference."},
     {"__aenter__", delivery_aenter, METH_NOARGS, nullptr},
     {"__aexit__", as_method(delivery_aexit), METH_FASTCALL, nullptr},
     {"__enter__", delivery_enter, METH_NOARGS, nullptr},

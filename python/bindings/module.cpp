@@ -82,6 +82,9 @@ void add_remote(nb::module_& module) {
       [](const nb::object& dumps, const nb::object& loads) { klaw::python::set_pickler(dumps.ptr(), loads.ptr()); },
       "dumps"_a, "loads"_a,
       "How messages are pickled: dumps(value) -> (bytes, list of buffers), loads(pickle, buffers) -> value.");
+  module.def(
+      "set_reference_type", [](const nb::object& type) { klaw::python::set_reference_type(type.ptr()); }, "reference"_a,
+      "What stands for a payload that is elsewhere: a subclass of str.");
   module.def("encode", &encode, "value"_a.none(), "The payload of a message, as it travels.");
   module.def("decode", &decode, "payload"_a, "The value of a payload.");
   module.def("next_lookup", &next_lookup, "timeout"_a,
@@ -132,15 +135,16 @@ NB_MODULE(_core, module) {
       "initial"_a.none(), "(sender, receiver) of a new watch channel in this process.");
   module.def(
       "select",
-      [](const nb::tuple& receivers, const nb::object& timeout, bool biased) {
-        return checked(klaw::python::make_select(receivers.ptr(), timeout.ptr(), biased));
+      [](const nb::tuple& receivers, const nb::object& timeout, bool biased, bool acked) {
+        return checked(klaw::python::make_select(receivers.ptr(), timeout.ptr(), biased, acked));
       },
-      "receivers"_a, "timeout"_a.none(), "biased"_a, "The awaitable of select(): gives (index, value).");
+      "receivers"_a, "timeout"_a.none(), "biased"_a, "acked"_a = false,
+      "The awaitable of select(): gives (index, value); if acked, of a remote channel (index, Delivery).");
   module.def(
       "blocking_select",
-      [](const nb::tuple& receivers, const nb::object& timeout, bool biased) {
-        return checked(klaw::python::blocking_select(receivers.ptr(), timeout.ptr(), biased));
+      [](const nb::tuple& receivers, const nb::object& timeout, bool biased, bool acked) {
+        return checked(klaw::python::blocking_select(receivers.ptr(), timeout.ptr(), biased, acked));
       },
-      "receivers"_a, "timeout"_a.none(), "biased"_a, "select() for a thread: (index, value).");
+      "receivers"_a, "timeout"_a.none(), "biased"_a, "acked"_a = false, "select() for a thread.");
   module.def("live_objects", &live_objects, "How many channels, handles and operations exist in this process.");
 }

@@ -13,11 +13,12 @@ namespace klaw::python {
 
 namespace {
 
-enum class Tag : char { raw = 0, msgpack = 1, pickle = 2 };
+enum class Tag : char { raw = 0, msgpack = 1, pickle = 2, reference = 3 };
 
 // What is nested deeper, or holds itself, is pickled.
 constexpr int kDepthMax = 32;
 constexpr std::size_t kAlignment = 16;
+constexpr std::size_t kReferenceNameSize = 32;  // hexadecimal digits
 
 // tag, three zeros, how many buffers; then the size of the pickle and of each buffer, as u64; then these, each aligned.
 constexpr std::size_t kPickleHeader = 8;
@@ -25,6 +26,7 @@ constexpr std::uint32_t kBuffersMax = 1024 * 1024;
 
 PyObject* pickle_dumps = nullptr;
 PyObject* pickle_loads = nullptr;
+PyObject* reference_type = nullptr;
 PyTypeObject* buffer_type = nullptr;
 
 constexpr std::size_t aligned(std::size_t offset) noexcept { return (offset + kAlignment - 1) & ~(kAlignment - 1); }
@@ -306,6 +308,22 @@ Bytes tagged(Tag tag, std::string_view content) {
   });
 }
 
+std::optional<Bytes> encode_reference(PyObject* reference) {
+  Py_ssize_t size = 0;
+  const char* const name = PyUnicode_AsUTF8AndSize(reference, &size);
+  if (name == nullptr) return std::nullopt;
+  return tagged(Tag::reference, {name, static_cast<std::size_t>(size)});
+}
+
+PyObject* decode_reference(std::string_view name) {
+  if (reference_type == nullptr) {
+    PyErr_SetString(PyExc_ValueError, "the message is a reference, and there is nothing here to look it up in");
+    return nullptr;
+  }
+  const Ref text = Ref::steal(PyUnicode_DecodeUTF8(name.data(), static_cast<Py_ssize_t>(name.size()), "strict"));
+  return text ? PyObject_CallOneArg(reference_type, text.get()) : nullptr;
+}
+
 }  // namespace
 
 std::optional<Bytes> encode_payload(PyObject* value) noexcept {
@@ -313,6 +331,7 @@ std::optional<Bytes> encode_payload(PyObject* value) noexcept {
     if (PyBytes_CheckExact(value)) {
       return tagged(Tag::raw, {PyBytes_AS_STRING(value), static_cast<std::size_t>(PyBytes_GET_SIZE(value))});
     }
+    if (reinterpret_cast<PyObject*>(Py_TYPE(value)) == reference_type) return encode_reference(value);
     thread_local Buffer buffer;
     buffer.clear();
     buffer.write("\1", 1);
@@ -333,6 +352,7 @@ PyObject* decode_payload(const Bytes& payload) noexcept {
     case Tag::raw: return PyBytes_FromStringAndSize(content.data(), static_cast<Py_ssize_t>(content.size()));
     case Tag::msgpack: return decode_msgpack(content);
     case Tag::pickle: return decode_pickle(payload);
+    case Tag::reference: return decode_reference(content);
   }
   PyErr_Format(PyExc_ValueError, "the message has an unknown form (tag %d): was it sent by a newer klaw?",
                static_cast<int>(all[0]));
@@ -343,6 +363,16 @@ void set_pickler(PyObject* dumps, PyObject* loads) noexcept {
   Py_XSETREF(pickle_dumps, Py_NewRef(dumps));
   Py_XSETREF(pickle_loads, Py_NewRef(loads));
 }
+
+void set_reference_type(PyObject* type) noexcept { Py_XSETREF(reference_type, Py_NewRef(type)); }
+
+bool is_reference(const Bytes& payload) noexcept {
+  const std::string_view all = payload.view();
+  return all.size() == 1 + kReferenceNameSize && static_cast<Tag>(all[0]) == Tag::reference &&
+         all.find_first_not_of("0123456789abcdef", 1) == std::string_view::npos;
+}
+
+std::string_view reference_name(const Bytes& payload) noexcept { return payload.view().substr(1); }
 
 bool add_payload_type(PyObject* module) noexcept {
   buffer_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &buffer_spec, nullptr));

@@ -154,6 +154,15 @@ class RemoteSettling final : public Settling {
   bool is_settled_ = false;
 };
 
+// A message that can't be decoded is done with: it would come back for ever. Then null with an exception set.
+inline PyObject* to_delivery(const Message& message, const std::shared_ptr<Dialer>& dialer, std::uint64_t session) {
+  auto settling = std::make_unique<RemoteSettling>(dialer, session, message.attempt);
+  const Ref value = Ref::steal(decode_payload(message.payload));
+  if (value) return make_delivery(value.get(), message.redeliveries, std::move(settling));
+  settling->ack();
+  return nullptr;
+}
+
 // Receives one message, or a batch of up to `max_items`.
 class RemoteRecv : public RemoteOp {
  public:
@@ -186,7 +195,7 @@ class RemoteRecv : public RemoteOp {
     if (status == Status::closed && handle().untold != nullptr) return raise_kept();
     if (status == Status::closed) return tell_closed(style(), state_->op.error);
     if (status != Status::done) return tell_empty(style(), patience());
-    if (state_->op.acknowledges) return delivery();
+    if (state_->op.acknowledges) return to_delivery(*state_->op.value, dialer(), registration().id);
     const Ref value = Ref::steal(state_->op.many == nullptr ? decode_payload(state_->op.value->payload) : decoded());
     if (!value) return nullptr;
     return style() == Style::result ? make_ok(value.get()) : Py_NewRef(value.get());
@@ -197,15 +206,6 @@ class RemoteRecv : public RemoteOp {
     std::vector<Message> many;
     dataplane::RecvOperation op;
   };
-  // A message that can't be decoded is done with: it would come back for ever.
-  PyObject* delivery() {
-    const Message& message = *state_->op.value;
-    auto settling = std::make_unique<RemoteSettling>(dialer(), registration().id, message.attempt);
-    const Ref value = Ref::steal(decode_payload(message.payload));
-    if (value) return make_delivery(value.get(), message.redeliveries, std::move(settling));
-    settling->ack();
-    return nullptr;
-  }
   // A message that can't be decoded must not take the others of its batch with it: its error is raised by the next receive,
   // unless there are no others.
   PyObject* decoded() {

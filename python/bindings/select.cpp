@@ -12,7 +12,7 @@
 #include "mpmc_ops.hpp"
 #include "oneshot.hpp"
 #include "payload.hpp"
-#include "remote.hpp"
+#include "remote_ops.hpp"
 #include "watch.hpp"
 
 namespace klaw::python {
@@ -23,10 +23,12 @@ namespace {
 class RemoteBranch {
  public:
   // `tries_left`: null for one that waits.
-  RemoteBranch(const RemoteHandleObject& handle, std::shared_ptr<channels::detail::Atomic<std::size_t>> tries_left)
+  RemoteBranch(const RemoteHandleObject& handle, std::shared_ptr<channels::detail::Atomic<std::size_t>> tries_left,
+               bool acknowledges)
       : dialer_(handle.channel->dialer), registration_(&handle.registration), op_(std::make_unique<RecvOperation>()) {
     if (tries_left) op_->deadline = dataplane::Time();
     op_->tries_left = std::move(tries_left);
+    op_->acknowledges = acknowledges;
   }
 
   Status start(Operation* operation, std::uint32_t branch) {
@@ -42,7 +44,10 @@ class RemoteBranch {
     dialer_->with_link([&](dataplane::Link& link, dataplane::Time now) { link.abandon_recv(now, *op_); });
   }
   // Null with an exception set: it can't be decoded.
-  [[nodiscard]] Ref take() { return Ref::steal(decode_payload(op_->value->payload)); }
+  [[nodiscard]] Ref take() {
+    return Ref::steal(op_->acknowledges ? to_delivery(*op_->value, dialer_, registration_->id)
+                                        : decode_payload(op_->value->payload));
+  }
   [[nodiscard]] ChannelClosed closed() const { return op_->error; }
 
  private:
@@ -145,7 +150,7 @@ bool add_local(PyObject* receiver, ListBranches& branches) {
 }
 
 // False with an exception set.
-bool collect_branches(PyObject* receivers, Patience patience, ListBranches& branches) {
+bool collect_branches(PyObject* receivers, Patience patience, bool acknowledges, ListBranches& branches) {
   const Py_ssize_t count = PyTuple_GET_SIZE(receivers);
   if (count == 0) {
     if (const Classes* const classes = Classes::get()) {
@@ -164,7 +169,7 @@ bool collect_branches(PyObject* receivers, Patience patience, ListBranches& bran
       open_if_new(*remote);
       branches.has_remote = true;
       if (tries_left) tries_left->fetch_add(1, std::memory_order_relaxed);
-      branches.ops.emplace_back(RemoteBranch(*remote, tries_left));
+      branches.ops.emplace_back(RemoteBranch(*remote, tries_left, acknowledges));
       continue;
     }
     if (PyErr_Occurred() != nullptr) return false;
@@ -182,17 +187,19 @@ bool collect_branches(PyObject* receivers, Patience patience, ListBranches& bran
 
 }  // namespace
 
-PyObject* make_select(PyObject* receivers, PyObject* timeout, bool is_biased) {
+PyObject* make_select(PyObject* receivers, PyObject* timeout, bool is_biased, bool acknowledges) {
   Patience patience = Patience::forever();
   ListBranches branches;
-  if (!parse_patience(timeout, patience) || !collect_branches(receivers, patience, branches)) return nullptr;
+  if (!parse_patience(timeout, patience) || !collect_branches(receivers, patience, acknowledges, branches)) {
+    return nullptr;
+  }
   return make_operation<SelectPending>(patience, Ref::borrow(receivers), std::move(branches), is_biased);
 }
 
-PyObject* blocking_select(PyObject* receivers, PyObject* timeout, bool is_biased) {
+PyObject* blocking_select(PyObject* receivers, PyObject* timeout, bool is_biased, bool acknowledges) {
   Patience patience = Patience::forever();
   ListBranches branches;
-  if (!parse_patience(timeout, patience) || !collect_branches(receivers, patience, branches) ||
+  if (!parse_patience(timeout, patience) || !collect_branches(receivers, patience, acknowledges, branches) ||
       !refuse_event_loop("await select(...)")) {
     return nullptr;
   }

@@ -132,7 +132,7 @@ MAY_IMPORT = {
     f"{CHANNELS}.protocols": WORDS,
     f"{CHANNELS}.stats": ERRORS,
     f"{CHANNELS}.errors": ERRORS,
-    RAY: [*WORDS, RAY],
+    RAY: [*WORDS, f"{CHANNELS}.making", f"{CHANNELS}.select", RAY],
 }
 
 

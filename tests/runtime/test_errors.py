@@ -28,6 +28,8 @@ from klaw_core.runtime.errors import (
     LaggedError,
     NoReceivers,
     NoReceiversError,
+    PayloadLost,
+    PayloadLostError,
     RecvTimeoutError,
     SendTimeoutError,
 )
@@ -50,6 +52,11 @@ PAIRS = [
     (Lagged(1), LaggedError(1), "receiver fell behind: 1 message skipped"),
     (AlreadySent(), AlreadySentError(), "a value was already sent"),
     (NoReceivers(), NoReceiversError(), "select() without receivers"),
+    (
+        PayloadLost("0a1b", "its owner died"),
+        PayloadLostError("0a1b", "its owner died"),
+        "the payload 0a1b of a message is lost: its owner died",
+    ),
     (
         ChannelBackendError(*BACKEND_FIELDS),
         ChannelBackendErrorException(*BACKEND_FIELDS),

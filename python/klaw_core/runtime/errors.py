@@ -13,6 +13,7 @@ value                    exception                         fields
 ``AlreadySent``          ``AlreadySentError``
 ``NoReceivers``          ``NoReceiversError``
 ``ChannelBackendError``  ``ChannelBackendErrorException``  ``message, backend, actor_name, namespace``, the cause
+``PayloadLost``          ``PayloadLostError``              ``payload`` (its name), ``why`` (text), the cause
 =======================  ================================  ======================================================
 
 ``str()`` of either is the same message. Values are frozen. Exceptions derive from ``ChannelError`` and can be pickled
@@ -43,6 +44,8 @@ __all__ = [
     "LaggedError",
     "NoReceivers",
     "NoReceiversError",
+    "PayloadLost",
+    "PayloadLostError",
     "RecvTimeoutError",
     "SendTimeoutError",
 ]
@@ -210,8 +213,26 @@ class ChannelBackendError(ChannelClosed):
         return type(self), (self.message, self.backend, self.actor_name, self.namespace)
 
 
+@dataclass(frozen=True, slots=True)
+class PayloadLost:
+    """The payload of one message of a reference channel is gone; the channel goes on.
+
+    ``payload`` names it, as Ray does or the channel; ``why`` says what happened to it.
+    """
+
+    payload: str
+    why: str
+
+    def to_exception(self) -> PayloadLostError:
+        """The ``PayloadLostError`` with the same fields."""
+        return PayloadLostError(self.payload, self.why)
+
+    def __str__(self) -> str:
+        return _lost_message(self.payload, self.why)
+
+
 ChannelErrorValue: TypeAlias = (
-    ChannelClosed | ChannelFull | ChannelEmpty | Lagged | AlreadySent | NoReceivers
+    ChannelClosed | ChannelFull | ChannelEmpty | Lagged | AlreadySent | NoReceivers | PayloadLost
 )
 """Any of the values; ``ChannelBackendError`` is a ``ChannelClosed``."""
 
@@ -348,6 +369,35 @@ class NoReceiversError(ChannelError):
         return _NO_RECEIVERS_MESSAGE
 
 
+class PayloadLostError(ChannelError):
+    """The payload of one message of a reference channel is gone, with the process that had put it, mostly.
+
+    The message counts as taken, and the channel goes on: receive the next one.
+
+    Attributes:
+        payload: its name, as Ray knows it or the channel.
+        why: what happened to it.
+        index: set by ``select()``: which of its receivers this is about; else None.
+    """
+
+    payload: str
+    why: str
+    index: int | None
+
+    def __init__(self, payload: str, why: str) -> None:
+        super().__init__(payload, why)
+        self.payload = payload
+        self.why = why
+        self.index = None
+
+    def to_struct(self) -> PayloadLost:
+        """The ``PayloadLost`` with the same fields."""
+        return PayloadLost(self.payload, self.why)
+
+    def __str__(self) -> str:
+        return _lost_message(self.payload, self.why)
+
+
 class ChannelBackendErrorException(ChannelClosedError):
     """The backend failed, which closes the channel for this handle: a ``ChannelClosedError`` of kind ``backend``.
 
@@ -447,6 +497,10 @@ def _full_message(capacity: int) -> str:
 def _lagged_message(skipped: int) -> str:
     messages = "message" if skipped == 1 else "messages"
     return f"receiver fell behind: {skipped} {messages} skipped"
+
+
+def _lost_message(payload: str, why: str) -> str:
+    return f"the payload {payload} of a message is lost: {why}"
 
 
 def _backend_message(

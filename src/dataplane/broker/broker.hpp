@@ -69,6 +69,8 @@ struct BrokerSettings {
   std::uint32_t offered_max = kOfferedMax;
   std::uint64_t offered_bytes_max = kOfferedBytesMax;
   std::uint64_t message_bytes_max = kMessageBytesMax;
+  // Of which messages the end is told (take_ended_messages); null: of none.
+  bool (*tells_end_of)(const Bytes& message) noexcept = nullptr;
 };
 
 namespace broker_action {
@@ -144,6 +146,8 @@ class Broker {
 
   [[nodiscard]] std::vector<BrokerAction> take_actions() { return std::exchange(actions_, {}); }
   [[nodiscard]] Time next_deadline() const;
+  // Those that have left it since it was asked last: settled, dropped, withdrawn, refused, or gone with their senders.
+  [[nodiscard]] std::vector<Bytes> take_ended_messages() { return std::exchange(ended_messages_, {}); }
 
   // --- what it can tell ---
 
@@ -167,6 +171,7 @@ class Broker {
   using Sender = broker_state::Sender;
   using Receiver = broker_state::Receiver;
   using Item = broker_state::Item;
+  using Held = broker_state::Held;
   using Outstanding = broker_state::Outstanding;
   using SideState = broker_state::SideState;
   template <class T>
@@ -220,8 +225,9 @@ class Broker {
 
   // --- messages (broker_messages.cpp) ---
   [[nodiscard]] bool has_room(std::size_t count) const noexcept;
-  void store(const std::shared_ptr<Sender>& sender, Seq seq, Bytes&& first, std::vector<Bytes>&& more);
-  void wait_in_line(const std::shared_ptr<Sender>& sender, Offer&& frame, std::uint64_t bytes);
+  [[nodiscard]] Held hold(Bytes message);
+  void store(broker_state::Offer&& offer);
+  void wait_in_line(broker_state::Offer&& offer, bool nowait, std::uint64_t bytes);
   void decide(Sender& sender, Seq seq);
   void answer(Sender& sender, Seq seq, Answer::Outcome outcome);
   void tell_stored(Sender& sender);
@@ -252,6 +258,7 @@ class Broker {
   const BrokerSettings settings_;
   Time now_;
   std::vector<BrokerAction> actions_;
+  std::vector<Bytes> ended_messages_;  // before all that holds messages, so that it outlives them
 
   std::map<ClientId, std::unique_ptr<Client>> clients_;
   std::unordered_map<ConnectionId, Client*> connections_;   // attached ones

@@ -34,13 +34,15 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
     return "OFFER beyond what may be unanswered";
   }
   sender->received = last;
+  broker_state::Offer offer{.sender = sender, .seq = frame.seq, .message = hold(std::move(frame.message)), .more = {}};
+  for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
   if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
 
   const bool is_rendezvous = settings_.capacity == 0;
   if (!is_rendezvous && offers_.empty() && has_room(count)) {
-    store(sender, frame.seq, std::move(frame.message), std::move(frame.more));
+    store(std::move(offer));
   } else if (!frame.nowait || (is_rendezvous && offers_.empty() && !waiting_.empty())) {
-    wait_in_line(sender, std::move(frame), bytes);
+    wait_in_line(std::move(offer), frame.nowait, bytes);
   } else {
     answer(*sender, frame.seq, Answer::Outcome::full);
   }
@@ -54,15 +56,22 @@ bool Broker::has_room(std::size_t count) const noexcept {
   return taken <= settings_.capacity && count <= settings_.capacity - taken;
 }
 
-void Broker::store(const std::shared_ptr<Sender>& sender, Seq seq, Bytes&& first, std::vector<Bytes>&& more) {
-  const auto push_item = [&](Bytes&& message) {
-    traffic_.sent_bytes += message.size();
+Broker::Held Broker::hold(Bytes message) {
+  const bool tells_end = settings_.tells_end_of != nullptr && settings_.tells_end_of(message);
+  return {std::move(message), tells_end ? &ended_messages_ : nullptr};
+}
+
+void Broker::store(broker_state::Offer&& offer) {
+  const std::shared_ptr<Sender>& sender = offer.sender;
+  Seq seq = offer.seq;
+  const auto push_item = [&](Held&& message) {
+    traffic_.sent_bytes += message.bytes().size();
     ready_.push_back(
         Item{.message = std::move(message), .sender = sender, .seq = seq++, .order = next_order_++, .stored_at = now_});
   };
-  push_item(std::move(first));
-  for (Bytes& message : more) push_item(std::move(message));
-  total_sent_ += 1 + more.size();
+  push_item(std::move(offer.message));
+  for (Held& message : offer.more) push_item(std::move(message));
+  total_sent_ += offer.count();
   high_watermark_ = std::max(high_watermark_, ready_.size() + unread_slots_);
   sender->stored = seq - 1;
   owe_stored(sender);
@@ -74,20 +83,15 @@ void Broker::owe_stored(const std::shared_ptr<Sender>& sender) {
   owing_stored_.push_back(sender);
 }
 
-void Broker::wait_in_line(const std::shared_ptr<Sender>& sender, Offer&& frame, std::uint64_t bytes) {
+void Broker::wait_in_line(broker_state::Offer&& offer, bool nowait, std::uint64_t bytes) {
   const std::uint64_t order = next_order_++;
-  const std::size_t count = frame.count();
-  sender->undecided.push_back({.seq = frame.seq,
-                               .order = order,
-                               .count = static_cast<std::uint32_t>(count),
-                               .bytes = bytes,
-                               .nowait = frame.nowait});
-  sender->offered += count;
-  sender->offered_bytes += bytes;
-  offers_.emplace_hint(
-      offers_.end(), order,
-      broker_state::Offer{
-          .sender = sender, .seq = frame.seq, .message = std::move(frame.message), .more = std::move(frame.more)});
+  const std::size_t count = offer.count();
+  Sender& sender = *offer.sender;
+  sender.undecided.push_back(
+      {.seq = offer.seq, .order = order, .count = static_cast<std::uint32_t>(count), .bytes = bytes, .nowait = nowait});
+  sender.offered += count;
+  sender.offered_bytes += bytes;
+  offers_.emplace_hint(offers_.end(), order, std::move(offer));
 }
 
 namespace {
@@ -214,8 +218,10 @@ void Broker::store_offers() {
   while (!offers_.empty() && has_room(offers_.begin()->second.count())) {
     auto node = offers_.extract(offers_.begin());
     broker_state::Offer& offer = node.mapped();
-    store(offer.sender, offer.seq, std::move(offer.message), std::move(offer.more));
-    decide(*offer.sender, offer.seq);
+    const std::shared_ptr<Sender> sender = offer.sender;
+    const Seq seq = offer.seq;
+    store(std::move(offer));
+    decide(*sender, seq);
   }
 }
 
@@ -276,8 +282,8 @@ void Broker::deliver(Receiver& receiver, Item&& item) {
   ++receiver.delivered;
   if (receiver.waiting > 0) --receiver.waiting;
   const Attempt attempt = next_attempt_++;
-  Delivery delivery{.attempt = attempt, .redeliveries = item.redeliveries, .message = item.message};
-  receiver.deliver_bytes += item.message.size();
+  Delivery delivery{.attempt = attempt, .redeliveries = item.redeliveries, .message = item.message.bytes()};
+  receiver.deliver_bytes += item.message.bytes().size();
   if (item.redeliveries > 0) ++redelivered_;
   if (item.has_slot) ++unread_slots_;
   ++outstanding_;
@@ -367,10 +373,10 @@ void Broker::consume(Receiver& receiver, Outstanding& out) {
   --unread_slots_;
   ++receiver.total_received;
   ++total_received_;
-  traffic_.received_bytes += item.message.size();
+  traffic_.received_bytes += item.message.bytes().size();
   if (settings_.capacity != 0) return;
   ++total_sent_;
-  traffic_.sent_bytes += item.message.size();
+  traffic_.sent_bytes += item.message.bytes().size();
   if (Sender& sender = *item.sender;
       sender.client != nullptr && find_undecided(sender, item.seq) != sender.undecided.end()) {
     answer(sender, item.seq, Answer::Outcome::taken);

@@ -60,7 +60,7 @@ std::vector<MessageView> Broker::messages() const {
                      .receiver = receiver == nullptr ? std::nullopt : std::optional(receiver->client->id),
                      .receiver_session = receiver == nullptr ? 0 : receiver->id,
                      .has_slot = item.has_slot,
-                     .message = &item.message});
+                     .message = &item.message.bytes()});
   };
   for (const Item& item : lane_) add(item, MessageView::Place::lane, 0, nullptr);
   for (const Item& item : ready_) add(item, MessageView::Place::ready, 0, nullptr);
@@ -83,7 +83,7 @@ std::vector<MessageView> Broker::messages() const {
                        .place = MessageView::Place::offered,
                        .order = order,
                        .redeliveries = offer.redeliveries,
-                       .message = i == 0 ? &offer.message : &offer.more[i - 1]});
+                       .message = i == 0 ? &offer.message.bytes() : &offer.more[i - 1].bytes()});
     }
   }
   return views;
@@ -167,7 +167,7 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
     }
     const bool has_slot = lane_.size() == in_lane;
     (has_slot ? ready_ : lane_)
-        .push_back(Item{.message = message.message,
+        .push_back(Item{.message = hold(message.message),
                         .sender = sender,
                         .seq = message.seq,
                         .order = next_order_++,

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <dataplane/wire/frame.hpp>
@@ -23,6 +24,30 @@ using ConnectionId = std::uint64_t;  // the driver's; never used twice
 namespace broker_state {
 
 struct Client;
+
+// A message that the broker has. Whichever way it goes, its destructor tells those who want to know of its end.
+class Held {
+ public:
+  Held() noexcept = default;
+  // `ended`: where its end is told, or null; it outlives this.
+  Held(Bytes bytes, std::vector<Bytes>* ended) noexcept : bytes_(std::move(bytes)), ended_(ended) {}
+  Held(Held&& other) noexcept : bytes_(std::move(other.bytes_)), ended_(std::exchange(other.ended_, nullptr)) {}
+  Held& operator=(Held&& other) noexcept {
+    Held old(std::move(*this));
+    bytes_ = std::move(other.bytes_);
+    ended_ = std::exchange(other.ended_, nullptr);
+    return *this;
+  }
+  ~Held() {
+    if (ended_ != nullptr) ended_->push_back(std::move(bytes_));
+  }
+
+  [[nodiscard]] const Bytes& bytes() const noexcept { return bytes_; }
+
+ private:
+  Bytes bytes_;
+  std::vector<Bytes>* ended_ = nullptr;
+};
 
 // A sender handle's session. Its messages keep it alive beyond its client, since they are known by its name.
 struct Sender {
@@ -51,7 +76,7 @@ struct Sender {
 };
 
 struct Item {
-  Bytes message;
+  Held message;
   std::shared_ptr<Sender> sender;
   Seq seq = 0;
   std::uint64_t order = 0;  // in which it is received; kept when it comes back
@@ -64,8 +89,8 @@ struct Offer {
   std::shared_ptr<Sender> sender;
   Seq seq = 0;
   std::uint32_t redeliveries = 0;  // capacity 0: its receiver died with it
-  Bytes message;
-  std::vector<Bytes> more;
+  Held message;
+  std::vector<Held> more;
   [[nodiscard]] std::size_t count() const noexcept { return 1 + more.size(); }
 };
 

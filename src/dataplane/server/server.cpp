@@ -280,6 +280,9 @@ void Server::carry_out(std::unique_lock<std::mutex>& lock) {
   detail::Wakeups woken;
   for (BrokerAction& action : plain_.exchange(steady_now())) perform(action);
   for (PlainReply& reply : plain_.take_replies()) this->reply(std::move(reply), woken);
+  for (const Bytes& message : broker_.take_ended_messages()) {
+    if (settings_.message_ended) settings_.message_ended(message);
+  }
   for (const auto& connection : std::exchange(to_flush_, {})) connection->flush();
   tell_handles();
   set_timer();

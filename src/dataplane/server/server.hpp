@@ -55,6 +55,8 @@ struct ServerSettings {
   std::function<void()> ended = {};
   // The last handle has gone (0), or the first has come. On the I/O thread, in order.
   std::function<void(std::size_t handles)> handles_changed = {};
+  // A message of which BrokerSettings::tells_end_of says so has left the broker. Under the server's lock.
+  std::function<void(const Bytes& message)> message_ended = {};
 };
 
 // What waits for the reply of a plain call.

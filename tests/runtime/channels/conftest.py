@@ -57,7 +57,7 @@ class Until:
 
     async def receivers_wait(self, handle: Any, count: int, *, handles: int | None = None) -> None:
         """A broker counts the handles that wait, where a channel of one process counts their receives."""
-        if handles is not None and isinstance(handle, _core.RemoteReceiver | _core.RemoteSender):
+        if handles is not None and hasattr(handle, "_channel"):
             await asyncio.sleep(0)  # tasks that were just started have their receives wait
             count = handles
         while (await handle.stats()).waiting_receivers != count:

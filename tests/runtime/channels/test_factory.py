@@ -344,7 +344,7 @@ def test_a_folder_named_ray_is_not_ray(tmp_path, monkeypatch):
 
 
 @each_maker
-@pytest.mark.parametrize("later", [{"reference": True}, {"checkpoint_dir": "/somewhere"}])
+@pytest.mark.parametrize("later", [{"checkpoint_dir": "/somewhere"}])
 def test_what_the_ray_backend_does_not_have_yet_is_told_at_the_call(make, later, ray_factory):
     with pytest.raises(
         NotImplementedError, match=f"{next(iter(later))}= is not part of this version"
@@ -355,7 +355,13 @@ def test_what_the_ray_backend_does_not_have_yet_is_told_at_the_call(make, later,
 
 @each_maker
 async def test_a_ray_channel_is_made_with_all_its_settings(make, ray_factory):
-    settings = {"name": "jobs", "namespace": "ns", "persistent": True, "orphan_grace": 2.0}
+    settings = {
+        "name": "jobs",
+        "namespace": "ns",
+        "persistent": True,
+        "orphan_grace": 2.0,
+        "reference": True,
+    }
     options = {"actor_options": {"num_cpus": 1}, "prefetch": 3}
     assert await made(make(5, backend="ray", **settings, **options)) == "blocking_ray_channel"
     assert ray_factory == [

@@ -44,6 +44,8 @@ from klaw_core.runtime.channels.errors import (
     LaggedError,
     NoReceivers,
     NoReceiversError,
+    PayloadLost,
+    PayloadLostError,
     RecvTimeoutError,
     SendTimeoutError,
 )
@@ -113,6 +115,8 @@ __all__ = [
     "Ok",
     "OneshotReceiver",
     "OneshotSender",
+    "PayloadLost",
+    "PayloadLostError",
     "Permit",
     "Receiver",
     "RecvTimeoutError",

@@ -20,6 +20,8 @@ from klaw_core.runtime.errors import (
     LaggedError,
     NoReceivers,
     NoReceiversError,
+    PayloadLost,
+    PayloadLostError,
     RecvTimeoutError,
     SendTimeoutError,
 )
@@ -42,6 +44,8 @@ __all__ = [
     "LaggedError",
     "NoReceivers",
     "NoReceiversError",
+    "PayloadLost",
+    "PayloadLostError",
     "RecvTimeoutError",
     "SendTimeoutError",
 ]

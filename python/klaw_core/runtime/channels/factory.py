@@ -107,7 +107,7 @@ class channel(Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N80
         TypeError: an argument of the wrong type, such as a capacity that is no integer.
         ValueError: a negative capacity, an unknown backend, another number out of range.
         RuntimeError: Ray is asked for and not installed.
-        NotImplementedError: ``reference`` or ``checkpoint_dir`` on Ray; this version does not have them yet.
+        NotImplementedError: ``checkpoint_dir`` on Ray; this version does not have it yet.
         ChannelBackendErrorException: when it is awaited: Ray can't be reached, or the channel's actor can't.
         ValueError: when it is awaited: there is a channel of that name with other settings.
 
@@ -415,6 +415,7 @@ class _Settings:
             namespace=self.namespace,
             persistent=self.persistent,
             orphan_grace=self.orphan_grace,
+            reference=self.reference,
             prefetch=self.prefetch,
             actor_options=self.actor_options,
         )
@@ -434,9 +435,10 @@ class RayFactory(Protocol):
 
 def _ray_for_channel(settings: _Settings) -> RayFactory:
     ray = _ray_factory("Ray backend requested but 'ray' is not installed.")
-    for later in ("reference", "checkpoint_dir"):
-        if getattr(settings, later):
-            raise NotImplementedError(f"{later}= is not part of this version of klaw channels yet")
+    if settings.checkpoint_dir:
+        raise NotImplementedError(
+            "checkpoint_dir= is not part of this version of klaw channels yet"
+        )
     return ray
 
 

@@ -22,13 +22,19 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Coroutine, Generator
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, cast, overload
 
 from klaw_core import _core
-from klaw_core.runtime.channels.errors import ChannelClosedError, LaggedError, NoReceiversError
+from klaw_core.runtime.channels.errors import (
+    ChannelClosedError,
+    LaggedError,
+    NoReceiversError,
+    PayloadLostError,
+)
 
-__all__ = ["SelectAll", "Selectable", "blocking_select", "select", "select_all"]
+__all__ = ["Indirect", "SelectAll", "Selectable", "blocking_select", "select", "select_all"]
 
 # The kinds of an end that is the end of an iteration.
 ORDERLY: Final = frozenset({"ended", "handle_closed", "shutdown"})
@@ -58,6 +64,73 @@ class Selectable(Protocol[T_co]):
     def closed(self) -> Coroutine[object, object, None]:
         """See ``ChannelReceiver.closed``."""
         ...
+
+
+class Indirect:
+    """A receiver around one of a remote channel, whose messages stand for others.
+
+    Select waits for what is inside; the winner then makes a value of the delivery that it is given, and settles it.
+    """
+
+    __slots__ = ()
+
+    def _in_select(self) -> _core.RemoteReceiver[Any]:
+        """What is inside."""
+        raise NotImplementedError
+
+    async def _finish_select(self, delivery: _core.Delivery[Any]) -> Any:
+        """The value of what was taken. Cancelled, it is given back."""
+        raise NotImplementedError
+
+    def _blocking_finish_select(self, delivery: _core.Delivery[Any]) -> Any:
+        """``_finish_select`` for threads without an event loop."""
+        raise NotImplementedError
+
+
+def _inside(receivers: tuple[Selectable[Any], ...]) -> tuple[object, ...]:
+    return tuple(
+        r._in_select() if isinstance(r, Indirect) else r  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        for r in receivers
+    )
+
+
+async def _finish(
+    receivers: tuple[Selectable[Any], ...], selecting: Coroutine[object, object, tuple[int, Any]]
+) -> tuple[int, Any]:
+    at, value = await selecting
+    receiver = receivers[at]
+    if not isinstance(receiver, Indirect):
+        return at, _settled(receiver, value)
+    with _naming(at):
+        return at, await receiver._finish_select(value)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _blocking_finish(
+    receivers: tuple[Selectable[Any], ...], selected: tuple[int, Any]
+) -> tuple[int, Any]:
+    at, value = selected
+    receiver = receivers[at]
+    if not isinstance(receiver, Indirect):
+        return at, _settled(receiver, value)
+    with _naming(at):
+        return at, receiver._blocking_finish_select(value)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _settled(receiver: object, value: Any) -> Any:
+    """Among indirect ones, the other remote receivers give deliveries, too."""
+    if not isinstance(receiver, _core.RemoteReceiver):
+        return value
+    value.ack()
+    return value.value
+
+
+@contextlib.contextmanager
+def _naming(index: int) -> Generator[None]:
+    try:
+        yield
+    except (ChannelClosedError, PayloadLostError) as error:
+        error.index = index
+        raise
 
 
 @overload
@@ -171,6 +244,8 @@ def select(
     """
     if not receivers:
         raise NoReceiversError
+    if any(isinstance(receiver, Indirect) for receiver in receivers):
+        return _finish(receivers, _core.select(_inside(receivers), timeout, biased, acked=True))
     return _core.select(receivers, timeout, biased)
 
 
@@ -267,6 +342,9 @@ def blocking_select(
     """
     if not receivers:
         raise NoReceiversError
+    if any(isinstance(receiver, Indirect) for receiver in receivers):
+        selected = _core.blocking_select(_inside(receivers), timeout, biased, acked=True)
+        return _blocking_finish(receivers, selected)
     return _core.blocking_select(receivers, timeout, biased)
 
 

@@ -95,6 +95,7 @@ BEHAVIOURS = {
     "collected": "dropping the last reference to a handle closes it",
     "at_once": "what an operation does is there for all when it returns, and plain calls do the same as awaited ones",
     "outlives_its_handles": "closed on both sides it still has stats",
+    "prompt": "what is ready is done within a moment: nothing has to be put or fetched for it first",
     "broker": "the channel is elsewhere: what its handles do, it hears of soon; what its end is, they ask it",
 }
 
@@ -108,6 +109,7 @@ OTHER_MEMBERS = frozenset(
         "__orig_bases__",
         "__parameters__",
         "__slots__",
+        "__weakref__",
         "__weaklistoffset__",
     }
 )
@@ -220,7 +222,9 @@ async def make_remote(
 _turns = itertools.count()
 
 
-async def make_on_ray(*, capacity: int | None = None, unbounded: bool = False) -> tuple[Any, Any]:
+async def make_on_ray(
+    *, capacity: int | None = None, unbounded: bool = False, reference: bool = False
+) -> tuple[Any, Any]:
     """On the nodes in turn: on this process's own it is reached over a unix socket, on the other one over TCP."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -231,6 +235,7 @@ async def make_on_ray(*, capacity: int | None = None, unbounded: bool = False) -
         capacity or 0,
         unbounded=unbounded,
         backend="ray",
+        reference=reference,
         actor_options={"scheduling_strategy": place},
     )
 
@@ -279,6 +284,16 @@ FLAVOURS = (
         refuses=NOT_YET_REMOTE,
         handle_names=("RaySender", "RayReceiver"),
         capacities=(0, 3, None),
+        peek=peek_at_actor,
+        marks=(pytest.mark.ray,),
+    ),
+    Flavour(
+        name="reference",
+        make=functools.partial(make_on_ray, reference=True),
+        offers=CAPABILITIES - NOT_YET_REMOTE - LOCAL_ONLY - {"outlives_its_handles", "prompt"},
+        refuses=NOT_YET_REMOTE,
+        handle_names=("RayReferenceSender", "RayReferenceReceiver"),
+        capacities=(3,),
         peek=peek_at_actor,
         marks=(pytest.mark.ray,),
     ),

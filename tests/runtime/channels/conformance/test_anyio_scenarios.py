@@ -273,7 +273,7 @@ async def test_a_receive_whose_scope_is_cancelled_after_its_wake_up_loses_nothin
     assert received + await drained(rx) == ["m"]
 
 
-@needs("waiting", "stats", "trying")
+@needs("waiting", "stats", "trying", "prompt")
 @capacities(1, 3, 100, None)
 async def test_a_receive_whose_scope_was_cancelled_gets_nothing_that_is_sent_then(
     open_channel, capacity, until
@@ -448,7 +448,7 @@ async def test_of_nested_deadlines_the_one_that_passed_ends_only_its_own_wait(
     assert not inner.cancelled_caught
 
 
-@needs("waiting", "trying")
+@needs("waiting", "trying", "prompt")
 async def test_deadlines_that_pass_beside_messages_lose_none(open_channel, capacity):
     tx, rx = await open_channel(capacity)
     count = 50

@@ -298,7 +298,7 @@ async def test_a_send_that_wait_for_gave_up_does_not_wait_any_more(
     assert await rx.try_recv() == Err(ChannelEmpty())
 
 
-@needs("waiting", "trying")
+@needs("waiting", "trying", "prompt")
 async def test_receives_that_wait_for_gives_up_beside_messages_lose_none(open_channel, capacity):
     """wait_for may see the message and the end of its time in the same turn of the loop."""
     tx, rx = await open_channel(capacity)

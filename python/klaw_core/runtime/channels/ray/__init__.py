@@ -21,10 +21,13 @@ from klaw_core.runtime.channels.ray.factory import (
     list_ray_channels,
     ray_channel,
 )
+from klaw_core.runtime.channels.ray.reference import RayReferenceReceiver, RayReferenceSender
 
 __all__ = [
     "RayChannelActor",
     "RayReceiver",
+    "RayReferenceReceiver",
+    "RayReferenceSender",
     "RaySender",
     "ReaderInfo",
     "delete_ray_channel",

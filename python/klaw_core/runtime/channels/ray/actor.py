@@ -12,6 +12,9 @@ call an actor; they act on the same queue.
   a number that grows with each call of that caller, who awaits each before the next: the repeated call
   then happens once.
 - **Restarts**: up to ``max_restarts`` times; what it held is lost then, and every handle is told.
+- **Payloads** of reference channels (``reference``): it holds Ray's references to them by name, from before a
+  message with that name is sent until the broker is done with it. So Ray counts this process among those that
+  need the object, whatever becomes of the handles; the socket carries names only.
 
 Cost: one call takes about a millisecond, whatever it does; use handles.
 """
@@ -130,6 +133,7 @@ class ChannelActor:
         anonymous: bool = False,
         persistent: bool = False,
         orphan_grace: float = 10.0,
+        reference: bool = False,
     ) -> None:
         context = ray.get_runtime_context()
         self._actor_id = context.get_actor_id() or ""
@@ -142,6 +146,7 @@ class ChannelActor:
             "capacity": self._capacity,
             "persistent": persistent,
             "orphan_grace": orphan_grace,
+            "reference": reference,
         }
         self._epoch = 1 + _restarts(self._actor_id)
         self._secret = secrets.token_bytes(32)
@@ -166,6 +171,7 @@ class ChannelActor:
         )  # the methods run in several threads, one for each concurrency group
         self._unnamed: dict[bool, list[str]] = {True: [], False: []}  # registered without a name
         self._reader_nodes: dict[str, str] = {}  # of those that registered by a call
+        self._payloads: dict[str, Any] = {}  # ObjectRefs, by name
         self._ended = threading.Event()
         threading.Thread(target=self._watch, name="klaw-broker", daemon=True).start()
         if (period := metrics_period()) > 0:
@@ -324,11 +330,55 @@ class ChannelActor:
             return name if name in self._unnamed[True] else ""
         return name if name in self._reader_nodes else ""
 
+    # --- payloads ---
+
+    @_control
+    async def keep_payloads(self, refs: dict[str, Any]) -> None:
+        """Objects that messages are about to refer to, by name."""
+        with self._lock:
+            self._payloads |= refs
+
+    @_control
+    async def get_payloads(self, names: list[str]) -> list[Any]:
+        """Their ObjectRefs; None for what is not there."""
+        with self._lock:
+            return [self._payloads.get(name) for name in names]
+
+    @_control
+    async def adopt_payloads(self, names: list[str]) -> None:
+        """Makes them this process's own, so that they outlive the one that has put them."""
+        await asyncio.gather(*(self._adopt(name) for name in names))
+
+    async def _adopt(self, name: str) -> None:
+        theirs = self._payloads.get(name)
+        if theirs is None:
+            return  # it was received meanwhile
+        ours = await asyncio.to_thread(ray.put, await theirs)
+        with self._lock:
+            if name in self._payloads:
+                self._payloads[name] = ours
+
+    @_control
+    async def drop_payloads(self, names: list[str], unless_queued: bool = False) -> None:
+        """No message refers to them; or perhaps one does, if ``unless_queued``: that decides."""
+        kept = set(self._server.references()) if unless_queued else set()
+        for name in set(names) - kept:
+            self._drop_payload(name)
+
+    def _drop_payload(self, name: str) -> None:
+        with self._lock:
+            ref = self._payloads.pop(name, None)
+        del ref  # outside of the lock: Ray may have something to do then
+
     # --- introspection ---
 
     @_control
     async def get_stats(self) -> ChannelStats:
-        """The channel at this moment; ``backend_extras['per_node_receivers']`` counts receivers by node."""
+        """The channel at this moment.
+
+        ``backend_extras['per_node_receivers']`` counts receivers by node, ``['payloads']`` what it holds of the
+        object store.
+        """
         readers = self._readers()
         nodes = Counter(reader.node_id for reader in readers)
         sent_bytes, received_bytes = self._server.traffic()
@@ -340,6 +390,7 @@ class ChannelActor:
                 "persistent": self._settings["persistent"],
                 "sent_bytes": sent_bytes,
                 "received_bytes": received_bytes,
+                "payloads": len(self._payloads),
             },
         )
 
@@ -452,6 +503,8 @@ class ChannelActor:
             event = self._server.next_event(limit)
             if event is None:
                 yield "unused", ""
+            elif event[0] == "reference":
+                self._drop_payload(event[1])
             elif event[0] == "handles":
                 unused_since = time.monotonic() if event[1] == "0" else None
                 if self._anonymous and unused_since is not None and self._server.is_closed():

@@ -26,8 +26,8 @@ What they promise beyond ``klaw_core.runtime.channels.local``:
 - **Pickling**: handles can be passed to tasks and actors, and sent through channels: each unpickling is
   a new handle, and a pickled one holds its side open until then (ten minutes at most).
 - **Fork**: a child's handles count as new ones from their first use.
-- **Memory**: messages are bytes; see ``payload``. One above 64 MiB is refused. An object whose ObjectRef is in
-  a message is gone with the process that made it.
+- **Memory**: messages are bytes; see ``payload``. One above 64 MiB is refused: see ``reference``. An object whose
+  ObjectRef is in a message is gone with the process that made it.
 - **Cost**: a send or a receive is a round trip to the actor's process, some 50 us on one node; no actor call.
 """
 

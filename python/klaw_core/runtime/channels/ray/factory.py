@@ -30,6 +30,7 @@ from klaw_core.runtime.channels.ray.actor import PROTOCOL_VERSION, RayChannelAct
 from klaw_core.runtime.channels.ray.connections import connection_of
 from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
 from klaw_core.runtime.channels.ray.explain import backend_error
+from klaw_core.runtime.channels.ray.reference import RayReferenceReceiver, RayReferenceSender
 from klaw_core.runtime.channels.stats import ChannelStats
 
 __all__ = [
@@ -46,7 +47,9 @@ __all__ = [
 
 NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
 
-Pair: TypeAlias = tuple[RaySender[Any], RayReceiver[Any]]
+Sending: TypeAlias = RaySender[Any] | RayReferenceSender[Any]
+Receiving: TypeAlias = RayReceiver[Any] | RayReferenceReceiver[Any]
+Pair: TypeAlias = tuple[Sending, Receiving]
 
 _LOGGER: Final = logging.getLogger(__name__)
 _PREFIX: Final = "channel_"
@@ -85,6 +88,7 @@ def blocking_ray_channel(
     namespace: str = NAMESPACE_DEFAULT,
     persistent: bool = False,
     orphan_grace: float = 10.0,
+    reference: bool = False,
     prefetch: int | None = None,
     actor_options: Mapping[str, Any] | None = None,
 ) -> Pair:
@@ -101,6 +105,7 @@ def blocking_ray_channel(
         "capacity": None if unbounded else capacity,
         "persistent": persistent,
         "orphan_grace": float(orphan_grace),
+        "reference": reference,
     }
     for _ in range(3):
         actor = _make_actor(capacity, unbounded, name, namespace, wanted, dict(actor_options or {}))
@@ -142,6 +147,7 @@ def _make_actor(
             anonymous=name is None,
             persistent=wanted["persistent"],
             orphan_grace=wanted["orphan_grace"],
+            reference=wanted["reference"],
         )
     except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
         raise backend_error(
@@ -166,7 +172,17 @@ def _is_used_up(actor: Any, name: str, namespace: str) -> bool:
 
 
 def _open_pair(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Pair:
-    return _open(RaySender, actor, metadata, None), _open(RayReceiver, actor, metadata, prefetch)
+    return _open_sender(actor, metadata), _open_receiver(actor, metadata, prefetch)
+
+
+def _open_sender(actor: Any, metadata: Mapping[str, Any]) -> Sending:
+    sender: RaySender[Any] = _open(RaySender, actor, metadata, None)
+    return RayReferenceSender(sender) if metadata["reference"] else sender
+
+
+def _open_receiver(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Receiving:
+    receiver: RayReceiver[Any] = _open(RayReceiver, actor, metadata, prefetch)
+    return RayReferenceReceiver(receiver) if metadata["reference"] else receiver
 
 
 def _open(cls: type[Any], actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Any:
@@ -201,10 +217,10 @@ def blocking_get_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> Pa
 
 def blocking_get_sender(
     name: str, *, wait: float = 0.0, namespace: str = NAMESPACE_DEFAULT
-) -> RaySender[Any] | None:
+) -> Sending | None:
     """A sender only; None if there is none, or only one that is closed and drained, for ``wait`` seconds."""
     found = _wait_for(name, namespace, wait)
-    return None if found is None else _open(RaySender, *found, None)
+    return None if found is None else _open_sender(*found)
 
 
 def blocking_get_receiver(
@@ -213,10 +229,10 @@ def blocking_get_receiver(
     wait: float = 0.0,
     namespace: str = NAMESPACE_DEFAULT,
     prefetch: int | None = None,
-) -> RayReceiver[Any] | None:
+) -> Receiving | None:
     """A receiver only; None if there is none, or only one that is closed and drained, for ``wait`` seconds."""
     found = _wait_for(name, namespace, wait)
-    return None if found is None else _open(RayReceiver, *found, prefetch)
+    return None if found is None else _open_receiver(*found, prefetch)
 
 
 def blocking_channel_stats(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> ChannelStats | None:

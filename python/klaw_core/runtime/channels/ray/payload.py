@@ -1,35 +1,50 @@
-"""How the values of messages are pickled, where they have to be.
+"""How the values of messages are pickled, where they have to be, and what stands for those that are elsewhere.
 
 Values of bytes, and of None, bool, int, float, str, bytes, list and dict, travel without pickle: see
 ``docs/wire-protocol.md``. All others are pickled as Ray itself pickles arguments (``ray.cloudpickle``,
 so functions and classes of ``__main__`` travel, too), with the memory of arrays beside the pickle.
+
+A payload of a reference channel is pickled in the same way, and put into Ray's object store as a ``Sealed``:
+whoever passes it on, as the channel's actor does, neither copies it nor runs the code of its classes. Object
+references within it are beside the pickle, too, where Ray sees and counts them. In the channel a ``Reference``
+stands for it.
 
 Unpickling runs code of the sender's choice; who may send is told in ``docs/threat-model.md``.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
-from typing import Any
+import threading
+from collections import ChainMap
+from typing import Any, Final
 
+import ray
 from ray import cloudpickle
 
 from klaw_core import _core
 
-__all__ = ["Encoded", "decode"]
+__all__ = ["Encoded", "Reference", "Sealed", "decode", "seal", "unseal"]
 
 
 def _dumps(value: object) -> tuple[bytes, list[memoryview]]:
-    buffers: list[memoryview] = []
+    buffers = _Buffers()
+    return cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.take), buffers.taken
 
-    def beside(buffer: pickle.PickleBuffer) -> bool:
+
+class _Buffers:
+    """What goes beside a pickle."""
+
+    def __init__(self) -> None:
+        self.taken: list[memoryview] = []
+
+    def take(self, buffer: pickle.PickleBuffer) -> bool:
         try:
-            buffers.append(buffer.raw())
+            self.taken.append(buffer.raw())
         except BufferError:  # not contiguous
             return True  # in the pickle
         return False
-
-    return cloudpickle.dumps(value, protocol=5, buffer_callback=beside), buffers
 
 
 def _loads(data: memoryview, buffers: list[memoryview]) -> object:
@@ -42,6 +57,69 @@ _core.set_pickler(_dumps, _loads)
 def decode(payload: bytes) -> Any:
     """The value of a payload, as a message carries it."""
     return _core.decode(payload)
+
+
+class Reference(str):
+    """What stands for a payload in a channel: its name, at the channel's actor."""
+
+    __slots__ = ()
+
+
+_core.set_reference_type(Reference)
+
+
+class Sealed:
+    """A payload in the object store: a pickle, its buffers, and the references to objects and actors in it."""
+
+    __slots__ = ("buffers", "pickled", "refs")
+
+    def __init__(self, pickled: Any, buffers: list[Any], refs: list[Any]) -> None:
+        self.pickled = pickled
+        self.buffers = buffers
+        self.refs = refs
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        buffers = [pickle.PickleBuffer(buffer) for buffer in self.buffers]
+        return Sealed, (pickle.PickleBuffer(self.pickled), buffers, self.refs)
+
+
+class _Sealer(cloudpickle.CloudPickler):  # type: ignore[misc]  # Ray's types are not seen
+    """Ray pins for ever what it sees pickled by anybody but itself: its references are kept out of the pickle."""
+
+    def __init__(self, file: io.BytesIO, buffers: _Buffers, refs: list[Any]) -> None:
+        def beside(ref: Any) -> tuple[Any, ...]:
+            refs.append(ref)
+            return _referred, (len(refs) - 1,)
+
+        own = {ray.ObjectRef: beside, ray.actor.ActorHandle: beside}
+        self.dispatch_table = ChainMap(own, cloudpickle.CloudPickler.dispatch_table)
+        super().__init__(file, protocol=5, buffer_callback=buffers.take)  # reads the table
+
+
+_unsealing: Final = threading.local()  # refs: of the payload that this thread unpickles
+
+
+def _referred(index: int) -> Any:
+    return _unsealing.refs[index]
+
+
+def seal(value: object) -> Sealed:
+    """The value, ready to be put into the object store."""
+    buffers = _Buffers()
+    refs: list[Any] = []
+    with io.BytesIO() as file:
+        _Sealer(file, buffers, refs).dump(value)
+        return Sealed(file.getvalue(), buffers.taken, refs)
+
+
+def unseal(sealed: Sealed) -> Any:
+    """The value again. Arrays are read where they are: they stay in the object store as long as they live."""
+    outer = getattr(_unsealing, "refs", None)
+    _unsealing.refs = sealed.refs
+    try:
+        return pickle.loads(sealed.pickled, buffers=sealed.buffers)
+    finally:
+        _unsealing.refs = outer
 
 
 class Encoded:
