@@ -229,7 +229,8 @@ class BrokerServer {
   // (created_at, total_sent, total_received, senders_closed, receivers_closed)
   nb::tuple checkpoint() {
     const dataplane::Checkpoint c = server_->with_broker([](Broker& broker, Time) { return broker.checkpoint(false); });
-    return nb::make_tuple(c.created_at, c.total_sent, c.total_received, c.sending.is_closed, c.receiving.is_closed);
+    const bool takes_no_sends = c.sending.is_closed || c.shutdown.is_shut_down;
+    return nb::make_tuple(c.created_at, c.total_sent, c.total_received, takes_no_sends, c.receiving.is_closed);
   }
   // False: it has been used already.
   bool restore(double created_at, std::uint64_t total_sent, std::uint64_t total_received, bool senders_closed,

@@ -59,24 +59,14 @@ class HandleMethods {
   static PyObject* shutdown(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     ShutdownCall call("shutdown", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    if constexpr (requires { typename Backend::Shutdown; }) {
-      return make_operation<typename Backend::Shutdown>(call.self, "shutdown", call.is_immediate,
-                                                        std::move(call.reason));
-    } else {
-      return raise_not_there(Backend::kPrefix.text, "shutdown", "close all handles of a side, or delete the channel");
-    }
+    return make_operation<typename Backend::Shutdown>(call.self, "shutdown", call.is_immediate, std::move(call.reason));
   }
 
   static PyObject* blocking_shutdown(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     ShutdownCall call("blocking_shutdown", object, args, nargs, kwnames);
-    if (call.self == nullptr) return nullptr;
-    if constexpr (requires { typename Backend::Shutdown; }) {
-      typename Backend::Shutdown op(call.self, "blocking_shutdown", call.is_immediate, std::move(call.reason));
-      return run_blocking(op);
-    } else {
-      return raise_not_there(Backend::kPrefix.text, "blocking_shutdown",
-                             "close all handles of a side, or delete the channel");
-    }
+    if (call.self == nullptr || !Backend::may_block("await handle.shutdown()")) return nullptr;
+    typename Backend::Shutdown op(call.self, "blocking_shutdown", call.is_immediate, std::move(call.reason));
+    return run_blocking(op);
   }
 
   static PyObject* aenter(PyObject* object, PyObject* /*unused*/) {

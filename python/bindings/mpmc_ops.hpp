@@ -237,6 +237,7 @@ struct Local : LocalBackend<Local, MpmcCore> {
   static constexpr FixedString kPrefix = "Local";
 
   static bool is_spent(const Handle& /*self*/) noexcept { return false; }
+  static bool may_block(const char* /*instead*/) noexcept { return true; }  // it never waits
   static PyObject* blocking_flush(Handle& self, Patience /*patience*/) {
     Flush op(&self, "blocking_flush");
     return op.outcome(op.start(nullptr));

@@ -237,9 +237,10 @@ class RemoteRecvAcked final : public RemoteRecv {
 class RemoteWait : public RemoteOp {
  public:
   enum class What : std::uint8_t {
-    opened,   // it counts at the broker
-    closed,   // the other side is gone
-    flushed,  // all that it has sent is stored; also of a closed handle
+    opened,     // it counts at the broker
+    closed,     // the other side is gone
+    flushed,    // all that it has sent is stored; also of a closed handle
+    shut_down,  // the channel takes no more sends
   };
   RemoteWait(RemoteHandleObject* handle, const char* name, Patience patience, What what)
       : RemoteOp(handle, name, patience, Style::raise), state_(std::make_unique<State>(what)) {}
@@ -254,7 +255,7 @@ class RemoteWait : public RemoteOp {
       switch (state_->what) {
         case What::opened: return link.start_opened(now, handle().side, session, state_->op, operation);
         case What::closed: return link.start_closed(now, handle().side, session, state_->op, operation);
-        case What::flushed: break;
+        default: break;
       }
       return link.start_flush(now, session, state_->op, operation);
     });
@@ -277,6 +278,7 @@ class RemoteWait : public RemoteOp {
 
  protected:
   [[nodiscard]] const ChannelClosed& error() const noexcept { return state_->op.error; }
+  [[nodiscard]] dataplane::HandleOperation& op() const noexcept { return state_->op; }
 
  private:
   struct State {
@@ -312,6 +314,24 @@ class RemoteFlush final : public RemoteWait {
   bool was_closed_ = false;
 };
 
+// Done when the broker has said that it is shut down.
+class RemoteShutdown final : public RemoteWait {
+ public:
+  RemoteShutdown(RemoteHandleObject* handle, const char* name, bool is_immediate, std::optional<std::string> reason)
+      : RemoteWait(handle, name, Patience::forever(), What::shut_down),
+        is_immediate_(is_immediate),
+        reason_(std::move(reason)) {}
+  Status start(Operation* operation) override {
+    return with_link([&](Link& link, Time now) {
+      return link.start_shutdown(now, registration(), is_immediate_, reason_, op(), operation);
+    });
+  }
+
+ private:
+  const bool is_immediate_;
+  const std::optional<std::string> reason_;
+};
+
 // What the methods of a handle (methods.hpp) need to know of remote ones.
 struct Remote {
   using Handle = RemoteHandleObject;
@@ -322,6 +342,7 @@ struct Remote {
   using RecvBatch = RemoteRecv;
   using RecvAcked = RemoteRecvAcked;
   using Flush = RemoteFlush;
+  using Shutdown = RemoteShutdown;
   using Closed = RemoteClosed;
   static constexpr FixedString kPrefix = "Ray";
   static constexpr const char* kInsteadOfCopy = "use clone()";
@@ -332,6 +353,7 @@ struct Remote {
   static PyObject* when_closed(Handle& self, const char* name);
   static PyObject* wait_until_closed(Handle& self, Patience patience);
   static PyObject* blocking_flush(Handle& self, Patience patience);
+  static bool may_block(const char* instead) { return refuse_event_loop(instead); }
   static bool is_closed(const Handle& self);
   static std::size_t capacity(const Handle& self) { return self.channel->capacity; }
 };

@@ -23,6 +23,7 @@
 //   B3  if a receive waits, ready and lane are empty (capacity 0: and so are the offers)
 //   B4  each message is in one place, and has at most one live attempt
 //   B5  a side's count is its open sessions and its holds
+//   B6  once the channel is shut down no offer waits; at once, or once the receivers are gone, nothing is stored
 //
 // The driver serialises the calls (one lock, or one thread).
 #pragma once
@@ -206,6 +207,7 @@ class Broker {
   [[nodiscard]] Fault apply(Client& client, Consumed&& frame);
   [[nodiscard]] Fault apply(Client& client, Settle&& frame);
   [[nodiscard]] Fault apply(Client& client, Release&& frame);
+  [[nodiscard]] Fault apply(Client& client, Shutdown&& frame);
 
   // --- sides (broker_sides.cpp) ---
   [[nodiscard]] SideState& side(Side s) noexcept { return sides_[index(s)]; }
@@ -220,6 +222,9 @@ class Broker {
   void finish_closing(Sender& sender);
   void close_receiver(Receiver& receiver);
   void erase_receiver(Receiver& receiver);
+  [[nodiscard]] bool is_shut_down() const noexcept { return shutdown_ != broker_state::Shutdown::none; }
+  void tell_shut_down(Client& client);
+  void refuse_offers();
   void drop_orphans(Time now);
   void finish_removal(Time now);
 
@@ -253,6 +258,8 @@ class Broker {
   void put_back(Item&& item);
   void put_back_offer(Item&& item);
   void requeue(Item&& item, Duration delay);
+  [[nodiscard]] bool drops_messages() const noexcept;
+  void drop_stored(const char* why);
   void drop_messages();
 
   const BrokerSettings settings_;
@@ -267,6 +274,8 @@ class Broker {
   std::map<std::pair<ClientId, SessionId>, Seq> restored_;  // what the checkpoint has of which sender
   SideState sides_[2];                                      // [Side]
   std::map<Token, broker_state::HeldHandle> holds_;
+  broker_state::Shutdown shutdown_ = broker_state::Shutdown::none;
+  std::optional<std::string> shutdown_reason_ = std::nullopt;  // the first
   bool was_restored_ = false;
   bool is_removed_ = false;
   bool has_ended_ = false;

@@ -143,7 +143,9 @@ void Broker::attach(ConnectionId connection, const Attach& frame) {
   }
   auto client = std::make_unique<Client>();
   client->id = frame.client;
-  join(*clients_.emplace(frame.client, std::move(client)).first->second, connection, frame);
+  Client& joined = *clients_.emplace(frame.client, std::move(client)).first->second;
+  join(joined, connection, frame);
+  if (is_shut_down()) tell_shut_down(joined);
 }
 
 // The connection is the client's from now on. What it lacks of our frames is sent again.

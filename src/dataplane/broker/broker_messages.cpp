@@ -37,6 +37,10 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
   broker_state::Offer offer{.sender = sender, .seq = frame.seq, .message = hold(std::move(frame.message)), .more = {}};
   for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
   if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
+  if (is_shut_down()) {
+    answer(*sender, frame.seq, Answer::Outcome::refused);
+    return std::nullopt;
+  }
 
   const bool is_rendezvous = settings_.capacity == 0;
   if (!is_rendezvous && offers_.empty() && has_room(count)) {
@@ -327,12 +331,13 @@ void Broker::recall_spare() {
 // A receiver's own attempts do not hold its end back; those of others do, since they may come back.
 void Broker::tell_end() {
   const SideState& senders = side(Side::sender);
-  if (!senders.is_closed || !ready_.empty() || !lane_.empty() || !delayed_.empty() || !offers_.empty()) return;
+  if (!is_shut_down() && !senders.is_closed) return;
+  if (!ready_.empty() || !lane_.empty() || !delayed_.empty() || !offers_.empty()) return;
   std::size_t left = waiting_.size();
   for (; left > 0; --left) {
     Receiver& receiver = waiting_.front();
     leave_line(receiver);
-    if (receiver.live != outstanding_) {
+    if (receiver.live != outstanding_ && !drops_messages()) {
       join_line(receiver);
       continue;
     }
@@ -341,8 +346,8 @@ void Broker::tell_end() {
     send_deliveries(receiver);
     push(*receiver.client, make_frame(End{.session = receiver.id,
                                           .received = receiver.client->stream.received(),
-                                          .kind = senders.kind,
-                                          .reason = senders.reason}));
+                                          .kind = is_shut_down() ? CloseKind::shutdown : senders.kind,
+                                          .reason = is_shut_down() ? shutdown_reason_ : senders.reason}));
   }
 }
 
@@ -454,11 +459,12 @@ void Broker::after_attempts_ended(Receiver& receiver) {
 
 // In its old place: what was never handed out is not marked, and comes before what is newer.
 void Broker::put_back(Item&& item) {
-  if (side(Side::receiver).is_closed) {
-    log("a message that came back is dropped: no receiver is left");
+  if (settings_.capacity == 0 && item.has_slot) return put_back_offer(std::move(item));
+  if (drops_messages()) {
+    log(side(Side::receiver).is_closed ? "a message that came back is dropped: no receiver is left"
+                                       : "a message that came back is dropped: the channel is shut down");
     return;
   }
-  if (settings_.capacity == 0 && item.has_slot) return put_back_offer(std::move(item));
   std::deque<Item>& queue = item.has_slot ? ready_ : lane_;
   const auto place = std::ranges::upper_bound(queue, item.order, {}, &Item::order);
   queue.insert(place, std::move(item));
@@ -469,8 +475,9 @@ void Broker::put_back_offer(Item&& item) {
   Sender& sender = *item.sender;
   const auto offer = find_undecided(sender, item.seq);
   if (sender.client == nullptr || offer == sender.undecided.end()) return;  // it died with its sender
-  if (offer->is_withdrawn || offer->nowait) {
-    answer(sender, item.seq, offer->is_withdrawn ? Answer::Outcome::withdrawn : Answer::Outcome::full);
+  if (offer->is_withdrawn || offer->nowait || is_shut_down()) {
+    const auto why = is_shut_down() ? Answer::Outcome::refused : Answer::Outcome::full;
+    answer(sender, item.seq, offer->is_withdrawn ? Answer::Outcome::withdrawn : why);
     decide(sender, item.seq);
     return;
   }
@@ -485,7 +492,7 @@ void Broker::put_back_offer(Item&& item) {
 
 void Broker::requeue(Item&& item, Duration delay) {
   ++item.redeliveries;
-  if (delay > Duration::zero()) {
+  if (delay > Duration::zero() && !drops_messages()) {
     delayed_.emplace(after(now_, delay), std::move(item));
   } else {
     put_back(std::move(item));

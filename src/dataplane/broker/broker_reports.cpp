@@ -15,7 +15,7 @@ channels::ChannelStats Broker::stats(Time now) const {
   s.receiver_count = side(Side::receiver).count;
   s.queue_size = ready_.size() + lane_.size() + delayed_.size();
   if (settings_.capacity != kUnbounded) s.capacity = settings_.capacity;
-  s.senders_closed = side(Side::sender).is_closed;
+  s.senders_closed = side(Side::sender).is_closed || is_shut_down();
   s.receivers_closed = side(Side::receiver).is_closed;
   s.created_at = created_at_;
   s.high_watermark = high_watermark_;
@@ -106,6 +106,9 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
                .high_watermark = high_watermark_,
                .sending = written_down(side(Side::sender)),
                .receiving = written_down(side(Side::receiver)),
+               .shutdown = {.is_shut_down = is_shut_down(),
+                            .immediate = shutdown_ == broker_state::Shutdown::immediate,
+                            .reason = shutdown_reason_},
                .has_messages = with_messages};
   if (!with_messages) return c;
   std::vector<MessageView> views = messages();
@@ -148,6 +151,10 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
     s.reason = written->reason;
     if (s.is_closed) s.orphan_deadline = kNever;
   }
+  if (checkpoint.shutdown.is_shut_down) {
+    shutdown_ = checkpoint.shutdown.immediate ? broker_state::Shutdown::immediate : broker_state::Shutdown::draining;
+    shutdown_reason_ = checkpoint.shutdown.reason;
+  }
   was_restored_ = checkpoint.has_messages;
   for (const Checkpoint::Sender& sender : checkpoint.senders) {
     restored_[{sender.client, sender.session}] = sender.stored;
@@ -175,8 +182,8 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
                         .redeliveries = message.redeliveries + 1,
                         .has_slot = has_slot});
   }
-  // Some were still to be settled when the last receiver closed: now nobody can.
-  if (side(Side::receiver).is_closed) drop_messages();
+  // Some were still to be settled when the last receiver closed, or the channel was shut down: now nobody can.
+  if (drops_messages()) drop_messages();
   return true;
 }
 
@@ -219,6 +226,9 @@ void Broker::check_invariants() const {
             ready_.size() + unread_slots_ <= settings_.capacity,
         "B1 ready + unread <= capacity");
   check(settings_.capacity != 0 || ready_.empty(), "B1 a rendezvous stores nothing");
+  check(!is_shut_down() || offers_.empty(), "B6 what is shut down keeps no offer waiting");
+  check(!drops_messages() || (ready_.empty() && lane_.empty() && delayed_.empty()),
+        "B6 what nobody may receive is not stored");
   const bool serves = !is_removed_;
   if (serves && settings_.capacity != 0 && !offers_.empty()) {
     check(!has_room(offers_.begin()->second.count()), "B2 the first offer in line does not fit");

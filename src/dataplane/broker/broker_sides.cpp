@@ -250,13 +250,50 @@ void Broker::tell_closed(Client& client, SessionId session, Side gone) {
   push(client, make_frame(Closed{.session = session, .kind = s.kind, .reason = s.reason}));
 }
 
-// Nobody will ever receive what is queued, nor what is offered.
-void Broker::drop_messages() {
+// No more sends, from anywhere. Handles stay open, and count as they did.
+Broker::Fault Broker::apply(Client& /*client*/, Shutdown&& frame) {
+  using Mode = broker_state::Shutdown;
+  const Mode wanted = frame.immediate ? Mode::immediate : Mode::draining;
+  if (shutdown_ >= wanted) return std::nullopt;
+  if (!is_shut_down()) shutdown_reason_ = std::move(frame.reason);
+  shutdown_ = wanted;
+  // What has been delivered comes before.
+  for (Receiver* const receiver : delivering_) send_deliveries(*receiver);
+  for (const auto& [id, client] : clients_) tell_shut_down(*client);
+  refuse_offers();
+  if (drops_messages()) drop_stored("the channel is shut down");
+  match();
+  return std::nullopt;
+}
+
+void Broker::tell_shut_down(Client& client) {
+  push(client,
+       make_frame(IsShutDown{.immediate = shutdown_ == broker_state::Shutdown::immediate, .reason = shutdown_reason_}));
+}
+
+// (Of an offer that is with a receiver, that one decides.)
+void Broker::refuse_offers() {
+  for (auto& [order, offer] : std::exchange(offers_, {})) {
+    answer(*offer.sender, offer.seq, Answer::Outcome::refused);
+    decide(*offer.sender, offer.seq);
+  }
+}
+
+bool Broker::drops_messages() const noexcept {
+  return side(Side::receiver).is_closed || shutdown_ == broker_state::Shutdown::immediate;
+}
+
+void Broker::drop_stored(const char* why) {
   for (auto* const queue : {&ready_, &lane_}) {
-    if (!queue->empty()) log(std::to_string(queue->size()) + " queued messages are dropped: no receiver is left");
+    if (!queue->empty()) log(std::to_string(queue->size()) + " queued messages are dropped: " + why);
     queue->clear();
   }
   delayed_.clear();
+}
+
+// Nobody will ever receive what is queued, nor what is offered.
+void Broker::drop_messages() {
+  drop_stored("no receiver is left");
   offers_.clear();
   std::vector<std::shared_ptr<Sender>> voided;
   for (const auto& [id, client] : clients_) {
@@ -291,8 +328,9 @@ void Broker::finish_removal(Time now) {
 }
 
 bool Broker::is_closed() const {
-  return side(Side::sender).is_closed && side(Side::receiver).is_closed && ready_.empty() && lane_.empty() &&
-         delayed_.empty() && outstanding_ == 0;
+  const bool takes_no_sends = side(Side::sender).is_closed || is_shut_down();
+  return takes_no_sends && side(Side::receiver).is_closed && ready_.empty() && lane_.empty() && delayed_.empty() &&
+         outstanding_ == 0;
 }
 
 }  // namespace klaw::dataplane

@@ -27,6 +27,13 @@ struct Checkpoint {
     std::optional<std::string> reason = std::nullopt;
     static auto fields(auto& f) { return std::tie(f.is_closed, f.kind, f.reason); }
   };
+  // No more sends, from anywhere: since when it drains, or, immediate, holds nothing any more.
+  struct Shutdown {
+    bool is_shut_down = false;
+    bool immediate = false;
+    std::optional<std::string> reason = std::nullopt;
+    static auto fields(auto& f) { return std::tie(f.is_shut_down, f.immediate, f.reason); }
+  };
   struct Sender {
     ClientId client = {};
     SessionId session = 0;
@@ -42,6 +49,7 @@ struct Checkpoint {
   std::uint64_t high_watermark = 0;
   Side sending = {};
   Side receiving = {};
+  Shutdown shutdown = {};
   bool has_messages = false;  // else: the counters only
   // In the order in which they would be received. Those that were handed out and not settled are among them.
   std::vector<Message> messages = {};
@@ -49,7 +57,7 @@ struct Checkpoint {
 
   static auto fields(auto& f) {
     return std::tie(f.epoch, f.created_at, f.total_sent, f.total_received, f.redelivered, f.high_watermark, f.sending,
-                    f.receiving, f.has_messages, f.messages, f.senders);
+                    f.receiving, f.shutdown, f.has_messages, f.messages, f.senders);
   }
 };
 

@@ -151,6 +151,9 @@ struct SideState {
   std::string who_died = {};
 };
 
+// A channel that takes no more sends.
+enum class Shutdown : std::uint8_t { none, draining, immediate };
+
 struct HeldHandle {
   Side side;
   Time deadline;

@@ -110,6 +110,10 @@ class Link {
   // Done when all that this sender has sent is stored, or has failed and was told so. Also of a closed handle: until the
   // broker has nothing more of it in its line.
   [[nodiscard]] Status start_flush(Time now, const Registration&, HandleOperation&, Operation* op);
+  // Done when the broker has said that the channel takes no more sends, and, if `immediate`, holds nothing any more. It is
+  // asked at once; who gives up waiting does not take that back.
+  [[nodiscard]] Status start_shutdown(Time now, const Registration&, bool immediate, std::optional<std::string> reason,
+                                      HandleOperation&, Operation* op);
   [[nodiscard]] Status finish_wait(HandleOperation&);
   void abandon_wait(HandleOperation&) noexcept;
 
@@ -182,6 +186,7 @@ class Link {
   void fail_pending(Session& s, const ChannelClosed& error);
   void fail_handles(const std::string& why);
   void end_all(const ChannelClosed& error);
+  [[nodiscard]] ChannelClosed shutdown_error() const;
   [[nodiscard]] ChannelClosed backend_error(std::string message) const;
 
   // --- sending (link_sending.cpp) ---
@@ -197,7 +202,9 @@ class Link {
 
   // --- receiving (link_receiving.cpp) ---
   [[nodiscard]] static std::uint64_t wants(const RecvOperation& w) noexcept;
-  [[nodiscard]] static bool is_over(const Session& s) noexcept;
+  [[nodiscard]] bool is_over(const Session& s) const noexcept;
+  [[nodiscard]] std::optional<ChannelClosed> end_of(const Session& s) const;
+  void drop_unread(Session& s);
   [[nodiscard]] static std::uint32_t unserved(const Session& s) noexcept;
   [[nodiscard]] bool has_lease(Time now) const noexcept { return now < lease_until_; }
   void take(Session& s, RecvOperation& w);
@@ -222,6 +229,7 @@ class Link {
   void apply(const End& frame);
   void apply(const Closed& frame);
   void apply(const DataLoss& frame);
+  void apply(const IsShutDown& frame);
   void apply_attached(const Attached& frame);
   void apply_expired(const Expired& frame);
   void apply_refused(const Refused& frame);
@@ -259,6 +267,7 @@ class Link {
   ResumableStream stream_;
   std::optional<Attached> broker_ = std::nullopt;  // what it said of itself at the last attachment
   std::optional<ChannelClosed> gone_ = std::nullopt;
+  std::optional<IsShutDown> shut_down_ = std::nullopt;  // what a broker said, this one or an earlier one
   bool must_ack_ = false;
   bool is_draining_ = false;
 

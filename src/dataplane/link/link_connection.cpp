@@ -200,6 +200,8 @@ void Link::apply_attached(const Attached& frame) {
   lease_until_ = std::max(lease_until_, after(attach_sent_at_, std::chrono::milliseconds(frame.reconnect_grace_ms)));
   asks_for_lease_ = false;
   for (const FramePtr& kept : stream_.unacknowledged()) send(kept);
+  // This broker may not know of it, if an earlier one said so.
+  if (!frame.resumed && shut_down_) push(Shutdown{.immediate = shut_down_->immediate, .reason = shut_down_->reason});
   if (is_draining_) send_ping();
   for (const auto& [id, session] : sessions_) {
     offer_backlog(*session);
@@ -287,8 +289,25 @@ void Link::apply(const Closed& frame) {
   s->peer_gone = closed;
   end_waits(s->watching, nullptr);
   if (s->side != Side::sender) return;
-  fail_pending(*s, closed);
+  fail_pending(*s, shut_down_ ? shutdown_error() : closed);
   erase_if_done(*s);
+}
+
+// What is offered is answered all the same: some of it may be stored, or out at a receiver.
+void Link::apply(const IsShutDown& frame) {
+  shut_down_ = frame;
+  for_each_session([&](Session& s) {
+    end_waits(s.watching, nullptr);
+    detail::IntrusiveList<HandleOperation>& line = s.shutting_down;
+    line.for_each([&](HandleOperation& w) {
+      if (w.immediate && !frame.immediate) return;
+      line.remove(w);
+      signal(w, Waiter::Signal::granted);
+    });
+    end_backlog(s, shutdown_error());
+    check_flushed(s);
+    if (frame.immediate && s.side == Side::receiver) drop_unread(s);
+  });
 }
 
 void Link::apply(const DataLoss& frame) {
@@ -388,7 +407,7 @@ void Link::fail_unreachable() {
     return limit <= now_;
   };
   for_each_session([&](Session& s) {
-    for (auto* const line : {&s.opening, &s.watching, &s.flushing}) {
+    for (auto* const line : {&s.opening, &s.watching, &s.flushing, &s.shutting_down}) {
       line->for_each([&](HandleOperation& w) {
         if (!is_over(w.started_at)) return;
         line->remove(w);
@@ -449,7 +468,7 @@ void Link::check_invariants(Time now) const {
         s.side == Side::receiver && !gone_) {
       check(s.limit - s.received + s.spare() >= std::min(s.wanted, kDemandMax), "L4 what receives want is demanded");
     }
-    const bool waits = !s.waiting.empty() || !s.backlog.empty() || !s.watching.empty();
+    const bool waits = !s.waiting.empty() || !s.backlog.empty() || !s.watching.empty() || !s.shutting_down.empty();
     check(state_ == State::attached || !waits || unreachable_at_ != kNever || gone_,
           "L5 what waits for a broker has a limit");
   }

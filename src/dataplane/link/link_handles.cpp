@@ -76,6 +76,7 @@ std::optional<ChannelClosed> Link::close(Time now, Side side, Registration& hand
   const ChannelClosed error{.kind = CloseKind::handle_closed};
   end_waits(s->watching, &error);
   end_waits(s->opening, &error);
+  end_waits(s->shutting_down, &error);
   if (side == Side::sender) {
     end_backlog(*s, error);
     // What has been offered may be stored this very moment: the broker's answer decides.
@@ -144,7 +145,7 @@ void Link::told(std::uint64_t handle, const ChannelClosed& error) {
 bool Link::is_closed(Side side, const Registration& handle) const {
   const Session* const s = find(handle);
   if (s == nullptr || gone_ || s->refused) return true;
-  return side == Side::sender ? s->peer_gone.has_value() : is_over(*s);
+  return side == Side::sender ? shut_down_ || s->peer_gone : is_over(*s);
 }
 
 // --- operations about a handle ---
@@ -162,7 +163,7 @@ Status Link::start_opened(Time now, Side /*side*/, const Registration& handle, H
 Status Link::start_closed(Time now, Side /*side*/, const Registration& handle, HandleOperation& w, Operation* op) {
   now_ = now;
   Session* const s = find(handle);
-  if (s != nullptr && s->peer_gone && !gone_) return Status::done;
+  if (s != nullptr && (s->peer_gone || shut_down_) && !gone_) return Status::done;
   if (auto error = closed_for(s)) {
     w.error = *std::move(error);
     return Status::closed;
@@ -181,6 +182,22 @@ Status Link::start_flush(Time now, const Registration& handle, HandleOperation& 
   if (s->offered.empty() && s->backlog.empty()) return Status::done;
   w.through = s->next - 1 + s->backlog_count;
   return start_wait(*s, s->flushing, w, op);
+}
+
+Status Link::start_shutdown(Time now, const Registration& handle, bool immediate, std::optional<std::string> reason,
+                            HandleOperation& w, Operation* op) {
+  now_ = now;
+  Session* const s = find(handle);
+  if (auto error = closed_for(s)) {
+    w.error = *std::move(error);
+    return Status::closed;
+  }
+  if (shut_down_ && (shut_down_->immediate || !immediate)) return Status::done;
+  if (op == nullptr) return Status::pending;
+  if (reason) reason = shortened(*std::move(reason));
+  push(Shutdown{.immediate = immediate, .reason = std::move(reason)});
+  w.immediate = immediate;
+  return start_wait(*s, s->shutting_down, w, op);
 }
 
 Status Link::start_wait(Session& s, detail::IntrusiveList<HandleOperation>& line, HandleOperation& w, Operation* op) {
@@ -244,6 +261,7 @@ void Link::end_waiting(Session& s, const ChannelClosed& error) {
 // Ends all that waits on the session, but the wait for its being opened.
 void Link::fail_pending(Session& s, const ChannelClosed& error) {
   end_waits(s.watching, &error);
+  end_waits(s.shutting_down, &error);
   end_backlog(s, error);
   for (Offered& offered : std::exchange(s.offered, {})) {
     if (offered.operation == nullptr) continue;
@@ -277,6 +295,10 @@ void Link::end_all(const ChannelClosed& error) {
     s.unread.clear();
     erase_if_done(s);
   });
+}
+
+ChannelClosed Link::shutdown_error() const {
+  return ChannelClosed{.kind = CloseKind::shutdown, .reason = shut_down_ ? shut_down_->reason : std::nullopt};
 }
 
 ChannelClosed Link::backend_error(std::string message) const {

@@ -16,7 +16,14 @@ std::uint64_t Link::wants(const RecvOperation& w) noexcept {
 
 // It has had its END, and all that came before was really taken: a woken receive that is cancelled leaves its message to
 // those that wait beside it, which must not have been told of the end by then.
-bool Link::is_over(const Session& s) noexcept { return s.ended && s.spare() == 0 && s.granted == 0; }
+bool Link::is_over(const Session& s) const noexcept {
+  return (shut_down_ && shut_down_->immediate) || (s.ended && s.spare() == 0 && s.granted == 0);
+}
+
+std::optional<ChannelClosed> Link::end_of(const Session& s) const {
+  if (!is_over(s)) return std::nullopt;
+  return shut_down_ && shut_down_->immediate ? shutdown_error() : s.ended;
+}
 
 // What receives want beyond what is there for them.
 std::uint32_t Link::unserved(const Session& s) noexcept {
@@ -30,7 +37,7 @@ Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, 
   Session* const s = find(handle);
   auto error = closed_for(s);
   const bool is_ready = !error && s->spare() > 0 && has_lease(now);
-  if (!error && is_over(*s)) error = s->ended;
+  if (!error) error = end_of(*s);
   if (error) {
     w.error = *std::move(error);
     w.why = w.error.kind;
@@ -74,7 +81,9 @@ Status Link::finish_recv(Time now, RecvOperation& w) {
   Session* const s = find(w.handle);
   if (s == nullptr || s->unread.empty()) {
     // What it was woken for went to others: this process was declared dead, or the channel is gone.
-    w.error = closed_for(s).value_or(
+    auto error = closed_for(s);
+    if (!error) error = end_of(*s);
+    w.error = std::move(error).value_or(
         backend_error("the message was given to another receiver: this process was out of reach"));
   } else if (!has_lease(now)) {
     // Between its wake-up and now this process stood still for so long that the message may have been given to another.
@@ -132,7 +141,9 @@ void Link::settle(Time now, const Registration& handle, const std::vector<Attemp
                 .attempts = std::vector<Attempt>(it, end)});
     it = end;
   }
-  if (s != nullptr && requeue) gave_back(*s);
+  if (s == nullptr || !requeue) return;
+  gave_back(*s);
+  touch(*s);  // who waits beside a woken receive has been told no end, and is to be asked for again
 }
 
 // One message, or those there are up to the limit, but none that is granted to others.
@@ -168,7 +179,7 @@ void Link::grant(Session& s) {
     leave_waiting(s, w);
     if (signal(w, Waiter::Signal::granted)) ++s.granted;
   }
-  if (is_over(s)) end_waiting(s, *s.ended);
+  if (const auto error = end_of(s)) end_waiting(s, *error);
 }
 
 void Link::leave_waiting(Session& s, RecvOperation& w) {
@@ -282,6 +293,18 @@ void Link::release_spare(Session& s, std::size_t count, bool is_answer) {
   if (is_answer || is_any) push(std::move(frame));
   if (is_any) gave_back(s);
   s.reported_spare = std::min(s.reported_spare, s.idle());
+}
+
+// Nothing of it is handed out any more, nor what woken receives were promised.
+void Link::drop_unread(Session& s) {
+  Release frame{.session = s.id, .attempts = {}};
+  for (const Delivery& delivery : std::exchange(s.unread, {})) {
+    if (delivery.attempt >> kAttemptEpochShift == epoch_) frame.attempts.push_back(delivery.attempt);
+  }
+  if (s.is_registered && !frame.attempts.empty()) push(std::move(frame));
+  s.is_prefetching = false;
+  grant(s);
+  touch(s);
 }
 
 // --- what the broker tells of it ---

@@ -13,6 +13,7 @@ Status Link::start_send(Time now, const Registration& handle, SendOperation& w, 
   now_ = now;
   Session* const s = find(handle);
   auto error = closed_for(s);
+  if (!error && shut_down_) error = shutdown_error();
   if (!error && s->peer_gone) error = s->peer_gone;
   if (error) {
     w.error = *std::move(error);
@@ -179,9 +180,9 @@ void Link::apply(const Answer& frame) {
   if (s == nullptr) return;
   const auto offered = std::ranges::find(s->offered, frame.seq, &Offered::seq);
   if (offered == s->offered.end()) return;
-  const bool is_taken = frame.outcome == Answer::Outcome::taken;
-  finish_offer(*s, static_cast<std::size_t>(offered - s->offered.begin()),
-               is_taken ? Waiter::Signal::granted : Waiter::Signal::timed_out);
+  static constexpr Waiter::Signal kSignals[] = {Waiter::Signal::timed_out, Waiter::Signal::timed_out,
+                                                Waiter::Signal::granted, Waiter::Signal::closed};
+  finish_offer(*s, static_cast<std::size_t>(offered - s->offered.begin()), kSignals[std::to_underlying(frame.outcome)]);
   offer_backlog(*s);
   check_flushed(*s);
   erase_if_done(*s);
@@ -196,7 +197,9 @@ void Link::finish_offer(Session& s, std::size_t at, Waiter::Signal outcome) {
   s.offered.erase(offered);
   if (w == nullptr) return;
   stop_timer(w->timer, w->deadline);
-  if (outcome == Waiter::Signal::timed_out && s.is_closed && now_ < w->deadline) {
+  if (outcome == Waiter::Signal::closed) {
+    signal_closed(*w, shutdown_error());
+  } else if (outcome == Waiter::Signal::timed_out && s.is_closed && now_ < w->deadline) {
     signal_closed(*w, ChannelClosed{.kind = CloseKind::handle_closed});
   } else {
     signal(*w, outcome);

@@ -55,14 +55,15 @@ struct RecvOperation : detail::RecvWaiter<Message> {
   bool is_asking = false;      // its time is over, and the question is not sent
 };
 
-// Waits for something about its handle: that the broker has opened it, that the other side is gone, or that all it has sent
-// is stored.
+// Waits for something about its handle: that the broker has opened it, that the other side is gone, that all it has sent is
+// stored, or that the channel is shut down.
 struct HandleOperation : detail::ClosedWaiter {
   ChannelClosed error = {};  // set with Status::closed
 
   // The link's.
   Time started_at = {};
-  Seq through = 0;  // of a flush
+  Seq through = 0;         // of a flush
+  bool immediate = false;  // of a shutdown
   detail::IntrusiveList<HandleOperation>* line = nullptr;
 };
 

@@ -45,6 +45,7 @@ struct Session {
   detail::IntrusiveList<HandleOperation> opening = {};
   detail::IntrusiveList<HandleOperation> watching = {};  // for the other side's end
   detail::IntrusiveList<HandleOperation> flushing = {};
+  detail::IntrusiveList<HandleOperation> shutting_down = {};
 
   // --- senders ---
   Seq next = 1;

@@ -75,6 +75,7 @@ enum class FrameType : std::uint8_t {
   settle = 40,
   release = 41,
   return_credit = 42,
+  shutdown = 43,
   // Broker to client, numbered.
   opened = 64,
   stored = 65,
@@ -87,6 +88,7 @@ enum class FrameType : std::uint8_t {
   data_loss = 72,
   credit = 73,
   revoke = 74,
+  is_shut_down = 75,
 };
 
 // What a fields() names: unsigned integers, enums and bool, RandomId and Mac, std::string, Bytes, std::optional and
@@ -338,6 +340,15 @@ struct ReturnCredit {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.limit); }
 };
 
+// No more sends, from anywhere. Receivers drain what is stored; immediate: that is dropped. The first reason is kept.
+// Answered IS_SHUT_DOWN, unless that was said before.
+struct Shutdown {
+  static constexpr auto kType = FrameType::shutdown;
+  bool immediate = false;
+  std::optional<std::string> reason = std::nullopt;
+  static constexpr auto fields(auto& f) { return std::tie(f.immediate, f.reason); }
+};
+
 // --- broker to client ---
 
 // The answer to OPEN. Refused: that side of the channel has closed; the handle is a closed one.
@@ -363,8 +374,9 @@ struct Answer {
   static constexpr auto kType = FrameType::answer;
   enum class Outcome : std::uint8_t {
     withdrawn,
-    full,   // to a nowait
-    taken,  // capacity 0: a receiver has consumed it
+    full,     // to a nowait
+    taken,    // capacity 0: a receiver has consumed it
+    refused,  // the channel is shut down: IS_SHUT_DOWN came before
   };
   SessionId session = 0;
   Seq seq = 0;
@@ -372,7 +384,7 @@ struct Answer {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq, f.outcome); }
 };
 template <>
-inline constexpr Answer::Outcome kLast<Answer::Outcome> = Answer::Outcome::taken;
+inline constexpr Answer::Outcome kLast<Answer::Outcome> = Answer::Outcome::refused;
 
 struct Delivery {
   Attempt attempt = 0;
@@ -441,6 +453,16 @@ struct DataLoss {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.first, f.last); }
 };
 
+// The channel takes no more sends. Every offer that is unanswered will be answered all the same. immediate: receivers have
+// had their end, and give back what is unread. To every client, also to those that come later; a second time if a shutdown
+// is hastened.
+struct IsShutDown {
+  static constexpr auto kType = FrameType::is_shut_down;
+  bool immediate = false;
+  std::optional<std::string> reason = std::nullopt;
+  static constexpr auto fields(auto& f) { return std::tie(f.immediate, f.reason); }
+};
+
 // Reserved slots, to come: a sender with credit need not offer. This version never sends these three; to receive one is
 // an error. They are here so that their numbers are taken.
 struct Credit {
@@ -456,9 +478,10 @@ struct Revoke {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.floor); }
 };
 
-using Frame = std::variant<Ping, Ack, Hello, Challenge, Proof, Welcome, Attach, Attached, Expired, Refused, Open, Close,
-                           Hold, Offer, Withdraw, Demand, DemandShrink, Consumed, Settle, Release, ReturnCredit, Opened,
-                           Stored, Answer, Deliver, Recall, DemandIs, End, Closed, DataLoss, Credit, Revoke>;
+using Frame =
+    std::variant<Ping, Ack, Hello, Challenge, Proof, Welcome, Attach, Attached, Expired, Refused, Open, Close, Hold,
+                 Offer, Withdraw, Demand, DemandShrink, Consumed, Settle, Release, ReturnCredit, Shutdown, Opened,
+                 Stored, Answer, Deliver, Recall, DemandIs, End, Closed, DataLoss, Credit, Revoke, IsShutDown>;
 // A frame on its way: kept for retransmission and being written at the same time.
 using FramePtr = std::shared_ptr<const Frame>;
 

@@ -92,8 +92,9 @@ class Fuzz {
     Broker other(next, now_);
     if (!other.restore(now_, checkpoint)) fail("a fresh broker refuses a checkpoint");
     other.check_invariants();
-    // Where no receiver can come any more, they are dropped.
-    const std::size_t kept = checkpoint.receiving.is_closed ? 0 : checkpoint.messages.size();
+    // Where no receiver can come any more, or none may have them, they are dropped.
+    const bool drops = checkpoint.receiving.is_closed || checkpoint.shutdown.immediate;
+    const std::size_t kept = drops ? 0 : checkpoint.messages.size();
     if (other.messages().size() != kept) fail("a checkpoint's messages are not all there");
   }
 
@@ -172,7 +173,7 @@ class Fuzz {
   }
 
   Frame some_frame() {
-    switch (in_.ConsumeIntegralInRange(0, 14)) {
+    switch (in_.ConsumeIntegralInRange(0, 15)) {
       case 0: return Open{.session = session(), .side = side(), .next = small()};
       case 1: return open();
       case 2: return Close{.session = session(), .reason = text()};
@@ -188,7 +189,8 @@ class Fuzz {
         return Settle{
             .session = session(), .requeue = in_.ConsumeBool(), .delay_ms = 100 * count(), .attempts = attempts()};
       case 12: return Release{.session = session(), .answer = in_.ConsumeBool(), .attempts = attempts()};
-      case 13: return Ping{.sent_us = small(), .echo_us = small(), .received = small()};
+      case 13: return Shutdown{.immediate = in_.ConsumeBool(), .reason = text()};
+      case 14: return Ping{.sent_us = small(), .echo_us = small(), .received = small()};
       default: return in_.ConsumeBool() ? Frame(Ack{.received = small()}) : Frame(Stored{.session = session()});
     }
   }

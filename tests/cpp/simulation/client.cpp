@@ -171,6 +171,14 @@ void Client::wait(Task::Kind kind, Handle& handle) {
   }
 }
 
+void Client::shut_down(Handle& handle, bool immediate, std::optional<std::string> reason) {
+  Task& task = make(Task::Kind::shutdown, handle, Patience::endless);
+  world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, "shuts down by handle", handle.id,
+                    immediate ? "at once" : "");
+  Link& link = ports_[handle.channel]->link();
+  started(task, link.start_shutdown(now(), handle.registration, immediate, std::move(reason), task.wait, &task));
+}
+
 void Client::started(Task& task, Status status, std::size_t branch) {
   const std::uint8_t channel = task.handles[branch]->channel;
   const std::uint32_t number = task.number;
@@ -249,7 +257,7 @@ void Client::abandon(Task& task, std::size_t but_branch) {
 }
 
 void Client::came_to(Task& task, Status status, std::size_t branch) {
-  static constexpr const char* kKinds[] = {"send", "recv", "select", "opened", "closed", "flush"};
+  static constexpr const char* kKinds[] = {"send", "recv", "select", "opened", "closed", "flush", "shutdown"};
   static constexpr const char* kStatuses[] = {"done", "not now", "closed", "too large", "timed out"};
   const char* const kind = kKinds[static_cast<std::size_t>(task.kind)];
   const char* const how = kStatuses[static_cast<std::size_t>(status)];
@@ -330,6 +338,10 @@ void Client::waited(Task& task, Status status) {
   if (status != Status::done) world_.oracle.fail("S12", "waited for " + describe(task) + " in vain");
   if (task.kind == Task::Kind::opened) confirm(handle);
   if (task.kind == Task::Kind::flush) handle.is_flushed = true;
+  // (What is known at once may be what an earlier epoch's broker said.)
+  if (task.kind == Task::Kind::shutdown && task.is_due && task.epoch != 0) {
+    world_.oracle.shut_down(handle.channel, task.epoch);
+  }
 }
 
 // Why it may fail.
@@ -352,7 +364,9 @@ void Client::failed(Handle& handle, const Task& task, const ChannelClosed& error
     case CloseKind::deleted:
       if (!channel.is_deleted) world_.oracle.fail("S12", "deleted, but nobody deleted it: " + describe(task));
       return;
-    case CloseKind::shutdown: world_.oracle.fail("S12", "nobody shut it down: " + describe(task));
+    case CloseKind::shutdown:
+      if (!channel.is_shut_down) world_.oracle.fail("S12", "shut down, but nobody did it: " + describe(task));
+      return;
     default: return;
   }
 }
@@ -436,7 +450,7 @@ void Client::broker_died(std::uint8_t channel, std::uint64_t epoch, const std::s
 }
 
 std::string Client::describe(const Task& task) const {
-  static constexpr const char* kKinds[] = {"send", "recv", "select", "opened", "closed", "flush"};
+  static constexpr const char* kKinds[] = {"send", "recv", "select", "opened", "closed", "flush", "shutdown"};
   std::string text = "client " + std::to_string(index_) + " task " + std::to_string(task.number) + ' ' +
                      kKinds[static_cast<std::size_t>(task.kind)] + " on handle " + std::to_string(task.handles[0]->id) +
                      " since " + std::to_string(task.started_at) + " us";

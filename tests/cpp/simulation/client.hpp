@@ -102,7 +102,7 @@ struct Held {
 // An operation that somebody waits for.
 class Task final : public Operation {
  public:
-  enum class Kind : std::uint8_t { send, recv, select, opened, closed, flush };
+  enum class Kind : std::uint8_t { send, recv, select, opened, closed, flush, shutdown };
   static constexpr std::size_t kBranches = 2;
 
   Task(Client& owner, std::uint32_t number, Kind kind) noexcept;
@@ -141,6 +141,7 @@ class Client {
   void recv(Handle& handle, std::size_t max_items, bool acknowledges, Patience patience);
   void select(Handle& first, Handle& second, Patience patience);
   void wait(Task::Kind kind, Handle& handle);
+  void shut_down(Handle& handle, bool immediate, std::optional<std::string> reason);
   void cancel(Task& task);
   void settle(std::size_t held, bool requeue, Duration delay);
   void woken(Task& task);

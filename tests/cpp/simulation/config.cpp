@@ -44,6 +44,7 @@ constexpr Config::Knob kKnobs[] = {
     {"acknowledged", &Config::acknowledged, Kind::workload},
     {"waits", &Config::waits, Kind::workload},
     {"passers_by", &Config::passers_by, Kind::workload},
+    {"shutdowns", &Config::shutdowns, Kind::workload},
     {"latency_us", &Config::latency_us, Kind::setting},
     {"jitter_us", &Config::jitter_us, Kind::fault},
     {"resets", &Config::resets, Kind::fault},
@@ -160,6 +161,7 @@ Config Config::draw(std::uint64_t seed) {
   draw_faults(config, random);
   config.check_every = random.one_of({1, 4, 16, 16});
   config.passers_by = random.chance(150) ? random.between(1, 700) : 0;
+  config.shutdowns = random.chance(200) ? random.between(1, 60) : 0;
   return config;
 }
 

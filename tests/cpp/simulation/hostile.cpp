@@ -17,6 +17,9 @@ void Hostile::act() {
   if (!connection_ || random_.chance(50)) connect();
   if (!connection_) return;
   world_.statistics.count("fault: hostile frame");
+  if (world_.config.shutdowns != 0 && random_.chance(world_.config.shutdowns)) {
+    return send(Shutdown{.immediate = random_.chance(500), .reason = "hostile"});
+  }
   send(random_.chance(700) ? plausible() : anything());
 }
 

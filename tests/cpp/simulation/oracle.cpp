@@ -45,6 +45,7 @@ std::vector<Message> Oracle::compose(HandleId sender, std::uint8_t channel, cons
                                      .index = ++last_index_[sender],
                                      .size = size,
                                      .channel = channel,
+                                     .composed_at = scheduler_.now(),
                                      .batch_first = first,
                                      .batch_count = static_cast<std::uint32_t>(sizes.size())});
     if (size < kIdentityBytes) ++channels_[channel].anonymous_sent;
@@ -76,6 +77,11 @@ void Oracle::send_done(const std::vector<MessageId>& ids) {
   for (const MessageId id : ids) {
     MessageRecord& record = records_[id];
     if (record.fate != MessageRecord::Fate::pending) fail("S12", "a second outcome of the send of " + describe(id));
+    const ChannelRecord& its_channel = channels_[record.channel];
+    if (record.home_epoch != 0 && record.home_epoch == its_channel.shut_down_epoch &&
+        record.composed_at > its_channel.shut_down_at) {
+      fail("S15", "sent after the channel was shut down: " + describe(id));
+    }
     record.fate = MessageRecord::Fate::stored;
     if (record.size > static_cast<std::uint64_t>(config_.message_max))
       fail("S14", "too large, and sent: " + describe(id));
@@ -221,6 +227,13 @@ void Oracle::epoch_began(std::uint8_t index, std::uint64_t epoch, const Checkpoi
 
 void Oracle::receivers_gone(std::uint8_t channel, std::uint64_t epoch) {
   channels_[channel].dropping_epoch = std::max(channels_[channel].dropping_epoch, epoch);
+}
+
+void Oracle::shut_down(std::uint8_t index, std::uint64_t epoch) {
+  ChannelRecord& channel = channels_[index];
+  if (epoch <= channel.shut_down_epoch) return;
+  channel.shut_down_epoch = epoch;
+  channel.shut_down_at = scheduler_.now();
 }
 
 // S4, at the level that this version promises: what was stored by the broker that lives, or came with its checkpoint.

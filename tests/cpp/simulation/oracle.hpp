@@ -48,6 +48,7 @@ struct MessageRecord {
   bool is_doubled = false;           // delivered to one that was falsely reported dead
   bool reached_a_dead_one = false;   // was delivered to a client that was then declared dead
   bool reached_a_passer_by = false;  // was delivered to a receiver that does not count
+  Micros composed_at = 0;            // its send began
   std::uint64_t home_epoch = 0;      // the newest broker that has, or had, it
   MessageId batch_first = 0;
   std::uint32_t batch_count = 1;
@@ -66,9 +67,12 @@ struct ChannelRecord {
   std::uint64_t epoch = 1;
   bool was_restored = false;  // some epoch began with messages
   bool is_deleted = false;
-  bool is_gone = false;              // its last broker died: all that it held is lost, and everybody was told
-  std::uint64_t dropping_epoch = 0;  // the newest epoch in which receivers were all gone, and messages dropped
-  std::uint64_t stored_waiting = 0;  // sends done, message not received by anybody
+  bool is_shut_down = false;          // somebody asked for it
+  std::uint64_t shut_down_epoch = 0;  // the newest epoch whose broker has said so, to somebody who had asked,
+  Micros shut_down_at = 0;            // and when
+  bool is_gone = false;               // its last broker died: all that it held is lost, and everybody was told
+  std::uint64_t dropping_epoch = 0;   // the newest epoch in which receivers were all gone, and messages dropped
+  std::uint64_t stored_waiting = 0;   // sends done, message not received by anybody
   std::uint64_t anonymous_sent = 0;
   std::uint64_t anonymous_received = 0;
   std::optional<Micros> filled_since = std::nullopt;  // something has been queued all the time since then
@@ -105,7 +109,10 @@ class Oracle {
 
   void add_witness(std::uint8_t channel, const Witness* witness) { witnesses_[channel].push_back(witness); }
   void epoch_began(std::uint8_t channel, std::uint64_t epoch, const Checkpoint* restored);
+  // Nobody is left to receive, or the channel was shut down at once: messages are dropped.
   void receivers_gone(std::uint8_t channel, std::uint64_t epoch);
+  // Whoever sends from now on to this epoch's broker is refused.
+  void shut_down(std::uint8_t channel, std::uint64_t epoch);
   void queue_is(std::uint8_t channel, bool is_empty);
   [[nodiscard]] MessageRecord& record(MessageId id) { return records_[id]; }
   [[nodiscard]] ChannelRecord& channel(std::uint8_t index) { return channels_[index]; }

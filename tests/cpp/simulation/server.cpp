@@ -39,8 +39,10 @@ Server::Server(World& world, Channel& channel, std::uint64_t epoch, const Checkp
   if (checkpoint != nullptr && !broker_->restore(now(), *checkpoint))
     world_.oracle.fail("S4", "the checkpoint was refused");
   if (broker_->stats(now()).senders_closed) witness_.began_without_senders();
+  if (checkpoint != nullptr) witness_.began_shut_down(checkpoint->shutdown);
   were_receivers_gone_ = broker_->stats(now()).receivers_closed;
   world_.oracle.epoch_began(channel.index(), epoch, checkpoint);
+  if (checkpoint != nullptr && checkpoint->shutdown.immediate) world_.oracle.receivers_gone(channel.index(), epoch);
   if (were_receivers_gone_) world_.oracle.receivers_gone(channel.index(), epoch);
   set_alarm();
 }

@@ -23,6 +23,8 @@ void Witness::hear(Time now, const ClientId& client, const Frame& frame, const B
     hear_hold(now, *hold, broker);
   } else if (const auto* const offer = std::get_if<Offer>(&frame)) {
     hear_offer(*offer);
+  } else if (const auto* const shutdown = std::get_if<Shutdown>(&frame)) {
+    hear_shutdown(*shutdown);
   } else if (const auto* const release = std::get_if<Release>(&frame)) {
     hear_settlements({client, release->session}, release->attempts, [this](Delivered& d) {
       d.is_released = true;
@@ -63,8 +65,8 @@ void Witness::hear_close(const SessionName& session, const Broker& broker) {
 
 // (A hold of a side that has closed counts nowhere.)
 void Witness::hear_hold(Time now, const Hold& frame, const Broker& broker) {
-  const channels::ChannelStats stats = broker.stats(now);
-  if (frame.side == Side::sender ? stats.senders_closed : stats.receivers_closed) return;
+  const Checkpoint now_is = broker.checkpoint(false);
+  if (frame.side == Side::sender ? now_is.sending.is_closed : now_is.receiving.is_closed) return;
   holds_.try_emplace(frame.token, frame.side, now + settings_.hold_limit);
 }
 
@@ -78,6 +80,21 @@ void Witness::hear_offer(const Offer& frame) {
   };
   offered(frame.message);
   for (const Bytes& message : frame.more) offered(message);
+}
+
+void Witness::hear_shutdown(const Shutdown& frame) {
+  if (!std::exchange(shutdown_.is_shut_down, true)) shutdown_.reason = frame.reason;
+  shutdown_.immediate |= frame.immediate;
+  oracle_.channel(channel_).is_shut_down = true;
+  if (shutdown_.immediate) oracle_.receivers_gone(channel_, epoch());
+}
+
+// S15: only what was asked for is said, with the first reason that was given.
+void Witness::see_shut_down(const ClientId& client, const IsShutDown& frame) {
+  if (!shutdown_.is_shut_down) oracle_.fail("S15", "shut down, though nobody has asked for it");
+  if (frame.immediate && !shutdown_.immediate) oracle_.fail("S15", "shut down at once, though nobody has asked for it");
+  if (frame.reason != shutdown_.reason) oracle_.fail("S15", "shut down for another reason than the first");
+  told_shut_down_.insert(client);
 }
 
 // Only those that were really made to this session: a hostile client names others.
@@ -112,6 +129,11 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
     }
   } else if (const auto* const end = std::get_if<End>(&frame)) {
     check_end(now, client, *end, broker);
+  } else if (const auto* const shut_down = std::get_if<IsShutDown>(&frame)) {
+    see_shut_down(client, *shut_down);
+  } else if (const auto* const stored = std::get_if<Answer>(&frame)) {
+    if (stored->outcome == Answer::Outcome::refused && !told_shut_down_.contains(client))
+      oracle_.fail("S15", "an offer is refused before its client was told why");
   } else if (const auto* const closed = std::get_if<Closed>(&frame); closed && closed->session != kAllSessions) {
     check_closed(now, {client, closed->session});
   }
@@ -272,8 +294,14 @@ void Witness::check_end(Time now, const ClientId& client, const End& frame, cons
   auto& ended_at = sessions_[to].ended_at;
   if (ended_at && frame.received <= *ended_at) return;  // sent again on a new connection
   ended_at = frame.received;
-  if (settings_.persistent) oracle_.fail("S12", "END on a persistent channel");
-  if (count(now, Side::sender).first > 0) oracle_.fail("S12", "END while a sender or a hold counts");
+  if (shutdown_.is_shut_down) {
+    if (frame.kind != CloseKind::shutdown || frame.reason != shutdown_.reason)
+      oracle_.fail("S15", "END of another kind, or for another reason, than the shutdown");
+    if (shutdown_.immediate) return;
+  } else {
+    if (settings_.persistent) oracle_.fail("S12", "END on a persistent channel");
+    if (count(now, Side::sender).first > 0) oracle_.fail("S12", "END while a sender or a hold counts");
+  }
   for (const MessageView& view : broker.messages()) {
     const bool is_its_own = view.receiver == to.first && view.receiver_session == to.second;
     if (!is_its_own) {
@@ -281,7 +309,7 @@ void Witness::check_end(Time now, const ClientId& client, const End& frame, cons
       oracle_.fail("S12", "END while there is " + (id < oracle_.message_count() ? oracle_.describe(id) : "a message"));
     }
   }
-  if (epoch() > 1 && now < began_ + settings_.rejoin_grace && !began_without_senders_) {
+  if (epoch() > 1 && now < began_ + settings_.rejoin_grace && !began_without_senders_ && !shutdown_.is_shut_down) {
     oracle_.fail("S12", "END before rejoin_grace is over");
   }
 }

@@ -32,6 +32,7 @@ class Witness {
   void removed() { is_removed_ = true; }
   // Its senders had closed before it began: a checkpoint said so.
   void began_without_senders() { began_without_senders_ = true; }
+  void began_shut_down(const Checkpoint::Shutdown& how) { shutdown_ = how; }
   void is_hostile(const ClientId& client) { hostile_.insert(client); }
 
   [[nodiscard]] std::uint64_t epoch() const noexcept { return settings_.epoch; }
@@ -76,6 +77,8 @@ class Witness {
   void hear_hold(Time now, const Hold& frame, const Broker& broker);
   void hear_open(const ClientId& client, const Open& frame);
   void hear_offer(const Offer& frame);
+  void hear_shutdown(const Shutdown& frame);
+  void see_shut_down(const ClientId& client, const IsShutDown& frame);
   void hear_settlements(const SessionName& session, const std::vector<Attempt>& attempts, auto apply);
   void attached(ConnectionId connection);
   void check_death(Time now, const ClientId& client, std::string_view why) const;
@@ -92,6 +95,7 @@ class Witness {
   const Time began_;
   bool began_without_senders_ = false;
   bool is_removed_ = false;
+  Checkpoint::Shutdown shutdown_;  // as it was asked for
   std::map<ConnectionId, std::pair<ClientId, std::uint64_t>>
       asked_;  // sent ATTACH, not answered yet; connection number
   std::map<ConnectionId, ClientId> attached_;
@@ -100,6 +104,7 @@ class Witness {
   std::map<SessionName, std::optional<Token>> claims_;  // OPENs that have not been answered
   std::map<Token, std::pair<Side, Time>> holds_;        // until when at least
   std::set<ClientId> hostile_;
+  std::set<ClientId> told_shut_down_;
   std::unordered_map<Attempt, Delivered> delivered_;
   std::unordered_map<MessageId, Attempt> last_attempt_;
 };

@@ -65,6 +65,7 @@ void Workload::act(Client& client) {
   if (is_drawn(c.closes)) return close(client);
   if (is_drawn(c.holds)) return random_.chance(500) ? hold(client) : claim(client);
   if (is_drawn(c.waits)) return wait(client);
+  if (is_drawn(c.shutdowns)) return shut_down(client);
   if (!client.held().empty() && random_.chance(400)) return settle(client);
   constexpr std::size_t kPendingMax = 12;
   if (client.tasks().size() >= kPendingMax) return cancel(client);
@@ -158,6 +159,16 @@ void Workload::close(Client& client) {
   Handle* const handle = any_handle(client, std::nullopt);
   if (handle == nullptr) return;
   client.close(*handle, random_.chance(200) ? std::optional<std::string>("it had enough") : std::nullopt);
+}
+
+// Mostly late: what comes after it is all the same.
+void Workload::shut_down(Client& client) {
+  Handle* const handle = any_handle(client, std::nullopt);
+  if (handle == nullptr) return;
+  static constexpr const char* kReasons[] = {"it is enough", "that will do"};
+  const std::uint64_t reason = random_.below(3);
+  client.shut_down(*handle, random_.chance(300),
+                   reason < 2 ? std::optional<std::string>(kReasons[reason]) : std::nullopt);
 }
 
 void Workload::hold(Client& client) {

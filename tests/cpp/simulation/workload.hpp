@@ -46,6 +46,7 @@ class Workload {
   void settle(Client& client);
   void clone(Client& client);
   void close(Client& client);
+  void shut_down(Client& client);
   void hold(Client& client);
   void claim(Client& client);
   [[nodiscard]] Client* any_client();

@@ -116,7 +116,8 @@ void World::check_counts(Channel& channel) {
   const channels::ChannelStats stats = server.broker().stats(server.now());
   for (const Side side : {Side::sender, Side::receiver}) {
     const std::size_t counted = side == Side::sender ? stats.sender_count : stats.receiver_count;
-    const bool is_closed = side == Side::sender ? stats.senders_closed : stats.receivers_closed;
+    const Checkpoint now_is = server.broker().checkpoint(false);
+    const bool is_closed = side == Side::sender ? now_is.sending.is_closed : now_is.receiving.is_closed;
     const auto [least, most] = channel.newest().witness().count(server.now(), side);
     std::size_t living = 0;
     for (auto& client : clients) {

@@ -79,6 +79,10 @@ inline std::string wanted(const auto& f) {
   return f.spare == 0 ? text : text + " spare=" + std::to_string(f.spare);
 }
 
+inline std::string shut_down(const auto& f) {
+  return std::string(f.immediate ? " at once" : "") + (f.reason ? ": " + *f.reason : "");
+}
+
 struct Body {
   std::string operator()(const Attach& f) const {
     return " epoch=" + std::to_string(f.epoch) + (f.resume ? " resume" : "") +
@@ -125,12 +129,14 @@ struct Body {
   std::string operator()(const Release& f) const {
     return " " + std::to_string(f.session) + (f.answer ? " answer" : "") + numbers(f.attempts);
   }
+  std::string operator()(const Shutdown& f) const { return shut_down(f); }
+  std::string operator()(const IsShutDown& f) const { return shut_down(f); }
   std::string operator()(const Opened& f) const {
     return " " + std::to_string(f.session) + (f.accepted ? "" : " refused" + because(f.kind, f.reason));
   }
   std::string operator()(const Stored& f) const { return place(f.session, f.seq); }
   std::string operator()(const Answer& f) const {
-    static constexpr const char* kOutcomes[] = {" withdrawn", " full", " taken"};
+    static constexpr const char* kOutcomes[] = {" withdrawn", " full", " taken", " refused"};
     return place(f.session, f.seq) + kOutcomes[std::to_underlying(f.outcome)];
   }
   std::string operator()(const Deliver& f) const {
@@ -220,6 +226,9 @@ class Peer {
   void hold(std::uint8_t token, Side side) { say(Hold{.token = id_of<Token>(token), .side = side}); }
   void claim(SessionId session, std::uint8_t token, Side side) {
     say(Open{.session = session, .side = side, .claim = id_of<Token>(token)});
+  }
+  void shut_down(bool immediate = false, std::optional<std::string> reason = std::nullopt) {
+    say(Shutdown{.immediate = immediate, .reason = std::move(reason)});
   }
   void ping() { say(Ping{.sent_us = 1, .received = received}); }
 
@@ -448,6 +457,8 @@ class Wait final : public Pending {
  public:
   enum class For : std::uint8_t { opened, closed, flushed };
   Wait(Process& process, For what, Side side, const Registration& handle);
+  // For the channel to be shut down.
+  Wait(Process& process, const Registration& handle, bool immediate, std::optional<std::string> reason);
 
  private:
   Status finish() override;
@@ -497,6 +508,10 @@ class Process {
   Recv& recv(const Registration& handle, const RecvOptions& options = {}) { return start<Recv>(handle, options); }
   Recv& try_recv(const Registration& handle) { return recv(handle, {.deadline = now_}); }
   Wait& wait(Wait::For what, Side side, const Registration& handle) { return start<Wait>(what, side, handle); }
+  Wait& shut_down(const Registration& handle, bool immediate = false,
+                  std::optional<std::string> reason = std::nullopt) {
+    return start<Wait>(handle, immediate, reason);
+  }
   Wait& flush(const Registration& tx) { return wait(Wait::For::flushed, Side::sender, tx); }
   void settle(const Registration& rx, const std::vector<Attempt>& attempts, bool requeue, Duration delay = {}) {
     link.settle(now_, rx, attempts, requeue, delay);
@@ -651,6 +666,10 @@ inline Wait::Wait(Process& process, For what, Side side, const Registration& han
     case For::closed: started(process.link.start_closed(process.now_, side, handle, op_, this)); break;
     case For::flushed: started(process.link.start_flush(process.now_, handle, op_, this)); break;
   }
+}
+inline Wait::Wait(Process& process, const Registration& handle, bool immediate, std::optional<std::string> reason)
+    : Pending(process) {
+  started(process.link.start_shutdown(process.now_, handle, immediate, std::move(reason), op_, this));
 }
 inline Status Wait::finish() { return process_.link.finish_wait(op_); }
 inline void Wait::abandon() { process_.link.abandon_wait(op_); }

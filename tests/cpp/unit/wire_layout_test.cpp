@@ -64,12 +64,14 @@ constexpr Layout kLayouts[] = {
      "07000000 43889d49 29 010102ac0202"},
     {R"(RETURN_CREDIT{session=1 limit=300})",
      "04000000 c5252528 2a 01ac02"},
+    {R"(SHUTDOWN{immediate=1 reason="text1"})",
+     "09000000 ca5aed9b 2b 0101057465787431"},
     {R"(OPENED{session=1 accepted=1 kind=backend reason="text1"})",
      "0b000000 380a1964 40 01010601057465787431"},
     {R"(STORED{session=1 seq=300})",
      "04000000 790bd696 41 01ac02"},
-    {R"(ANSWER{session=1 seq=300 outcome=taken})",
-     "05000000 9909d122 42 01ac0202"},
+    {R"(ANSWER{session=1 seq=300 outcome=refused})",
+     "05000000 46160b8c 42 01ac0203"},
     {R"(DELIVER{session=1 delivery={attempt=300 redeliveries=2 message=5B} more=[{attempt=301 redeliveries=3 )"
      R"(message=5B} {attempt=302 redeliveries=4 message=5B}]})",
      "1e000000 719a2dad 43 01ac020205746578743102ad0203057465787432ae0204057465787433"},
@@ -87,6 +89,8 @@ constexpr Layout kLayouts[] = {
      "04000000 ae18f2bc 49 01ac02"},
     {R"(REVOKE{session=1 floor=300})",
      "04000000 2e7fb6a4 4a 01ac02"},
+    {R"(IS_SHUT_DOWN{immediate=1 reason="text1"})",
+     "09000000 ad9d96a5 4b 0101057465787431"},
 };
 // clang-format on
 

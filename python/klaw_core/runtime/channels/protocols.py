@@ -415,7 +415,7 @@ class ChannelSender(Protocol[T_contra]):
 
         Who waits to send, and who tries, gets ``ChannelClosedError`` of kind ``shutdown``. Receivers
         drain what is stored, then end in an orderly way; if ``immediate``, what is stored is dropped.
-        Idempotent: the first reason is kept. Not there yet on Ray (NotImplementedError).
+        Idempotent: the first reason is kept.
 
         Raises:
             ChannelClosedError: this handle was closed.
@@ -602,7 +602,7 @@ class ChannelReceiver(Protocol[T_co]):  # type: ignore[misc]  # see ReferenceRec
 
         Who waits to send, and who tries, gets ``ChannelClosedError`` of kind ``shutdown``. Receivers
         drain what is stored, then end in an orderly way; if ``immediate``, what is stored is dropped.
-        Idempotent: the first reason is kept. Not there yet on Ray (NotImplementedError).
+        Idempotent: the first reason is kept.
 
         Raises:
             ChannelClosedError: this handle was closed.

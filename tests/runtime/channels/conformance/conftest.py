@@ -131,7 +131,7 @@ class Flavour:
     refuses: frozenset[str] = frozenset()
 
 
-NOT_YET_REMOTE = frozenset({"permits", "shutdown"})
+NOT_YET_REMOTE = frozenset({"permits"})
 LOCAL_ONLY = frozenset({"at_once", "by_reference", "length", "no_pickle"})
 RAY_ONLY = frozenset({"identified"})
 

@@ -12,7 +12,9 @@ What they promise beyond ``klaw_core.runtime.channels.local``:
   confirmed is delivered again, to another one: at least once. Without a death: exactly once.
   ``recv_nowait`` takes only what is in this process already.
 - **Acknowledgements**: as on ``local``; what a process that is killed had not settled is delivered again.
-- **Not there yet**: permits and ``shutdown`` raise ``NotImplementedError``.
+- **Shutdown**: ``shutdown`` returns when the broker has applied it. It outlives the actor as long as a process
+  lives that has heard of it.
+- **Not there yet**: permits raise ``NotImplementedError``.
 - **Cancel**: nothing is lost, as on ``local``; what was on its way to a cancelled receive serves the next.
 - **Time limits**: a limited operation ends when the broker has answered: "timed out" means that nothing
   has happened. What waits for a broker that can't be reached raises ``ChannelBackendErrorException`` after 10 s.
