@@ -28,12 +28,6 @@ std::string describe_exception(PyObject* type, PyObject* exception) noexcept {
   return "an exception";
 }
 
-PyObject* raise_not_there(const char* backend, const char* method, const char* instead) noexcept {
-  PyErr_Format(PyExc_NotImplementedError, "%s() is not there yet on a channel of backend='%s': %s", method,
-               std::string_view(backend) == "Ray" ? "ray" : "local", instead);
-  return nullptr;
-}
-
 bool is_dev_mode() noexcept {
   PyObject* const flags = PySys_GetObject("flags");
   const Ref dev_mode = Ref::steal(flags != nullptr ? PyObject_GetAttrString(flags, "dev_mode") : nullptr);

@@ -17,8 +17,6 @@ namespace klaw::python {
 // "ValueError: what it says", of an exception that left a block.
 [[nodiscard]] std::string describe_exception(PyObject* type, PyObject* exception) noexcept;
 [[nodiscard]] bool is_dev_mode() noexcept;
-// Raises NotImplementedError: `backend` ("Ray") does not have it yet. Null.
-PyObject* raise_not_there(const char* backend, const char* method, const char* instead) noexcept;
 
 template <class Backend>
 class HandleMethods {

@@ -107,7 +107,7 @@ bool add_mpmc_types(PyObject* module) noexcept {
   std::vector<PyType_Slot> slots = receiver_slots<Local>();
   slots.push_back({Py_sq_length, reinterpret_cast<void*>(receiver_length)});
   return ChannelType<MpmcCore>::add(module, "klaw_core._core.Channel") && add_weak_types(module) &&
-         add_permit_type(module) && add_deliveries_type<Local>(module, "klaw_core._core.LocalDeliveries") &&
+         add_permit_types(module) && add_deliveries_type<Local>(module, "klaw_core._core.LocalDeliveries") &&
          Sender::add(module, "klaw_core._core.LocalSender",
                      "The sending handle of a channel within one process. See klaw_core.runtime.channels.local.",
                      std::move(sending), {}) &&

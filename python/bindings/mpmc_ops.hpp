@@ -9,6 +9,7 @@
 
 #include <klaw/channels/detail/delivery.hpp>
 #include <klaw/channels/detail/mpmc.hpp>
+#include <klaw/channels/detail/permit.hpp>
 
 #include "delays.hpp"
 #include "delivery.hpp"
@@ -80,6 +81,28 @@ class SendPending final : public HandleOp {
   channels::detail::SendOp<Ref, MpmcCore, Borrowed> op_;
 };
 
+class LocalSlot final : public Slot {
+ public:
+  LocalSlot(ChannelObject* channel, channels::Permit<Ref> permit)
+      : channel_(Ref::borrow(reinterpret_cast<PyObject*>(channel))), permit_(std::move(permit)) {}
+
+  bool send(PyObject* value) override {
+    permit_.send(Ref::borrow(value));
+    return true;
+  }
+  bool is_mine() const noexcept override {
+    return reinterpret_cast<ChannelObject*>(channel_.get())->fork_generation == fork_generation;
+  }
+  int traverse(visitproc visit, void* arg) const override {
+    Py_VISIT(channel_.get());
+    return 0;
+  }
+
+ private:
+  Ref channel_;
+  channels::Permit<Ref> permit_;
+};
+
 // Reserves a slot.
 class ReservePending final : public HandleOp {
  public:
@@ -93,7 +116,8 @@ class ReservePending final : public HandleOp {
   PyObject* outcome(Status status) override {
     if (status == Status::closed) return closed(op_.closed());
     if (status != Status::done) return tell_full(style(), status, core_of<MpmcCore>(handle())->capacity(), patience());
-    const Ref permit = Ref::steal(make_permit(handle().channel, op_.take()));
+    const Ref permit =
+        Ref::steal(make_permit(PermitOf::local, std::make_unique<LocalSlot>(handle().channel, op_.take())));
     if (!permit) return nullptr;
     return style() == Style::result ? make_ok(permit.get()) : Py_NewRef(permit.get());
   }

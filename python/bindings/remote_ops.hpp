@@ -14,6 +14,7 @@
 #include "operation.hpp"
 #include "outcomes.hpp"
 #include "payload.hpp"
+#include "permit.hpp"
 #include "remote.hpp"
 
 namespace klaw::python {
@@ -123,6 +124,70 @@ class RemoteSend final : public RemoteOp {
     dataplane::SendOperation op;
   };
   std::unique_ptr<State> state_;
+};
+
+// A slot that the broker holds. The channel stays alive with it, and its handle's session.
+class RemoteSlot final : public Slot {
+ public:
+  RemoteSlot(RemoteChannelObject* channel, dataplane::Permit permit)
+      : channel_(Ref::borrow(reinterpret_cast<PyObject*>(channel))), dialer_(channel->dialer), permit_(permit) {}
+  ~RemoteSlot() override {
+    dialer_->with_link([&](Link& link, Time now) { link.release_reserved(now, permit_); });
+  }
+
+  bool send(PyObject* value) override {
+    std::optional<Bytes> payload = encode_payload(value);
+    if (!payload) return false;
+    const auto error =
+        dialer_->with_link([&](Link& link, Time now) { return link.send_reserved(now, permit_, *std::move(payload)); });
+    if (error) raise_closed(*error);
+    return !error;
+  }
+  bool is_mine() const noexcept override { return !dialer_->is_inherited(); }
+  int traverse(visitproc visit, void* arg) const override {
+    Py_VISIT(channel_.get());
+    return 0;
+  }
+
+ private:
+  Ref channel_;
+  std::shared_ptr<Dialer> dialer_;
+  const dataplane::Permit permit_;
+};
+
+// Reserves a slot.
+class RemoteReserve final : public RemoteOp {
+ public:
+  RemoteReserve(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
+      : RemoteOp(handle, name, patience, style), op_(std::make_unique<dataplane::SendOperation>()) {
+    op_->reserves = true;
+  }
+
+  Status start(Operation* operation) override {
+    // No slot is held before the broker has answered.
+    if (operation == nullptr) return Status::pending;
+    return with_link([&](Link& link, Time now) {
+      op_->deadline = deadline(now);
+      return link.start_send(now, registration(), *op_, operation);
+    });
+  }
+  Status finish() override {
+    return with_link([&](Link& link, Time now) { return link.finish_send(now, *op_); });
+  }
+  void abandon() noexcept override {
+    with_link([&](Link& link, Time now) { link.abandon_send(now, *op_); });
+  }
+  PyObject* outcome(Status status) override {
+    if (status == Status::closed) return tell_closed(style(), op_->error);
+    if (status != Status::done) return tell_full(style(), status, capacity(), patience());
+    auto slot = std::make_unique<RemoteSlot>(handle().channel, Link::permit_of(*op_));
+    const Ref permit = Ref::steal(make_permit(PermitOf::remote, std::move(slot)));
+    if (!permit) return nullptr;
+    return style() == Style::result ? make_ok(permit.get()) : Py_NewRef(permit.get());
+  }
+
+ private:
+  std::unique_ptr<dataplane::SendOperation> op_;
 };
 
 // How a message of a remote channel is settled. What is said here the broker hears in its turn; if it, or this client, has died
@@ -341,6 +406,7 @@ struct Remote {
   using Recv = RemoteRecv;
   using RecvBatch = RemoteRecv;
   using RecvAcked = RemoteRecvAcked;
+  using Reserve = RemoteReserve;
   using Flush = RemoteFlush;
   using Shutdown = RemoteShutdown;
   using Closed = RemoteClosed;

@@ -82,32 +82,20 @@ class SenderMethods {
   static PyObject* reserve(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const WaitCall call("reserve", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    if constexpr (kHasPermits) {
-      return make_operation<typename Backend::Reserve>(call.self, kName<"reserve">, call.patience, Style::raise);
-    } else {
-      return raise_not_there(Backend::kPrefix.text, "reserve", kInsteadOfReserve);
-    }
+    return make_operation<typename Backend::Reserve>(call.self, kName<"reserve">, call.patience, Style::raise);
   }
 
   static PyObject* try_reserve(PyObject* object, PyObject* /*unused*/) {
     Handle* const self = Backend::usable(object);
     if (self == nullptr) return nullptr;
-    if constexpr (kHasPermits) {
-      return make_operation<typename Backend::Reserve>(self, kName<"try_reserve">, Patience::never(), Style::result);
-    } else {
-      return raise_not_there(Backend::kPrefix.text, "try_reserve", kInsteadOfReserve);
-    }
+    return make_operation<typename Backend::Reserve>(self, kName<"try_reserve">, Patience::never(), Style::result);
   }
 
   static PyObject* blocking_reserve(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const WaitCall call("blocking_reserve", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await tx.reserve()")) return nullptr;
-    if constexpr (kHasPermits) {
-      typename Backend::Reserve op(call.self, kName<"blocking_reserve">, call.patience, Style::raise);
-      return run_blocking(op);
-    } else {
-      return raise_not_there(Backend::kPrefix.text, "blocking_reserve", kInsteadOfReserve);
-    }
+    typename Backend::Reserve op(call.self, kName<"blocking_reserve">, call.patience, Style::raise);
+    return run_blocking(op);
   }
 
   static PyObject* flush(PyObject* object, PyObject* /*unused*/) {
@@ -121,9 +109,6 @@ class SenderMethods {
   }
 
  private:
-  static constexpr bool kHasPermits = requires { typename Backend::Reserve; };
-  static constexpr const char* kInsteadOfReserve = "send() waits for room";
-
   // Arguments of what only waits: a timeout. `self` is null with an exception set.
   struct WaitCall {
     Handle* self = nullptr;

@@ -453,6 +453,14 @@ class LocalPermit(Generic[T_contra]):
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
 
 @final
+class RemotePermit(Generic[T_contra]):
+    """A `Permit` of a channel of another process."""
+
+    def send(self, value: T_contra, /) -> None: ...
+    def release(self) -> None: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+
+@final
 class LocalWeakSender(Generic[T_contra]):
     """A `WeakSender` on the local backend."""
 

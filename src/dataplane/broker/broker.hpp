@@ -18,9 +18,9 @@
 // lane:   messages that were consumed once, and come back: they have given their slot away, and are served first.
 //
 // Invariants, between any two events:
-//   B1  ready + unread (+ reserved) <= capacity; capacity 0: ready is empty
+//   B1  ready + unread + reserved <= capacity; capacity 0: only what permits sent is ready
 //   B2  the head of the offers does not fit; so nobody waits for room that is there
-//   B3  if a receive waits, ready and lane are empty (capacity 0: and so are the offers)
+//   B3  if a receive waits, ready and lane are empty (capacity 0: and so are the offers, if no permit counts on it)
 //   B4  each message is in one place, and has at most one live attempt
 //   B5  a side's count is its open sessions and its holds
 //   B6  once the channel is shut down no offer waits; at once, or once the receivers are gone, nothing is stored
@@ -119,7 +119,8 @@ struct MessageView {
   Attempt attempt = 0;                    // unread, unsettled: the live one
   std::optional<ClientId> receiver = {};  // unread, unsettled
   SessionId receiver_session = 0;
-  bool has_slot = false;  // it counts in the capacity
+  bool has_slot = false;   // it counts in the capacity
+  bool by_permit = false;  // seq is that of a RESERVE
   const Bytes* message = nullptr;
 };
 
@@ -157,6 +158,8 @@ class Broker {
   [[nodiscard]] Traffic traffic() const noexcept { return traffic_; }
   // Handles of both sides that count, those on their way to other processes among them.
   [[nodiscard]] std::size_t handle_count() const noexcept { return sides_[0].count + sides_[1].count; }
+  // Slots that permits hold.
+  [[nodiscard]] std::size_t reserved() const noexcept { return reserved_; }
   // Both sides have closed and nothing is left.
   [[nodiscard]] bool is_closed() const;
   [[nodiscard]] Checkpoint checkpoint(bool with_messages) const;
@@ -208,6 +211,9 @@ class Broker {
   [[nodiscard]] Fault apply(Client& client, Settle&& frame);
   [[nodiscard]] Fault apply(Client& client, Release&& frame);
   [[nodiscard]] Fault apply(Client& client, Shutdown&& frame);
+  [[nodiscard]] Fault apply(Client& client, Reserve&& frame);
+  [[nodiscard]] Fault apply(Client& client, Fill&& frame);
+  [[nodiscard]] Fault apply(Client& client, Unreserve&& frame);
 
   // --- sides (broker_sides.cpp) ---
   [[nodiscard]] SideState& side(Side s) noexcept { return sides_[index(s)]; }
@@ -233,6 +239,10 @@ class Broker {
   [[nodiscard]] Held hold(Bytes message);
   void store(broker_state::Offer&& offer);
   void wait_in_line(broker_state::Offer&& offer, bool nowait, std::uint64_t bytes);
+  [[nodiscard]] bool has_free_receiver() const noexcept;
+  void grant(Sender& sender, Seq seq);
+  void end_permit(const std::shared_ptr<Sender>& sender);
+  void drop_permits(Sender& sender);
   void decide(Sender& sender, Seq seq);
   void answer(Sender& sender, Seq seq, Answer::Outcome outcome);
   void tell_stored(Sender& sender);
@@ -290,6 +300,7 @@ class Broker {
   std::deque<Item> lane_;                                // by order
   std::multimap<Time, Item> delayed_;                    // by the time from which they may be handed out
   std::size_t unread_slots_ = 0;                         // unread items that hold a slot
+  std::size_t reserved_ = 0;                             // slots that permits hold
   std::size_t outstanding_ = 0;                          // unread and unsettled, of all receivers
   std::uint64_t next_order_ = 1;
   Attempt next_attempt_;

@@ -244,6 +244,7 @@ void Broker::remember_dead(const ClientId& id, Expired&& what) {
 // What it offered and was not stored goes with it.
 void Broker::bury_sender(Sender& sender) {
   sender.client = nullptr;
+  drop_permits(sender);
   for (const Sender::Undecided& offer : sender.undecided) {
     if (!offer.is_out) offers_.erase(offer.order);
   }

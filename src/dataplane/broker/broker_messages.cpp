@@ -45,7 +45,7 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
   const bool is_rendezvous = settings_.capacity == 0;
   if (!is_rendezvous && offers_.empty() && has_room(count)) {
     store(std::move(offer));
-  } else if (!frame.nowait || (is_rendezvous && offers_.empty() && !waiting_.empty())) {
+  } else if (!frame.nowait || (is_rendezvous && offers_.empty() && has_free_receiver())) {
     wait_in_line(std::move(offer), frame.nowait, bytes);
   } else {
     answer(*sender, frame.seq, Answer::Outcome::full);
@@ -56,7 +56,7 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
 
 bool Broker::has_room(std::size_t count) const noexcept {
   if (settings_.capacity == kUnbounded) return true;
-  const std::uint64_t taken = ready_.size() + unread_slots_;
+  const std::uint64_t taken = ready_.size() + unread_slots_ + reserved_;
   return taken <= settings_.capacity && count <= settings_.capacity - taken;
 }
 
@@ -137,6 +137,94 @@ Broker::Fault Broker::apply(Client& client, Withdraw&& frame) {
   decide(*sender, frame.seq);
   match();  // a large batch at the head of the line may have held others up
   return std::nullopt;
+}
+
+// --- permits ---
+
+// It takes its place in the line and in the window as an offer does.
+Broker::Fault Broker::apply(Client& client, Reserve&& frame) {
+  const auto found = client.senders.find(frame.session);
+  if (found == client.senders.end()) return std::nullopt;
+  const std::shared_ptr<Sender>& sender = found->second;
+  if (sender->is_closing) return "RESERVE after CLOSE";
+  if (frame.seq != sender->received + 1) return "RESERVE with a gap in its sequence numbers";
+  if (sender->offered + 1 > settings_.offered_max) return "RESERVE beyond what may be unanswered";
+  if (sender->permits.size() >= kPermitsMax) return "RESERVE of more slots than a session may hold";
+  sender->received = frame.seq;
+  if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
+  if (is_shut_down()) {
+    answer(*sender, frame.seq, Answer::Outcome::refused);
+    return std::nullopt;
+  }
+  if (offers_.empty() && (settings_.capacity == 0 ? has_free_receiver() : has_room(1))) {
+    grant(*sender, frame.seq);
+  } else if (frame.nowait) {
+    answer(*sender, frame.seq, Answer::Outcome::full);
+  } else {
+    wait_in_line({.sender = sender, .seq = frame.seq, .message = {}, .more = {}, .reserves = true}, false, 0);
+  }
+  match();
+  return std::nullopt;
+}
+
+// Capacity 0: a receive waits that no permit counts on.
+bool Broker::has_free_receiver() const noexcept {
+  if (reserved_ == 0) return !waiting_.empty();
+  std::uint64_t waiting = 0;
+  waiting_.for_each([&](const Receiver& receiver) { waiting += receiver.waiting; });
+  return waiting > reserved_;
+}
+
+void Broker::grant(Sender& sender, Seq seq) {
+  sender.permits.insert(seq);
+  ++reserved_;
+  answer(sender, seq, Answer::Outcome::reserved);
+}
+
+// The message stands where it is sent, not where its slot was reserved. On a rendezvous, if the receive that was counted on
+// waits no more, it is kept for the next.
+Broker::Fault Broker::apply(Client& client, Fill&& frame) {
+  const auto found = client.senders.find(frame.session);
+  if (found == client.senders.end()) return std::nullopt;
+  const std::shared_ptr<Sender> sender = found->second;
+  if (frame.message.size() > settings_.message_bytes_max) return "a message is too large";
+  if (sender->permits.erase(frame.seq) == 0) return "FILL of a slot that is not held";
+  Held message = hold(std::move(frame.message));
+  if (!drops_messages()) {
+    traffic_.sent_bytes += message.bytes().size();
+    ready_.push_back(Item{.message = std::move(message),
+                          .sender = sender,
+                          .seq = frame.seq,
+                          .order = next_order_++,
+                          .stored_at = now_,
+                          .by_permit = true});
+    ++total_sent_;
+    high_watermark_ = std::max(high_watermark_, ready_.size() + unread_slots_);
+  }
+  answer(*sender, frame.seq, Answer::Outcome::filled);
+  end_permit(sender);
+  return std::nullopt;
+}
+
+Broker::Fault Broker::apply(Client& client, Unreserve&& frame) {
+  const auto found = client.senders.find(frame.session);
+  if (found == client.senders.end()) return std::nullopt;
+  const std::shared_ptr<Sender> sender = found->second;
+  if (sender->permits.erase(frame.seq) == 0) return "UNRESERVE of a slot that is not held";
+  end_permit(sender);
+  return std::nullopt;
+}
+
+// Its slot is free, or its message has it.
+void Broker::end_permit(const std::shared_ptr<Sender>& sender) {
+  --reserved_;
+  finish_closing(*sender);
+  match();
+}
+
+void Broker::drop_permits(Sender& sender) {
+  reserved_ -= sender.permits.size();
+  sender.permits.clear();
 }
 
 // --- receiving ---
@@ -224,7 +312,11 @@ void Broker::store_offers() {
     broker_state::Offer& offer = node.mapped();
     const std::shared_ptr<Sender> sender = offer.sender;
     const Seq seq = offer.seq;
-    store(std::move(offer));
+    if (offer.reserves) {
+      grant(*sender, seq);
+    } else {
+      store(std::move(offer));
+    }
     decide(*sender, seq);
   }
 }
@@ -270,7 +362,14 @@ std::optional<broker_state::Item> Broker::next_item() {
     queue->pop_front();
     return item;
   }
-  if (settings_.capacity != 0 || offers_.empty()) return std::nullopt;
+  if (settings_.capacity != 0) return std::nullopt;
+  while (!offers_.empty() && offers_.begin()->second.reserves && has_free_receiver()) {
+    const auto node = offers_.extract(offers_.begin());
+    const broker_state::Offer& first = node.mapped();
+    grant(*first.sender, first.seq);
+    decide(*first.sender, first.seq);
+  }
+  if (offers_.empty() || !has_free_receiver()) return std::nullopt;
   auto node = offers_.extract(offers_.begin());
   broker_state::Offer& offer = node.mapped();
   find_undecided(*offer.sender, offer.seq)->is_out = true;
@@ -332,6 +431,7 @@ void Broker::recall_spare() {
 void Broker::tell_end() {
   const SideState& senders = side(Side::sender);
   if (!is_shut_down() && !senders.is_closed) return;
+  if (reserved_ > 0 && !drops_messages()) return;
   if (!ready_.empty() || !lane_.empty() || !delayed_.empty() || !offers_.empty()) return;
   std::size_t left = waiting_.size();
   for (; left > 0; --left) {
@@ -379,7 +479,7 @@ void Broker::consume(Receiver& receiver, Outstanding& out) {
   ++receiver.total_received;
   ++total_received_;
   traffic_.received_bytes += item.message.bytes().size();
-  if (settings_.capacity != 0) return;
+  if (settings_.capacity != 0 || item.by_permit) return;
   ++total_sent_;
   traffic_.sent_bytes += item.message.bytes().size();
   if (Sender& sender = *item.sender;
@@ -459,7 +559,7 @@ void Broker::after_attempts_ended(Receiver& receiver) {
 
 // In its old place: what was never handed out is not marked, and comes before what is newer.
 void Broker::put_back(Item&& item) {
-  if (settings_.capacity == 0 && item.has_slot) return put_back_offer(std::move(item));
+  if (settings_.capacity == 0 && item.has_slot && !item.by_permit) return put_back_offer(std::move(item));
   if (drops_messages()) {
     log(side(Side::receiver).is_closed ? "a message that came back is dropped: no receiver is left"
                                        : "a message that came back is dropped: the channel is shut down");

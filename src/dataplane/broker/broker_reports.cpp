@@ -60,6 +60,7 @@ std::vector<MessageView> Broker::messages() const {
                      .receiver = receiver == nullptr ? std::nullopt : std::optional(receiver->client->id),
                      .receiver_session = receiver == nullptr ? 0 : receiver->id,
                      .has_slot = item.has_slot,
+                     .by_permit = item.by_permit,
                      .message = &item.message.bytes()});
   };
   for (const Item& item : lane_) add(item, MessageView::Place::lane, 0, nullptr);
@@ -76,6 +77,7 @@ std::vector<MessageView> Broker::messages() const {
     }
   }
   for (const auto& [order, offer] : offers_) {
+    if (offer.reserves) continue;
     for (std::size_t i = 0; i < offer.count(); ++i) {
       views.push_back({.client = offer.sender->client_id,
                        .session = offer.sender->id,
@@ -114,7 +116,7 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
   std::vector<MessageView> views = messages();
   // On a rendezvous, what has a slot is an offer that is out at a receiver: it is not stored.
   std::erase_if(views, [&](const MessageView& view) {
-    return view.place == MessageView::Place::offered || (settings_.capacity == 0 && view.has_slot);
+    return view.place == MessageView::Place::offered || (settings_.capacity == 0 && view.has_slot && !view.by_permit);
   });
   std::ranges::sort(views, {}, &MessageView::order);
   for (const MessageView& view : views) {
@@ -193,9 +195,11 @@ void Broker::check_invariants() const {
   std::size_t senders = 0;
   std::size_t receivers = 0;
   std::size_t out_offers = 0;
+  std::size_t reserved = 0;
   for (const auto& [id, client] : clients_) {
     for (const auto& [session, sender] : client->senders) {
       if (sender->counts) ++senders;
+      reserved += sender->permits.size();
       check(sender->client == client.get(), "B4 a session knows its client");
       out_offers += static_cast<std::size_t>(std::ranges::count_if(sender->undecided, &Sender::Undecided::is_out));
       for (const Sender::Undecided& offer : sender->undecided) {
@@ -223,9 +227,11 @@ void Broker::check_invariants() const {
   }
   check(unread_slots == unread_slots_ && outstanding == outstanding_, "B4 all outstanding attempts are counted");
   check(settings_.capacity == kUnbounded || settings_.capacity == 0 ||
-            ready_.size() + unread_slots_ <= settings_.capacity,
-        "B1 ready + unread <= capacity");
-  check(settings_.capacity != 0 || ready_.empty(), "B1 a rendezvous stores nothing");
+            ready_.size() + unread_slots_ + reserved_ <= settings_.capacity,
+        "B1 ready + unread + reserved <= capacity");
+  check(reserved == reserved_, "B1 slots that permits hold are counted");
+  check(settings_.capacity != 0 || std::ranges::all_of(ready_, &Item::by_permit),
+        "B1 a rendezvous stores only what permits sent");
   check(!is_shut_down() || offers_.empty(), "B6 what is shut down keeps no offer waiting");
   check(!drops_messages() || (ready_.empty() && lane_.empty() && delayed_.empty()),
         "B6 what nobody may receive is not stored");
@@ -235,7 +241,8 @@ void Broker::check_invariants() const {
   }
   if (serves && !waiting_.empty()) {
     check(ready_.empty() && lane_.empty(), "B3 if a receive waits, nothing is ready");
-    check(settings_.capacity != 0 || offers_.empty(), "B3 if a receive waits, no rendezvous offer waits");
+    check(settings_.capacity != 0 || offers_.empty() || !has_free_receiver(),
+          "B3 if a receive waits that no permit counts on, no rendezvous offer waits");
   }
   check(std::ranges::is_sorted(ready_, {}, &Item::order), "B4 ready is in order");
   check(std::ranges::is_sorted(lane_, {}, &Item::order), "B4 the lane is in order");

@@ -106,14 +106,17 @@ Broker::Fault Broker::apply(Client& client, Close&& frame) {
   return std::nullopt;
 }
 
-// A sender counts until what it offered is stored or void: else receivers could be told of the end before its last message.
+// A sender counts until what it offered is stored or void, and its permits are over: else receivers could be told of the end before its last message.
 // It closed itself, or passes by and its side has closed.
 void Broker::finish_closing(Sender& sender) {
   const bool is_refused = !sender.counts && side(Side::sender).is_closed;
   if (!(sender.is_closing || is_refused) || !sender.undecided.empty() || sender.client == nullptr) return;
+  const bool loses_permits = is_refused && !sender.permits.empty();
+  if (is_refused) drop_permits(sender);
+  if (!sender.permits.empty()) return;
   if (sender.owes_stored) tell_stored(sender);
   Client& client = *std::exchange(sender.client, nullptr);
-  if (!sender.is_closing) refuse_session(client, sender.id, Side::sender);
+  if (!sender.is_closing || loses_permits) refuse_session(client, sender.id, Side::sender);
   const bool counts = sender.counts;
   client.senders.erase(sender.id);  // may destroy it
   if (counts) release(Side::sender, std::nullopt);

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,7 +73,8 @@ struct Sender {
   std::deque<Undecided> undecided = {};  // by seq
   std::uint64_t offered = 0;             // messages in undecided
   std::uint64_t offered_bytes = 0;
-  bool owes_stored = false;  // in the broker's list of senders that flush() tells STORED
+  std::set<Seq> permits = {};  // slots that it holds, by the numbers of their RESERVEs
+  bool owes_stored = false;    // in the broker's list of senders that flush() tells STORED
 };
 
 struct Item {
@@ -82,7 +84,8 @@ struct Item {
   std::uint64_t order = 0;  // in which it is received; kept when it comes back
   Time stored_at = {};
   std::uint32_t redeliveries = 0;
-  bool has_slot = true;  // false: it was consumed, and comes back through the lane
+  bool has_slot = true;    // false: it was consumed, and comes back through the lane
+  bool by_permit = false;  // seq is its permit's
 };
 
 struct Offer {
@@ -91,6 +94,7 @@ struct Offer {
   std::uint32_t redeliveries = 0;  // capacity 0: its receiver died with it
   Held message;
   std::vector<Held> more;
+  bool reserves = false;  // it is a RESERVE, without a message
   [[nodiscard]] std::size_t count() const noexcept { return 1 + more.size(); }
 };
 

@@ -97,6 +97,15 @@ class Link {
   [[nodiscard]] Status finish_send(Time now, SendOperation&);
   void abandon_send(Time now, SendOperation&) noexcept;
 
+  // Of a send that reserves and is done: the slot is its owner's, who ends it by one of the two.
+  [[nodiscard]] static Permit permit_of(const SendOperation& w) noexcept {
+    return Permit{.handle = w.handle, .seq = w.seq, .life = w.life};
+  }
+  // Also of a closed handle, which counts until then. An error: nothing was sent, since the slot was lost with the broker, or
+  // the message is too large; the permit is left as it was.
+  [[nodiscard]] std::optional<ChannelClosed> send_reserved(Time now, const Permit& permit, Bytes message);
+  void release_reserved(Time now, const Permit& permit);
+
   [[nodiscard]] Status start_recv(Time now, const Registration&, RecvOperation&, Operation* op);
   [[nodiscard]] Status finish_recv(Time now, RecvOperation&);
   void abandon_recv(Time now, RecvOperation&) noexcept;
@@ -199,6 +208,10 @@ class Link {
   void leave_backlog(Session& s, SendOperation& w);
   void check_flushed(Session& s);
   void send_timed_out(Session& s, SendOperation& w);
+  void give_back(Session& s, Seq seq);
+  void forget_permits(Session& s);
+  [[nodiscard]] ChannelClosed too_large_error() const;
+  [[nodiscard]] ChannelClosed slot_lost_error() const;
 
   // --- receiving (link_receiving.cpp) ---
   [[nodiscard]] static std::uint64_t wants(const RecvOperation& w) noexcept;
@@ -265,6 +278,7 @@ class Link {
   std::uint64_t epoch_ = 0;   // the newest we have seen; 0: none
   bool has_streams_ = false;  // the broker of epoch_ knows us: a new connection resumes
   ResumableStream stream_;
+  std::uint64_t life_ = 0;                         // how often streams have begun
   std::optional<Attached> broker_ = std::nullopt;  // what it said of itself at the last attachment
   std::optional<ChannelClosed> gone_ = std::nullopt;
   std::optional<IsShutDown> shut_down_ = std::nullopt;  // what a broker said, this one or an earlier one

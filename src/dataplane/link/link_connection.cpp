@@ -119,6 +119,7 @@ void Link::begin_streams() {
   }
   stream_ = ResumableStream();
   has_streams_ = false;
+  ++life_;
   lease_until_ = Time();
   for_each_session([&](Session& s) {
     // Perhaps that broker lives, or lived long enough to declare us dead, and to give it to others.
@@ -126,6 +127,7 @@ void Link::begin_streams() {
     s.is_registered = s.is_opened = false;
     s.received = s.limit = s.gave_back_at = s.questions = s.answers = 0;
     s.forget_taken();
+    forget_permits(s);
     s.reported_spare = s.reported_waiting = 0;
     s.is_short_of_spare = false;
     s.peer_gone.reset();
@@ -219,7 +221,8 @@ void Link::apply_expired(const Expired& frame) {
     for (std::size_t i = 0; i < s->offered.size();) {
       const Offered& offered = s->offered[i];
       // Of one that we wanted back, or only tried, we can't tell whether it was stored before a later one was.
-      const bool is_known = !offered.nowait && !offered.is_withdrawn && offered.seq <= sender.stored;
+      const bool is_known =
+          !offered.nowait && !offered.reserves && !offered.is_withdrawn && offered.seq <= sender.stored;
       if (is_known) {
         finish_offer(*s, i, Waiter::Signal::granted);
       } else {
@@ -275,6 +278,7 @@ void Link::apply(const Opened& frame) {
   s->is_registered = false;
   end_waits(s->opening, &*s->refused);
   fail_pending(*s, *s->refused);
+  forget_permits(*s);
   erase_if_done(*s);
 }
 

@@ -92,6 +92,7 @@ std::optional<ChannelClosed> Link::close(Time now, Side side, Registration& hand
 
 void Link::close_all(Time now) {
   for_each_session([&](Session& s) {
+    while (!s.permits.empty()) give_back(s, *s.permits.begin());
     Registration handle{.id = s.id, .closed = s.is_closed};
     std::ignore = close(now, s.side, handle, std::nullopt);  // nobody is left to be told
   });
@@ -120,6 +121,7 @@ void Link::push_close(Session& s) {
 // A closed session is kept for the answers and the operations that it still owes.
 void Link::erase_if_done(Session& s) {
   if (!s.is_closed || s.is_registered || s.granted > 0 || !s.offered.empty() || !s.flushing.empty()) return;
+  if (!s.permits.empty() || s.fills_answered < s.fills) return;
   sessions_.erase(s.id);
 }
 
@@ -179,8 +181,9 @@ Status Link::start_flush(Time now, const Registration& handle, HandleOperation& 
     w.error = *std::exchange(s->failure, std::nullopt);
     return Status::closed;
   }
-  if (s->offered.empty() && s->backlog.empty()) return Status::done;
+  if (s->offered.empty() && s->backlog.empty() && s->fills_answered == s->fills) return Status::done;
   w.through = s->next - 1 + s->backlog_count;
+  w.fills_through = s->fills;
   return start_wait(*s, s->flushing, w, op);
 }
 
@@ -291,6 +294,7 @@ void Link::end_all(const ChannelClosed& error) {
   for_each_session([&](Session& s) {
     s.is_registered = false;
     fail_pending(s, error);
+    forget_permits(s);
     end_waits(s.opening, &error);
     s.unread.clear();
     erase_if_done(s);

@@ -20,6 +20,11 @@ Status Link::start_send(Time now, const Registration& handle, SendOperation& w, 
     w.why = w.error.kind;
     return Status::closed;
   }
+  if (w.reserves && s->permits.size() + s->offered_count + s->backlog_count >= kPermitsMax) {
+    w.error = backend_error("this handle holds " + std::to_string(s->permits.size()) + " slots: send into them first");
+    w.why = w.error.kind;
+    return Status::closed;
+  }
   if (w.count == 0) return Status::done;
   if (broker_ && w.count > batch_max()) return Status::too_large;
   const bool is_try = w.deadline <= now;
@@ -37,6 +42,12 @@ Status Link::start_send(Time now, const Registration& handle, SendOperation& w, 
 
 Status Link::finish_send(Time now, SendOperation& w) {
   now_ = now;
+  if (w.reserves && w.signal == Waiter::Signal::granted && w.life != life_) {
+    // Between its wake-up and now the slot was lost with the broker.
+    w.error = closed_for(find(w.handle)).value_or(slot_lost_error());
+    w.why = w.error.kind;
+    return Status::closed;
+  }
   switch (w.signal) {
     case Waiter::Signal::granted: return Status::done;
     case Waiter::Signal::timed_out: return w.is_too_large ? Status::too_large : Status::timed_out;
@@ -48,6 +59,10 @@ Status Link::finish_send(Time now, SendOperation& w) {
 void Link::abandon_send(Time now, SendOperation& w) noexcept {
   now_ = now;
   stop_timer(w.timer, w.deadline);
+  if (w.reserves && w.signal == Waiter::Signal::granted) {
+    w.signal = Waiter::Signal::none;
+    return release_reserved(now, permit_of(w));
+  }
   Session* const s = find(w.handle);
   if (s == nullptr || w.operation == nullptr) return;
   if (w.is_linked()) {
@@ -75,12 +90,14 @@ void Link::leave_backlog(Session& s, SendOperation& w) {
 namespace {
 
 std::uint64_t bytes_of(const SendOperation& w) {
+  if (w.reserves) return 0;
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < w.count; ++i) bytes += w.values[i].payload.size();
   return bytes;
 }
 
 std::uint64_t largest_of(const SendOperation& w) {
+  if (w.reserves) return 0;
   std::uint64_t largest = 0;
   for (std::size_t i = 0; i < w.count; ++i) largest = std::max<std::uint64_t>(largest, w.values[i].payload.size());
   return largest;
@@ -113,18 +130,17 @@ bool Link::refuse_oversized(Session& s, SendOperation& w) {
     return true;
   }
   constexpr std::uint64_t kOverheadMax = 16;  // of one message in an OFFER
-  std::string why;
+  std::optional<ChannelClosed> why;
   if (largest_of(w) > broker_->message_bytes_max) {
-    why = "a message is larger than " + std::to_string(broker_->message_bytes_max) +
-          " bytes, the channel's limit: send it in parts";
+    why = too_large_error();
   } else if (bytes_of(w) + w.count * kOverheadMax > kAssembledBytesMax) {
-    why = "a batch of " + std::to_string(bytes_of(w)) + " bytes is more than one frame may hold, " +
-          std::to_string(kAssembledBytesMax) + " bytes: send it in parts";
+    why = backend_error("a batch of " + std::to_string(bytes_of(w)) + " bytes is more than one frame may hold, " +
+                        std::to_string(kAssembledBytesMax) + " bytes: send it in parts");
   } else {
     return false;
   }
   leave_backlog(s, w);
-  signal_closed(w, backend_error(std::move(why)));
+  signal_closed(w, *why);
   check_flushed(s);
   return true;
 }
@@ -132,14 +148,19 @@ bool Link::refuse_oversized(Session& s, SendOperation& w) {
 void Link::offer(Session& s, SendOperation& w, std::uint64_t bytes) {
   w.seq = s.next;
   const bool nowait = w.deadline <= w.started_at;
-  Offer frame{.session = s.id, .seq = s.next, .nowait = nowait, .message = w.values[0].payload};
-  frame.more.reserve(w.count - 1);
-  for (std::size_t i = 1; i < w.count; ++i) frame.more.push_back(w.values[i].payload);
-  s.offered.push_back(
-      {.seq = s.next, .count = static_cast<std::uint32_t>(w.count), .bytes = bytes, .nowait = nowait, .operation = &w});
+  s.offered.push_back({.seq = s.next,
+                       .count = static_cast<std::uint32_t>(w.count),
+                       .bytes = bytes,
+                       .nowait = nowait,
+                       .reserves = w.reserves,
+                       .operation = &w});
   s.offered_count += w.count;
   s.offered_bytes += bytes;
   s.next += w.count;
+  if (w.reserves) return push(Reserve{.session = s.id, .seq = w.seq, .nowait = nowait});
+  Offer frame{.session = s.id, .seq = w.seq, .nowait = nowait, .message = w.values[0].payload};
+  frame.more.reserve(w.count - 1);
+  for (std::size_t i = 1; i < w.count; ++i) frame.more.push_back(w.values[i].payload);
   push(std::move(frame));
 }
 
@@ -175,14 +196,29 @@ void Link::apply(const Stored& frame) {
   erase_if_done(*s);
 }
 
+namespace {
+
+Waiter::Signal signal_for(Answer::Outcome outcome) {
+  switch (outcome) {
+    case Answer::Outcome::taken:
+    case Answer::Outcome::reserved: return Waiter::Signal::granted;
+    case Answer::Outcome::refused: return Waiter::Signal::closed;
+    default: return Waiter::Signal::timed_out;
+  }
+}
+
+}  // namespace
+
 void Link::apply(const Answer& frame) {
   Session* const s = find(frame.session);
   if (s == nullptr) return;
-  const auto offered = std::ranges::find(s->offered, frame.seq, &Offered::seq);
-  if (offered == s->offered.end()) return;
-  static constexpr Waiter::Signal kSignals[] = {Waiter::Signal::timed_out, Waiter::Signal::timed_out,
-                                                Waiter::Signal::granted, Waiter::Signal::closed};
-  finish_offer(*s, static_cast<std::size_t>(offered - s->offered.begin()), kSignals[std::to_underlying(frame.outcome)]);
+  if (frame.outcome == Answer::Outcome::filled) {
+    s->fills_answered = std::min(s->fills_answered + 1, s->fills);
+  } else {
+    const auto offered = std::ranges::find(s->offered, frame.seq, &Offered::seq);
+    if (offered == s->offered.end()) return;
+    finish_offer(*s, static_cast<std::size_t>(offered - s->offered.begin()), signal_for(frame.outcome));
+  }
   offer_backlog(*s);
   check_flushed(*s);
   erase_if_done(*s);
@@ -192,18 +228,69 @@ void Link::apply(const Answer& frame) {
 void Link::finish_offer(Session& s, std::size_t at, Waiter::Signal outcome) {
   const auto offered = s.offered.begin() + static_cast<std::ptrdiff_t>(at);
   SendOperation* const w = offered->operation;
+  const Seq seq = offered->seq;
+  const bool is_slot = offered->reserves && outcome == Waiter::Signal::granted;
+  if (is_slot) s.permits.insert(seq);
   s.offered_count -= offered->count;
   s.offered_bytes -= offered->bytes;
   s.offered.erase(offered);
-  if (w == nullptr) return;
+  if (w == nullptr) {
+    if (is_slot) give_back(s, seq);
+    return;
+  }
   stop_timer(w->timer, w->deadline);
+  w->life = life_;
   if (outcome == Waiter::Signal::closed) {
     signal_closed(*w, shutdown_error());
   } else if (outcome == Waiter::Signal::timed_out && s.is_closed && now_ < w->deadline) {
     signal_closed(*w, ChannelClosed{.kind = CloseKind::handle_closed});
-  } else {
-    signal(*w, outcome);
+  } else if (!signal(*w, outcome) && is_slot) {
+    give_back(s, seq);  // it was cancelled meanwhile
   }
+}
+
+// --- permits ---
+
+void Link::give_back(Session& s, Seq seq) {
+  s.permits.erase(seq);
+  push(Unreserve{.session = s.id, .seq = seq});
+}
+
+// They went with the broker, or it has never heard of their handle.
+void Link::forget_permits(Session& s) {
+  s.permits.clear();
+  s.fills = s.fills_answered = 0;
+}
+
+std::optional<ChannelClosed> Link::send_reserved(Time now, const Permit& permit, Bytes message) {
+  now_ = now;
+  if (gone_) return gone_;
+  Session* const s = find(permit.handle);
+  if (s != nullptr && s->refused) return s->refused;
+  if (s == nullptr || permit.life != life_ || !s->permits.contains(permit.seq)) return slot_lost_error();
+  if (message.size() > broker_->message_bytes_max) return too_large_error();
+  s->permits.erase(permit.seq);
+  ++s->fills;
+  push(Fill{.session = s->id, .seq = permit.seq, .message = std::move(message)});
+  return std::nullopt;
+}
+
+void Link::release_reserved(Time now, const Permit& permit) {
+  now_ = now;
+  Session* const s = find(permit.handle);
+  if (s == nullptr || permit.life != life_ || !s->permits.contains(permit.seq)) return;
+  give_back(*s, permit.seq);
+  erase_if_done(*s);
+}
+
+ChannelClosed Link::too_large_error() const {
+  return backend_error("a message is larger than " + std::to_string(broker_->message_bytes_max) +
+                       " bytes, the channel's limit: send it in parts");
+}
+
+ChannelClosed Link::slot_lost_error() const {
+  return backend_error(
+      "the slot that was reserved is lost: the channel's actor died, or this process was out of reach");
 }
 
 void Link::check_flushed(Session& s) {
@@ -211,7 +298,7 @@ void Link::check_flushed(Session& s) {
     HandleOperation& w = s.flushing.front();
     const bool all_offered = s.backlog.empty() || s.next > w.through;
     const bool all_answered = s.offered.empty() || s.offered.front().seq > w.through;
-    if (!all_offered || !all_answered) return;
+    if (!all_offered || !all_answered || s.fills_answered < w.fills_through) return;
     s.flushing.remove(w);
     signal(w, Waiter::Signal::granted);
   }

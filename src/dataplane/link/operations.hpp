@@ -29,7 +29,16 @@ struct Message {
   std::uint32_t redeliveries = 0;  // how often it may have been handed out before
 };
 
-// A send, of `count` messages at `values`, all or none. The link shares their bytes; `values` is left as it was.
+// A slot that the broker holds for one message that is to come.
+struct Permit {
+  std::uint64_t handle = 0;
+  Seq seq = 0;
+  std::uint64_t life =
+      0;  // the link's, in which it was granted: it ends with the broker, or when that declares us dead
+};
+
+// A send, of `count` messages at `values`, all or none. The link shares their bytes; `values` is left as it was. One that
+// `reserves` has no values: it waits for a slot.
 struct SendOperation : detail::SendWaiter<Message> {
   Time deadline = kNever;    // not after the present: try
   ChannelClosed error = {};  // set with Status::closed
@@ -39,6 +48,7 @@ struct SendOperation : detail::SendWaiter<Message> {
   std::uint64_t timer = 0;  // its entry in the link's timers; 0: none
   Seq seq = 0;              // 0 while it is in the backlog
   bool is_too_large = false;
+  std::uint64_t life = 0;  // in which a slot was granted
 };
 
 struct RecvOperation : detail::RecvWaiter<Message> {
@@ -62,7 +72,8 @@ struct HandleOperation : detail::ClosedWaiter {
 
   // The link's.
   Time started_at = {};
-  Seq through = 0;         // of a flush
+  Seq through = 0;  // of a flush
+  std::uint64_t fills_through = 0;
   bool immediate = false;  // of a shutdown
   detail::IntrusiveList<HandleOperation>* line = nullptr;
 };

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct Offered {
   std::uint32_t count;
   std::uint64_t bytes;
   bool nowait;
+  bool reserves;
   bool is_withdrawn = false;
   SendOperation* operation;  // null: abandoned
 };
@@ -55,6 +57,10 @@ struct Session {
   std::uint64_t offered_bytes = 0;
   detail::IntrusiveList<SendOperation> backlog = {};  // not offered yet: the window is full, or there was no broker yet
   std::uint64_t backlog_count = 0;                    // messages in backlog
+
+  std::set<Seq> permits = {};  // slots that are held
+  std::uint64_t fills = 0;     // FILLs sent
+  std::uint64_t fills_answered = 0;
 
   // --- receivers ---
   std::deque<Delivery> unread = {};                   // in order of delivery

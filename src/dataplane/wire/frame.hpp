@@ -76,6 +76,9 @@ enum class FrameType : std::uint8_t {
   release = 41,
   return_credit = 42,
   shutdown = 43,
+  reserve = 44,
+  fill = 45,
+  unreserve = 46,
   // Broker to client, numbered.
   opened = 64,
   stored = 65,
@@ -349,6 +352,34 @@ struct Shutdown {
   static constexpr auto fields(auto& f) { return std::tie(f.immediate, f.reason); }
 };
 
+// An offer without a message: it waits in line like one, for a slot that is held until FILL or UNRESERVE. Its number is the
+// permit's name. On a rendezvous a slot is a receive that waits. Withdrawn like an offer.
+struct Reserve {
+  static constexpr auto kType = FrameType::reserve;
+  SessionId session = 0;
+  Seq seq = 0;
+  bool nowait = false;
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq, f.nowait); }
+};
+
+// The message for a slot that is held. Also after CLOSE: until its permits are over, a sender counts.
+struct Fill {
+  static constexpr auto kType = FrameType::fill;
+  SessionId session = 0;
+  Seq seq = 0;
+  Bytes message = {};
+  [[nodiscard]] std::size_t payload_bytes() const noexcept { return message.size(); }
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq, f.message); }
+};
+
+// A slot that was held is free again. Likewise.
+struct Unreserve {
+  static constexpr auto kType = FrameType::unreserve;
+  SessionId session = 0;
+  Seq seq = 0;
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq); }
+};
+
 // --- broker to client ---
 
 // The answer to OPEN. Refused: that side of the channel has closed; the handle is a closed one.
@@ -374,9 +405,11 @@ struct Answer {
   static constexpr auto kType = FrameType::answer;
   enum class Outcome : std::uint8_t {
     withdrawn,
-    full,     // to a nowait
-    taken,    // capacity 0: a receiver has consumed it
-    refused,  // the channel is shut down: IS_SHUT_DOWN came before
+    full,      // to a nowait
+    taken,     // capacity 0: a receiver has consumed it
+    refused,   // the channel is shut down: IS_SHUT_DOWN came before
+    reserved,  // to a RESERVE: a slot is held
+    filled,    // to a FILL: it is stored, or dropped, if nobody may receive it any more
   };
   SessionId session = 0;
   Seq seq = 0;
@@ -384,7 +417,7 @@ struct Answer {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq, f.outcome); }
 };
 template <>
-inline constexpr Answer::Outcome kLast<Answer::Outcome> = Answer::Outcome::refused;
+inline constexpr Answer::Outcome kLast<Answer::Outcome> = Answer::Outcome::filled;
 
 struct Delivery {
   Attempt attempt = 0;
@@ -478,10 +511,10 @@ struct Revoke {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.floor); }
 };
 
-using Frame =
-    std::variant<Ping, Ack, Hello, Challenge, Proof, Welcome, Attach, Attached, Expired, Refused, Open, Close, Hold,
-                 Offer, Withdraw, Demand, DemandShrink, Consumed, Settle, Release, ReturnCredit, Shutdown, Opened,
-                 Stored, Answer, Deliver, Recall, DemandIs, End, Closed, DataLoss, Credit, Revoke, IsShutDown>;
+using Frame = std::variant<Ping, Ack, Hello, Challenge, Proof, Welcome, Attach, Attached, Expired, Refused, Open, Close,
+                           Hold, Offer, Withdraw, Demand, DemandShrink, Consumed, Settle, Release, ReturnCredit,
+                           Shutdown, Reserve, Fill, Unreserve, Opened, Stored, Answer, Deliver, Recall, DemandIs, End,
+                           Closed, DataLoss, Credit, Revoke, IsShutDown>;
 // A frame on its way: kept for retransmission and being written at the same time.
 using FramePtr = std::shared_ptr<const Frame>;
 

@@ -25,6 +25,7 @@ inline constexpr std::uint64_t kOfferedBytesMax = 16 * 1024 * 1024;  // bytes li
 inline constexpr std::uint64_t kDemandMax = 1024 * 1024;             // deliveries demanded ahead, per session
 inline constexpr std::size_t kOutstandingMax = 64 * 1024;            // delivered and not settled, per session
 inline constexpr std::size_t kDeliverBytesMax = 1024 * 1024;  // then the next messages go in a DELIVER of their own
+inline constexpr std::size_t kPermitsMax = 64 * 1024;         // that a session holds
 inline constexpr std::size_t kClientsMax = 16 * 1024;
 inline constexpr std::size_t kSessionsPerClientMax = 64 * 1024;
 inline constexpr std::size_t kHoldsMax = 64 * 1024;

@@ -173,7 +173,7 @@ class Fuzz {
   }
 
   Frame some_frame() {
-    switch (in_.ConsumeIntegralInRange(0, 15)) {
+    switch (in_.ConsumeIntegralInRange(0, 18)) {
       case 0: return Open{.session = session(), .side = side(), .next = small()};
       case 1: return open();
       case 2: return Close{.session = session(), .reason = text()};
@@ -190,7 +190,10 @@ class Fuzz {
             .session = session(), .requeue = in_.ConsumeBool(), .delay_ms = 100 * count(), .attempts = attempts()};
       case 12: return Release{.session = session(), .answer = in_.ConsumeBool(), .attempts = attempts()};
       case 13: return Shutdown{.immediate = in_.ConsumeBool(), .reason = text()};
-      case 14: return Ping{.sent_us = small(), .echo_us = small(), .received = small()};
+      case 14: return Reserve{.session = session(), .seq = small(), .nowait = in_.ConsumeBool()};
+      case 15: return Fill{.session = session(), .seq = small(), .message = bytes()};
+      case 16: return Unreserve{.session = session(), .seq = small()};
+      case 17: return Ping{.sent_us = small(), .echo_us = small(), .received = small()};
       default: return in_.ConsumeBool() ? Frame(Ack{.received = small()}) : Frame(Stored{.session = session()});
     }
   }

@@ -125,6 +125,48 @@ void Client::send(Handle& handle, const std::vector<std::uint32_t>& sizes, Patie
   started(task, ports_[handle.channel]->link().start_send(now(), handle.registration, task.send, op));
 }
 
+void Client::reserve(Handle& handle, Patience patience) {
+  Task& task = make(Task::Kind::reserve, handle, patience);
+  task.send.reserves = true;
+  task.send.deadline = task.deadline;
+  world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, "reserves by handle", handle.id,
+                    "patience", static_cast<int>(patience));
+  Operation* const op = task.can_wait ? &task : nullptr;
+  started(task, ports_[handle.channel]->link().start_send(now(), handle.registration, task.send, op));
+}
+
+// In no order with what waits in line: a message of its own sender, as the oracle sees it.
+void Client::send_reserved(std::size_t index, std::uint32_t size) {
+  const HeldSlot slot = permits_[index];
+  permits_.erase(permits_.begin() + static_cast<std::ptrdiff_t>(index));
+  std::vector<MessageId> ids;
+  const std::vector<Message> message = world_.oracle.compose(world_.next_handle++, slot.handle->channel, {size}, ids);
+  Port& port = *ports_[slot.handle->channel];
+  world_.trace.note(world_.scheduler.now(), "client", index_, "sends message", ids.front(), "by permit",
+                    slot.permit.seq, "of handle", slot.handle->id);
+  const auto error = port.link().send_reserved(now(), slot.permit, message.front().payload);
+  if (error) {
+    // (Who passes by loses them with its side.)
+    const bool may_lose = world_.may_fail() || slot.handle->passes_by || size > world_.config.message_max;
+    if (error->kind == CloseKind::backend && !may_lose) world_.oracle.fail("S12", "a slot is lost in a peaceful world");
+    world_.oracle.send_voided(ids, "that its slot is lost");
+    port.link().release_reserved(now(), slot.permit);
+  } else {
+    world_.oracle.filled(ids.front());
+  }
+  port.after_event();
+}
+
+void Client::release_reserved(std::size_t index) {
+  const HeldSlot slot = permits_[index];
+  permits_.erase(permits_.begin() + static_cast<std::ptrdiff_t>(index));
+  world_.trace.note(world_.scheduler.now(), "client", index_, "releases permit", slot.permit.seq, "of handle",
+                    slot.handle->id);
+  Port& port = *ports_[slot.handle->channel];
+  port.link().release_reserved(now(), slot.permit);
+  port.after_event();
+}
+
 void Client::recv(Handle& handle, std::size_t max_items, bool acknowledges, Patience patience) {
   Task& task = make(Task::Kind::recv, handle, patience);
   RecvOperation& recv = task.recv[0];
@@ -220,7 +262,8 @@ void Client::finish(Task& task) {
   Link& link = ports_[task.handles[branch]->channel]->link();
   Status status;
   switch (task.kind) {
-    case Task::Kind::send: status = link.finish_send(now(), task.send); break;
+    case Task::Kind::send:
+    case Task::Kind::reserve: status = link.finish_send(now(), task.send); break;
     case Task::Kind::recv:
     case Task::Kind::select: status = link.finish_recv(now(), task.recv[branch]); break;
     default: status = link.finish_wait(task.wait); break;
@@ -245,7 +288,8 @@ void Client::cancel(Task& task) {
 void Client::abandon(Task& task, std::size_t but_branch) {
   Link& link = ports_[task.handles[0]->channel]->link();
   switch (task.kind) {
-    case Task::Kind::send: return link.abandon_send(now(), task.send);
+    case Task::Kind::send:
+    case Task::Kind::reserve: return link.abandon_send(now(), task.send);
     case Task::Kind::recv: return link.abandon_recv(now(), task.recv[0]);
     case Task::Kind::select:
       for (std::size_t branch = 0; branch < Task::kBranches; ++branch) {
@@ -257,7 +301,8 @@ void Client::abandon(Task& task, std::size_t but_branch) {
 }
 
 void Client::came_to(Task& task, Status status, std::size_t branch) {
-  static constexpr const char* kKinds[] = {"send", "recv", "select", "opened", "closed", "flush", "shutdown"};
+  static constexpr const char* kKinds[] = {"send",   "recv",  "select",   "opened",
+                                           "closed", "flush", "shutdown", "reserve"};
   static constexpr const char* kStatuses[] = {"done", "not now", "closed", "too large", "timed out"};
   const char* const kind = kKinds[static_cast<std::size_t>(task.kind)];
   const char* const how = kStatuses[static_cast<std::size_t>(status)];
@@ -266,6 +311,7 @@ void Client::came_to(Task& task, Status status, std::size_t branch) {
   check_time(task, status);
   switch (task.kind) {
     case Task::Kind::send: return sent(task, status);
+    case Task::Kind::reserve: return reserved(task, status);
     case Task::Kind::recv:
     case Task::Kind::select: return received(task, status, branch);
     default: return waited(task, status);
@@ -298,6 +344,15 @@ void Client::sent(Task& task, Status status) {
     case Status::pending: return world_.oracle.send_voided(task.ids, "not now");
     case Status::timed_out: return world_.oracle.send_voided(task.ids, "timed out");
   }
+}
+
+void Client::reserved(Task& task, Status status) {
+  Handle& handle = *task.handles[0];
+  if (status == Status::closed) return failed(handle, task, task.send.error);
+  if (status == Status::too_large) world_.oracle.fail("S12", "a slot is never too large: " + describe(task));
+  if (status != Status::done) return;
+  confirm(handle);
+  permits_.push_back(HeldSlot{&handle, Link::permit_of(task.send)});
 }
 
 // The error says so.
@@ -406,6 +461,7 @@ void Client::die(bool silently) {
   }
   tasks_.clear();
   held_.clear();
+  permits_.clear();
 }
 
 void Client::die_after(std::uint64_t actions, bool silently) {
@@ -450,7 +506,8 @@ void Client::broker_died(std::uint8_t channel, std::uint64_t epoch, const std::s
 }
 
 std::string Client::describe(const Task& task) const {
-  static constexpr const char* kKinds[] = {"send", "recv", "select", "opened", "closed", "flush", "shutdown"};
+  static constexpr const char* kKinds[] = {"send",   "recv",  "select",   "opened",
+                                           "closed", "flush", "shutdown", "reserve"};
   std::string text = "client " + std::to_string(index_) + " task " + std::to_string(task.number) + ' ' +
                      kKinds[static_cast<std::size_t>(task.kind)] + " on handle " + std::to_string(task.handles[0]->id) +
                      " since " + std::to_string(task.started_at) + " us";

@@ -99,10 +99,16 @@ struct Held {
   MessageId id;
 };
 
+// A slot that is held.
+struct HeldSlot {
+  Handle* handle;
+  Permit permit;
+};
+
 // An operation that somebody waits for.
 class Task final : public Operation {
  public:
-  enum class Kind : std::uint8_t { send, recv, select, opened, closed, flush, shutdown };
+  enum class Kind : std::uint8_t { send, recv, select, opened, closed, flush, shutdown, reserve };
   static constexpr std::size_t kBranches = 2;
 
   Task(Client& owner, std::uint32_t number, Kind kind) noexcept;
@@ -141,6 +147,9 @@ class Client {
   void recv(Handle& handle, std::size_t max_items, bool acknowledges, Patience patience);
   void select(Handle& first, Handle& second, Patience patience);
   void wait(Task::Kind kind, Handle& handle);
+  void reserve(Handle& handle, Patience patience);
+  void send_reserved(std::size_t permit, std::uint32_t size);
+  void release_reserved(std::size_t permit);
   void shut_down(Handle& handle, bool immediate, std::optional<std::string> reason);
   void cancel(Task& task);
   void settle(std::size_t held, bool requeue, Duration delay);
@@ -169,6 +178,7 @@ class Client {
   [[nodiscard]] auto& handles() noexcept { return handles_; }
   [[nodiscard]] auto& tasks() noexcept { return tasks_; }
   [[nodiscard]] auto& held() noexcept { return held_; }
+  [[nodiscard]] auto& permits() noexcept { return permits_; }
   [[nodiscard]] bool counts(const Handle& handle) const;
   // Its side of the channel had closed before the broker, or a restarted one, knew of it.
   [[nodiscard]] bool is_refused(Handle& handle);
@@ -184,6 +194,7 @@ class Client {
   void abandon(Task& task, std::size_t but_branch);
   void came_to(Task& task, Status status, std::size_t branch);
   void sent(Task& task, Status status);
+  void reserved(Task& task, Status status);
   [[nodiscard]] bool is_too_large(const Task& task) const;
   void received(Task& task, Status status, std::size_t branch);
   void waited(Task& task, Status status);
@@ -201,6 +212,7 @@ class Client {
   std::vector<std::unique_ptr<Handle>> handles_;
   std::map<std::uint32_t, std::unique_ptr<Task>> tasks_;  // pending
   std::vector<Held> held_;
+  std::vector<HeldSlot> permits_;
   std::vector<std::unique_ptr<Port>> ports_;  // by channel
   std::uint32_t next_task_ = 1;
 };

@@ -45,6 +45,7 @@ constexpr Config::Knob kKnobs[] = {
     {"waits", &Config::waits, Kind::workload},
     {"passers_by", &Config::passers_by, Kind::workload},
     {"shutdowns", &Config::shutdowns, Kind::workload},
+    {"reserves", &Config::reserves, Kind::workload},
     {"latency_us", &Config::latency_us, Kind::setting},
     {"jitter_us", &Config::jitter_us, Kind::fault},
     {"resets", &Config::resets, Kind::fault},
@@ -162,6 +163,7 @@ Config Config::draw(std::uint64_t seed) {
   config.check_every = random.one_of({1, 4, 16, 16});
   config.passers_by = random.chance(150) ? random.between(1, 700) : 0;
   config.shutdowns = random.chance(200) ? random.between(1, 60) : 0;
+  config.reserves = random.chance(300) ? random.between(1, 300) : 0;
   return config;
 }
 

@@ -20,6 +20,7 @@ void Hostile::act() {
   if (world_.config.shutdowns != 0 && random_.chance(world_.config.shutdowns)) {
     return send(Shutdown{.immediate = random_.chance(500), .reason = "hostile"});
   }
+  if (world_.config.reserves != 0 && random_.chance(world_.config.reserves)) return send(about_a_slot());
   send(random_.chance(700) ? plausible() : anything());
 }
 
@@ -95,6 +96,18 @@ Frame Hostile::plausible() {
     case 5: return DemandShrink{.session = session(), .limit = limit(), .waiting = few(), .spare = few()};
     case 6: return Consumed{.session = session(), .settled = random_.chance(500), .attempts = attempts()};
     default: return Settle{.session = session(), .requeue = random_.chance(500), .attempts = attempts()};
+  }
+}
+
+Frame Hostile::about_a_slot() {
+  const SessionId of = session();
+  const Seq next = of < next_.size() ? next_[of] : 1;
+  switch (random_.below(4)) {
+    case 0: return Fill{.session = of, .seq = random_.below(next + 1), .message = Oracle::hostile_message(random_)};
+    case 1: return Unreserve{.session = of, .seq = random_.below(next + 1)};
+    default:
+      if (of < next_.size()) ++next_[of];
+      return Reserve{.session = of, .seq = next, .nowait = random_.chance(300)};
   }
 }
 

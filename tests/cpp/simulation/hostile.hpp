@@ -33,6 +33,7 @@ class Hostile final : public Endpoint {
   void connect();
   void send(const Frame& frame);
   [[nodiscard]] Frame plausible();
+  [[nodiscard]] Frame about_a_slot();
   [[nodiscard]] Frame anything();
   [[nodiscard]] SessionId session();
   [[nodiscard]] std::uint64_t number();

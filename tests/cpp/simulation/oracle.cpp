@@ -118,6 +118,15 @@ void Oracle::send_unknown(const std::vector<MessageId>& ids) {
   }
 }
 
+void Oracle::filled(MessageId id) { records_[id].fate = MessageRecord::Fate::unknown; }
+
+void Oracle::fill_stored(MessageId id, std::uint64_t epoch) {
+  MessageRecord& record = records_[id];
+  record.was_offered = true;
+  record.home_epoch = std::max(record.home_epoch, epoch);
+  if (record.fate == MessageRecord::Fate::unknown) record.fate = MessageRecord::Fate::stored;
+}
+
 MessageId Oracle::handed_out(HandleId receiver, std::uint8_t channel, const Message& message, bool acknowledges) {
   const MessageId id = identify(message.payload);
   ChannelRecord& its_channel = channels_[channel];

@@ -99,6 +99,9 @@ class Oracle {
   void send_done(const std::vector<MessageId>& ids);
   void send_voided(const std::vector<MessageId>& ids, const char* how);
   void send_unknown(const std::vector<MessageId>& ids);
+  // Sent into a slot: whether it is stored, its witness knows.
+  void filled(MessageId id);
+  void fill_stored(MessageId id, std::uint64_t epoch);
   // Gives the message's id.
   MessageId handed_out(HandleId receiver, std::uint8_t channel, const Message& message, bool acknowledges);
   void settled(MessageId id, Attempt attempt, bool requeue);

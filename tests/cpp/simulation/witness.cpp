@@ -25,6 +25,10 @@ void Witness::hear(Time now, const ClientId& client, const Frame& frame, const B
     hear_offer(*offer);
   } else if (const auto* const shutdown = std::get_if<Shutdown>(&frame)) {
     hear_shutdown(*shutdown);
+  } else if (const auto* const fill = std::get_if<Fill>(&frame)) {
+    hear_fill(now, client, *fill, broker);
+  } else if (const auto* const unreserve = std::get_if<Unreserve>(&frame)) {
+    permits_[{client, unreserve->session}][unreserve->seq] = false;
   } else if (const auto* const release = std::get_if<Release>(&frame)) {
     hear_settlements({client, release->session}, release->attempts, [this](Delivered& d) {
       d.is_released = true;
@@ -89,6 +93,22 @@ void Witness::hear_shutdown(const Shutdown& frame) {
   if (shutdown_.immediate) oracle_.receivers_gone(channel_, epoch());
 }
 
+// S4: what is sent into a slot that is held is stored.
+void Witness::hear_fill(Time now, const ClientId& client, const Fill& frame, const Broker& broker) {
+  const bool is_held = std::exchange(permits_[{client, frame.session}][frame.seq], false);
+  const MessageId id = oracle_.identify(frame.message);
+  if (!is_held || id >= oracle_.message_count()) return;
+  if (!shutdown_.immediate && !broker.stats(now).receivers_closed) oracle_.fill_stored(id, epoch());
+}
+
+void Witness::see_answer(const ClientId& client, const Answer& frame) {
+  if (frame.outcome == Answer::Outcome::refused && !told_shut_down_.contains(client)) {
+    oracle_.fail("S15", "an offer is refused before its client was told why");
+  }
+  // (It may be sent again on a new connection.)
+  if (frame.outcome == Answer::Outcome::reserved) permits_[{client, frame.session}].try_emplace(frame.seq, true);
+}
+
 // S15: only what was asked for is said, with the first reason that was given.
 void Witness::see_shut_down(const ClientId& client, const IsShutDown& frame) {
   if (!shutdown_.is_shut_down) oracle_.fail("S15", "shut down, though nobody has asked for it");
@@ -123,6 +143,7 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
   } else if (const auto* const opened = std::get_if<Opened>(&frame)) {
     const SessionName name{client, opened->session};
     sessions_[name].is_open = opened->accepted;
+    if (!opened->accepted) permits_.erase(name);
     if (const auto claim = claims_.find(name); claim != claims_.end()) {
       if (claim->second) holds_.erase(*claim->second);
       claims_.erase(claim);
@@ -131,9 +152,8 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
     check_end(now, client, *end, broker);
   } else if (const auto* const shut_down = std::get_if<IsShutDown>(&frame)) {
     see_shut_down(client, *shut_down);
-  } else if (const auto* const stored = std::get_if<Answer>(&frame)) {
-    if (stored->outcome == Answer::Outcome::refused && !told_shut_down_.contains(client))
-      oracle_.fail("S15", "an offer is refused before its client was told why");
+  } else if (const auto* const answer = std::get_if<Answer>(&frame)) {
+    see_answer(client, *answer);
   } else if (const auto* const closed = std::get_if<Closed>(&frame); closed && closed->session != kAllSessions) {
     check_closed(now, {client, closed->session});
   }
@@ -198,6 +218,7 @@ void Witness::reported_dead(const ClientId& client, bool is_true) {
 
 void Witness::died(const ClientId& client) {
   attendance_[client].is_dead = true;
+  std::erase_if(permits_, [&](const auto& entry) { return entry.first.first == client; });
   for (const auto& [attempt, delivered] : delivered_) {
     if (delivered.to.first == client && delivered.id < oracle_.message_count()) {
       oracle_.record(delivered.id).reached_a_dead_one = true;
@@ -298,6 +319,7 @@ void Witness::check_end(Time now, const ClientId& client, const End& frame, cons
     if (frame.kind != CloseKind::shutdown || frame.reason != shutdown_.reason)
       oracle_.fail("S15", "END of another kind, or for another reason, than the shutdown");
     if (shutdown_.immediate) return;
+    if (held_slots() > 0) oracle_.fail("S12", "END while a slot is held");
   } else {
     if (settings_.persistent) oracle_.fail("S12", "END on a persistent channel");
     if (count(now, Side::sender).first > 0) oracle_.fail("S12", "END while a sender or a hold counts");
@@ -325,6 +347,14 @@ void Witness::check_closed(Time now, const SessionName& to) const {
   }
 }
 
+std::size_t Witness::held_slots() const {
+  std::size_t held = 0;
+  for (const auto& [name, permits] : permits_) {
+    held += static_cast<std::size_t>(std::ranges::count(permits, true, [](const auto& entry) { return entry.second; }));
+  }
+  return held;
+}
+
 void Witness::check_messages(const Broker& broker) const {
   std::size_t slots = 0;
   std::map<SessionName, std::size_t> offered;
@@ -341,6 +371,15 @@ void Witness::check_messages(const Broker& broker) const {
     if (delivered_.at(last->second).is_settled)
       oracle_.fail("S3", "still there after it was settled: " + oracle_.describe(id));
   }
+  // S2: the slots that permits hold are counted in the capacity, and given back.
+  // (What is granted to one without a connection, it has not been told of.)
+  const bool all_are_told = std::ranges::all_of(
+      attendance_, [](const auto& entry) { return entry.second.is_dead || entry.second.connection; });
+  if (broker.reserved() < held_slots() || (all_are_told && broker.reserved() > held_slots())) {
+    oracle_.fail("S2", std::to_string(broker.reserved()) + " slots are reserved, and " + std::to_string(held_slots()) +
+                           " permits are held");
+  }
+  if (settings_.capacity != 0) slots += broker.reserved();
   if (settings_.capacity != kUnbounded &&
       slots > std::max<std::uint64_t>(settings_.capacity, settings_.capacity == 0 ? 1'000'000 : 0)) {
     oracle_.fail("S1", std::to_string(slots) + " slots are taken");

@@ -78,6 +78,8 @@ class Witness {
   void hear_open(const ClientId& client, const Open& frame);
   void hear_offer(const Offer& frame);
   void hear_shutdown(const Shutdown& frame);
+  void hear_fill(Time now, const ClientId& client, const Fill& frame, const Broker& broker);
+  void see_answer(const ClientId& client, const Answer& frame);
   void see_shut_down(const ClientId& client, const IsShutDown& frame);
   void hear_settlements(const SessionName& session, const std::vector<Attempt>& attempts, auto apply);
   void attached(ConnectionId connection);
@@ -88,6 +90,7 @@ class Witness {
   void check_end(Time now, const ClientId& client, const End& frame, const Broker& broker);
   void check_closed(Time now, const SessionName& to) const;
   [[nodiscard]] bool is_closed(const SessionName& session) const;
+  [[nodiscard]] std::size_t held_slots() const;
 
   Oracle& oracle_;
   const std::uint8_t channel_;
@@ -105,6 +108,7 @@ class Witness {
   std::map<Token, std::pair<Side, Time>> holds_;        // until when at least
   std::set<ClientId> hostile_;
   std::set<ClientId> told_shut_down_;
+  std::map<SessionName, std::map<Seq, bool>> permits_;  // granted: held?
   std::unordered_map<Attempt, Delivered> delivered_;
   std::unordered_map<MessageId, Attempt> last_attempt_;
 };

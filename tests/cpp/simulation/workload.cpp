@@ -66,6 +66,7 @@ void Workload::act(Client& client) {
   if (is_drawn(c.holds)) return random_.chance(500) ? hold(client) : claim(client);
   if (is_drawn(c.waits)) return wait(client);
   if (is_drawn(c.shutdowns)) return shut_down(client);
+  if (is_drawn(c.reserves)) return reserve(client);
   if (!client.held().empty() && random_.chance(400)) return settle(client);
   constexpr std::size_t kPendingMax = 12;
   if (client.tasks().size() >= kPendingMax) return cancel(client);
@@ -171,6 +172,15 @@ void Workload::shut_down(Client& client) {
                    reason < 2 ? std::optional<std::string>(kReasons[reason]) : std::nullopt);
 }
 
+void Workload::reserve(Client& client) {
+  if (!client.permits().empty() && random_.chance(500)) {
+    const std::size_t permit = random_.below(client.permits().size());
+    return random_.chance(600) ? client.send_reserved(permit, size()) : client.release_reserved(permit);
+  }
+  Handle* const handle = any_handle(client, Side::sender);
+  if (handle != nullptr) client.reserve(*handle, patience());
+}
+
 void Workload::hold(Client& client) {
   Handle* const handle = any_handle(client, std::nullopt);
   if (handle == nullptr || !handle->is_open) return;
@@ -244,6 +254,7 @@ void Workload::open_what_is_missing() {
 
 void Workload::drain(Client& client) {
   while (!client.held().empty() && client.is_alive()) client.settle(0, false, {});
+  while (!client.permits().empty() && client.is_alive()) client.send_reserved(0, size());
   for (std::size_t i = 0; i < client.handles().size() && client.is_alive(); ++i) {
     Handle& handle = *client.handles()[i];
     if (!handle.is_open) continue;
@@ -253,7 +264,9 @@ void Workload::drain(Client& client) {
 
 void Workload::drain_sender(Client& client, Handle& handle) {
   for (const auto& [number, task] : client.tasks()) {
-    if (task->handles[0] == &handle && (task->kind == Task::Kind::send || task->kind == Task::Kind::flush)) return;
+    if (task->handles[0] == &handle &&
+        (task->kind == Task::Kind::send || task->kind == Task::Kind::flush || task->kind == Task::Kind::reserve))
+      return;
   }
   const bool is_gone = world_.channels[handle.channel]->is_gone();
   if (handle.is_flushed || is_gone) return client.close(handle, std::nullopt);
@@ -274,7 +287,7 @@ void Workload::drain_receiver(Client& client, Handle& handle) {
 
 bool Workload::is_drained() const {
   return std::ranges::all_of(world_.clients, [](const auto& client) {
-    return !client->is_alive() || (client->tasks().empty() && client->held().empty() &&
+    return !client->is_alive() || (client->tasks().empty() && client->held().empty() && client->permits().empty() &&
                                    std::ranges::none_of(client->handles(), &Handle::is_open));
   });
 }

@@ -47,6 +47,7 @@ class Workload {
   void clone(Client& client);
   void close(Client& client);
   void shut_down(Client& client);
+  void reserve(Client& client);
   void hold(Client& client);
   void claim(Client& client);
   [[nodiscard]] Client* any_client();

@@ -129,6 +129,9 @@ struct Body {
   std::string operator()(const Release& f) const {
     return " " + std::to_string(f.session) + (f.answer ? " answer" : "") + numbers(f.attempts);
   }
+  std::string operator()(const Reserve& f) const { return place(f.session, f.seq) + (f.nowait ? " try" : ""); }
+  std::string operator()(const Fill& f) const { return place(f.session, f.seq) + " " + std::string(f.message.view()); }
+  std::string operator()(const Unreserve& f) const { return place(f.session, f.seq); }
   std::string operator()(const Shutdown& f) const { return shut_down(f); }
   std::string operator()(const IsShutDown& f) const { return shut_down(f); }
   std::string operator()(const Opened& f) const {
@@ -136,7 +139,7 @@ struct Body {
   }
   std::string operator()(const Stored& f) const { return place(f.session, f.seq); }
   std::string operator()(const Answer& f) const {
-    static constexpr const char* kOutcomes[] = {" withdrawn", " full", " taken", " refused"};
+    static constexpr const char* kOutcomes[] = {" withdrawn", " full", " taken", " refused", " reserved", " filled"};
     return place(f.session, f.seq) + kOutcomes[std::to_underlying(f.outcome)];
   }
   std::string operator()(const Deliver& f) const {
@@ -227,6 +230,13 @@ class Peer {
   void claim(SessionId session, std::uint8_t token, Side side) {
     say(Open{.session = session, .side = side, .claim = id_of<Token>(token)});
   }
+  void reserve(SessionId session, Seq seq, bool nowait = false) {
+    say(Reserve{.session = session, .seq = seq, .nowait = nowait});
+  }
+  void fill(SessionId session, Seq seq, const char* message) {
+    say(Fill{.session = session, .seq = seq, .message = Bytes(message)});
+  }
+  void unreserve(SessionId session, Seq seq) { say(Unreserve{.session = session, .seq = seq}); }
   void shut_down(bool immediate = false, std::optional<std::string> reason = std::nullopt) {
     say(Shutdown{.immediate = immediate, .reason = std::move(reason)});
   }
@@ -422,6 +432,9 @@ class Pending : public Operation {
 class Send final : public Pending {
  public:
   Send(Process& process, const Registration& handle, const std::vector<Bytes>& messages, Time deadline);
+  // Of a slot.
+  Send(Process& process, const Registration& handle, Time deadline);
+  [[nodiscard]] Permit permit() const { return Link::permit_of(op_); }
 
  private:
   Status finish() override;
@@ -503,6 +516,13 @@ class Process {
   }
   Send& send(const Registration& handle, const std::vector<Bytes>& messages, Time deadline = kNever) {
     return start<Send>(handle, messages, deadline);
+  }
+  Send& reserve(const Registration& handle, Time deadline = kNever) { return start<Send>(handle, deadline); }
+  // "sent", or what is wrong.
+  [[nodiscard]] std::string fill(const Permit& permit, const std::string& message) {
+    const auto error = link.send_reserved(now_, permit, Bytes(message));
+    turn();
+    return error ? text(*error) : "sent";
   }
   Send& try_send(const Registration& handle, const char* message) { return send(handle, {message}, now_); }
   Recv& recv(const Registration& handle, const RecvOptions& options = {}) { return start<Recv>(handle, options); }
@@ -627,6 +647,11 @@ inline Send::Send(Process& process, const Registration& handle, const std::vecto
   for (const Bytes& message : messages) messages_.push_back({.payload = message});
   op_.values = messages_.data();
   op_.count = messages_.size();
+  op_.deadline = deadline;
+  started(process.link.start_send(process.now_, handle, op_, this));
+}
+inline Send::Send(Process& process, const Registration& handle, Time deadline) : Pending(process) {
+  op_.reserves = true;
   op_.deadline = deadline;
   started(process.link.start_send(process.now_, handle, op_, this));
 }

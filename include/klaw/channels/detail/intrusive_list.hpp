@@ -81,6 +81,12 @@ class IntrusiveList {
     return nullptr;
   }
 
+  template <class F>
+  void for_each(F f) const {
+    for (const ListHook* hook = head_.next_; hook != &head_; hook = hook->next_) {
+      f(static_cast<const Element&>(*hook));
+    }
+  }
   // Calls f(element) for each, in order; f may remove the element it is given.
   template <class F>
   void for_each(F f) {

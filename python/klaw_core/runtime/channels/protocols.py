@@ -378,7 +378,7 @@ class ChannelSender(Protocol[T_contra]):
     def reserve(self, timeout: float | None = None) -> Coroutine[object, object, Permit[T_contra]]:
         """Hold a slot for a message that is to come, waiting in the line of those who send.
 
-        On a rendezvous a slot is a receiver that waits. Not there yet on Ray (NotImplementedError).
+        On a rendezvous a slot is a receiver that waits.
 
         Cancel safety: a cancelled ``reserve`` holds nothing.
 

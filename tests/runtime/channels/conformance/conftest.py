@@ -127,11 +127,8 @@ class Flavour:
     # The stats of a handle's channel, by a plain call.
     peek: Callable[[Any], ChannelStats] | None = None
     marks: tuple[pytest.MarkDecorator, ...] = ()
-    # What it does not offer, and says so: its methods are there and raise NotImplementedError.
-    refuses: frozenset[str] = frozenset()
 
 
-NOT_YET_REMOTE = frozenset({"permits"})
 LOCAL_ONLY = frozenset({"at_once", "by_reference", "length", "no_pickle"})
 RAY_ONLY = frozenset({"identified"})
 
@@ -258,8 +255,7 @@ FLAVOURS = (
     Flavour(
         name="unix_socket",
         make=make_remote,
-        offers=CAPABILITIES - NOT_YET_REMOTE - LOCAL_ONLY - RAY_ONLY,
-        refuses=NOT_YET_REMOTE,
+        offers=CAPABILITIES - LOCAL_ONLY - RAY_ONLY,
         handle_names=("RemoteTestSender", "RemoteTestReceiver"),
         peek=peek_at_broker,
         marks=(pytest.mark.without_ray,),
@@ -267,8 +263,7 @@ FLAVOURS = (
     Flavour(
         name="tcp",
         make=functools.partial(make_remote, by_tcp=True),
-        offers=CAPABILITIES - NOT_YET_REMOTE - LOCAL_ONLY - RAY_ONLY,
-        refuses=NOT_YET_REMOTE,
+        offers=CAPABILITIES - LOCAL_ONLY - RAY_ONLY,
         handle_names=("RemoteTestSender", "RemoteTestReceiver"),
         capacities=(3,),
         peek=peek_at_broker,
@@ -277,11 +272,7 @@ FLAVOURS = (
     Flavour(
         name="ray",
         make=make_on_ray,
-        offers=CAPABILITIES
-        - NOT_YET_REMOTE
-        - LOCAL_ONLY
-        - {"outlives_its_handles"},  # an actor without them ends
-        refuses=NOT_YET_REMOTE,
+        offers=CAPABILITIES - LOCAL_ONLY - {"outlives_its_handles"},  # an actor without them ends
         handle_names=("RaySender", "RayReceiver"),
         capacities=(0, 3, None),
         peek=peek_at_actor,

@@ -91,6 +91,7 @@ async def test_a_permit_in_a_cycle_is_collected_and_gives_its_slot_back(open_cha
     assert await tx.try_send(1) == Ok(None)
 
 
+@needs("by_reference")
 async def test_a_permit_may_go_through_the_channel_that_it_is_of(open_channel, no_leak):
     tx, rx = await open_channel(2)
     await tx.send(await tx.reserve())
@@ -130,6 +131,7 @@ async def test_a_cancelled_reserve_holds_nothing(open_channel, start, until):
     assert await tx.try_send(1) == Ok(None)
 
 
+@needs("at_once")
 async def test_a_reserve_that_is_cancelled_after_its_wake_up_passes_the_slot_on(
     open_channel, start, until, drive
 ):

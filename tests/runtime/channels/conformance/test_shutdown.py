@@ -69,7 +69,7 @@ async def test_shutdown_wakes_everybody(open_channel, start, until):
         await each
     tx2, rx2 = await open_channel(1)
     receiving = [start(rx2.recv()), start(rx2.recv_batch(3))]
-    await until.receivers_wait(rx2, 2)
+    await until.receivers_wait(rx2, 2, handles=1)
     await tx2.shutdown()
     for each in receiving:
         assert await closed_kind(each) == "shutdown"

@@ -14,7 +14,8 @@ What they promise beyond ``klaw_core.runtime.channels.local``:
 - **Acknowledgements**: as on ``local``; what a process that is killed had not settled is delivered again.
 - **Shutdown**: ``shutdown`` returns when the broker has applied it. It outlives the actor as long as a process
   lives that has heard of it.
-- **Not there yet**: permits raise ``NotImplementedError``.
+- **Permits**: a slot is held at the broker, for this process: it goes back if that is killed. If the actor dies it
+  is lost, and ``permit.send`` raises ``ChannelBackendErrorException``.
 - **Cancel**: nothing is lost, as on ``local``; what was on its way to a cancelled receive serves the next.
 - **Time limits**: a limited operation ends when the broker has answered: "timed out" means that nothing
   has happened. What waits for a broker that can't be reached raises ``ChannelBackendErrorException`` after 10 s.
