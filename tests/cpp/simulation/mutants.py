@@ -238,12 +238,6 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        "a shutdown at once leaves a process what it has not read",
-        "link/link_connection.cpp",
-        "    if (frame.immediate && s.side == Side::receiver) drop_unread(s);\n",
-        "",
-    ),
-    Mutant(
         "a reserved slot does not count in the capacity",
         "broker/broker_messages.cpp",
         "ready_.size() + unread_slots_ + reserved_;",
@@ -272,12 +266,6 @@ MUTANTS = [
         "broker/broker_messages.cpp",
         "  if (reserved_ > 0 && !drops_messages()) return;\n",
         "",
-    ),
-    Mutant(
-        "on a rendezvous two reserved slots count on one receive",
-        "broker/broker_messages.cpp",
-        "  return waiting > reserved_;",
-        "  return waiting > 0;",
     ),
     Mutant(
         "on a rendezvous what came back of a reserved slot is lost",
