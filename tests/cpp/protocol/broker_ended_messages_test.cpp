@@ -98,6 +98,20 @@ TEST(EndedMessages, OfARendezvousWaitAgainIfTheirReceiveIsCancelled) {
   EXPECT_THAT(ended(broker), ElementsAre("A"));
 }
 
+TEST(EndedMessages, AreThoseOfPermitsAndOfAShutdownAtOnce) {
+  BrokerByHand broker(watching(2));
+  Peer& tx = broker.sender(1);
+  Peer& rx = broker.receiver(2);
+  tx.reserve(1, 1);
+  tx.reserve(1, 2);
+  tx.fill(1, 1, "A");
+  EXPECT_THAT(ended(broker), IsEmpty());
+  rx.shut_down(true);
+  EXPECT_THAT(ended(broker), ElementsAre("A"));
+  tx.fill(1, 2, "B");
+  EXPECT_THAT(ended(broker), ElementsAre("B"));
+}
+
 TEST(EndedMessages, AreNotThoseOfACheckpointThatAreOfferedAgain) {
   BrokerByHand before(watching(8));
   Peer& tx = before.sender(1);

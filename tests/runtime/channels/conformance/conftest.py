@@ -127,6 +127,8 @@ class Flavour:
     # The stats of a handle's channel, by a plain call.
     peek: Callable[[Any], ChannelStats] | None = None
     marks: tuple[pytest.MarkDecorator, ...] = ()
+    # What it does not offer, and says so: its methods are there and raise NotImplementedError.
+    refuses: frozenset[str] = frozenset()
 
 
 LOCAL_ONLY = frozenset({"at_once", "by_reference", "length", "no_pickle"})
@@ -281,8 +283,8 @@ FLAVOURS = (
     Flavour(
         name="reference",
         make=functools.partial(make_on_ray, reference=True),
-        offers=CAPABILITIES - NOT_YET_REMOTE - LOCAL_ONLY - {"outlives_its_handles", "prompt"},
-        refuses=NOT_YET_REMOTE,
+        offers=CAPABILITIES - LOCAL_ONLY - {"outlives_its_handles", "permits", "prompt"},
+        refuses=frozenset({"permits"}),
         handle_names=("RayReferenceSender", "RayReferenceReceiver"),
         capacities=(3,),
         peek=peek_at_actor,
