@@ -82,7 +82,7 @@ Status Link::finish_recv(Time now, RecvOperation& w) {
   if (s == nullptr || s->unread.empty()) {
     // What it was woken for went to others: this process was declared dead, or the channel is gone.
     auto error = closed_for(s);
-    if (!error) error = end_of(*s);
+    if (!error && s != nullptr) error = end_of(*s);
     w.error = std::move(error).value_or(
         backend_error("the message was given to another receiver: this process was out of reach"));
   } else if (!has_lease(now)) {

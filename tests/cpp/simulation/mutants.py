@@ -13,11 +13,13 @@ mutant, the smaller configuration that --shrink finds must fail as well.
 # ruff: noqa: T201
 import argparse
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -450,11 +452,13 @@ def main() -> int:
     build = Build(options.build.resolve())
     chosen = [mutant for mutant in MUTANTS if options.only in mutant.name]
     survivors = []
-    for mutant in chosen:
-        seeds = run(mutant, build, options.seeds)
-        print(f"{'survived' if seeds is None else seeds!s:>8}  {mutant.name}", flush=True)
-        if seeds is None:
-            survivors.append(mutant.name)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutant, seeds in zip(
+            chosen, pool.map(lambda m: run(m, build, options.seeds), chosen), strict=True
+        ):
+            print(f"{'survived' if seeds is None else seeds!s:>8}  {mutant.name}", flush=True)
+            if seeds is None:
+                survivors.append(mutant.name)
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants caught")
     return 1 if survivors else 0
 

@@ -529,7 +529,7 @@ class Process {
   Recv& try_recv(const Registration& handle) { return recv(handle, {.deadline = now_}); }
   Wait& wait(Wait::For what, Side side, const Registration& handle) { return start<Wait>(what, side, handle); }
   Wait& shut_down(const Registration& handle, bool immediate = false,
-                  std::optional<std::string> reason = std::nullopt) {
+                  const std::optional<std::string>& reason = std::nullopt) {
     return start<Wait>(handle, immediate, reason);
   }
   Wait& flush(const Registration& tx) { return wait(Wait::For::flushed, Side::sender, tx); }

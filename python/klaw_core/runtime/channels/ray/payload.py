@@ -74,9 +74,9 @@ class Sealed:
     __slots__ = ("buffers", "pickled", "refs")
 
     def __init__(self, pickled: Any, buffers: list[Any], refs: list[Any]) -> None:
-        self.pickled = pickled
-        self.buffers = buffers
-        self.refs = refs
+        self.pickled: Any = pickled
+        self.buffers: list[Any] = buffers
+        self.refs: list[Any] = refs
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         buffers = [pickle.PickleBuffer(buffer) for buffer in self.buffers]
