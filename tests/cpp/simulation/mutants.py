@@ -120,14 +120,20 @@ MUTANTS = [
     Mutant(
         "an END too early: attempts outstanding at others don't matter",
         "broker/broker_messages.cpp",
-        "if (receiver.live != outstanding_) {",
+        "if (receiver.live != outstanding_ && !drops_messages()) {",
         "if (false) {",
     ),
     Mutant(
         "an END too early: offers in the line don't matter and nor do closing senders",
         "broker/broker_messages.cpp",
-        "if (!senders.is_closed || !ready_.empty() || !lane_.empty() || !delayed_.empty() || !offers_.empty()) return;",
-        "if (senders.count > 1 || !ready_.empty() || !lane_.empty() || !delayed_.empty()) return;",
+        """  if (!is_shut_down() && !senders.is_closed) return;
+  if (reserved_ > 0 && !drops_messages()) return;
+  if (!ready_.empty() || !lane_.empty() || !delayed_.empty() || !offers_.empty()) return;
+""",
+        """  if (!is_shut_down() && senders.count > 1) return;
+  if (reserved_ > 0 && !drops_messages()) return;
+  if (!ready_.empty() || !lane_.empty() || !delayed_.empty()) return;
+""",
     ),
     Mutant(
         "an END during the rejoin grace",
@@ -206,8 +212,14 @@ MUTANTS = [
     Mutant(
         "what is offered after a shutdown is stored",
         "broker/broker_messages.cpp",
-        "  if (is_shut_down()) {\n    answer",
-        "  if (false) {\n    answer",
+        """  for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
+  if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
+  if (is_shut_down()) {
+""",
+        """  for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
+  if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
+  if (false) {
+""",
     ),
     Mutant(
         "a later shutdown changes the reason",
