@@ -20,7 +20,7 @@ PermitObject& cast_permit(PyObject* object) noexcept { return *reinterpret_cast<
 // The destructor of a slot may look at us.
 void drop_slot(PermitObject& self) noexcept {
   std::unique_ptr<Slot> slot = std::move(self.slot);
-  if (slot != nullptr && !slot->is_mine()) (void)slot.release();
+  if (slot != nullptr && !slot->is_mine()) std::ignore = slot.release();
 }
 
 PyObject* permit_send(PyObject* object, PyObject* value) {
