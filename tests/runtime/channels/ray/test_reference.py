@@ -481,7 +481,8 @@ async def test_a_cancelled_receive_loses_nothing(open_reference, held, delay):
             got = await receiving
             received += [int(v[0]) for v in got] if isinstance(got, list) else [int(got[0])]
         delay += 0.0002
-    assert received == [*range(20)]
+    # Of a batch that is given back, the next receive may meet what has come back by then.
+    assert sorted(received) == [*range(20)]
     await held(rx, 0)
 
 

@@ -16,7 +16,8 @@ a message costs some milliseconds of Ray's, whatever its size, and its bytes are
   whichever way: received, acknowledged, withdrawn, dropped with the last receiver. Then Ray frees it.
 - **Lost payloads**: ``PayloadLostError`` at the receiver. The message counts as taken, and the channel goes on.
 - **Cancel**: nothing is lost. A cancelled ``recv`` gives its message back, also while it fetches the payload; it
-  comes before those that are queued. A cancelled ``send`` has sent the message or has not; the payload goes with it.
+  comes before those that are queued. Those of a batch come back one by one, and may be met out of order. A
+  cancelled ``send`` has sent the message or has not; the payload goes with it.
 - **Time limits** are for the room and for the message to come, as on every channel; putting and fetching a payload
   takes its time beside that.
 - **A death** of a receiver that was fetching: the message is delivered again, to another one.
