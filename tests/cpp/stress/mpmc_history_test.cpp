@@ -349,7 +349,7 @@ TEST(MpmcHistory, out_of_order_has_no_order) {
 }
 
 TEST(MpmcHistory, with_more_than_the_capacity_has_no_order) {
-  for (const std::size_t capacity : {1, 2}) {
+  for (const std::size_t capacity : {1U, 2U}) {
     History<Verb> history(kThreads);
     history.put({.verb = Verb::send, .thread = 0, .value = 7}, 0, 1);
     history.put_wait({.verb = Verb::send, .thread = 0, .value = 8}, 2, 3);

@@ -280,7 +280,7 @@ template <class Model, class Verb>
   if (Linearization<Call<Verb>, Model>(calls).exists(model)) return testing::AssertionSuccess();
   std::vector<Timed<Call<Verb>>> all;
   for (const auto& of_one : calls) all.insert(all.end(), of_one.begin(), of_one.end());
-  std::ranges::stable_sort(all, {}, &Timed<Call<Verb>>::started);
+  std::ranges::sort(all, {}, [](const auto& it) { return std::pair(it.started, it.call.part); });
   auto no = testing::AssertionFailure() << "no order explains\n";
   for (const auto& call : all) no << call << '\n';
   return no;
