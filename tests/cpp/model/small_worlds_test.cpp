@@ -76,8 +76,7 @@ struct Actor {
 
 class World {
  public:
-  World(std::uint64_t capacity, const Scripts& scripts)
-      : broker_(BrokerSettings{.capacity = capacity}, now_) {
+  World(std::uint64_t capacity, const Scripts& scripts) : broker_(BrokerSettings{.capacity = capacity}, now_) {
     for (std::size_t i = 0; i < kActors; ++i) {
       Actor& a = actors_[i];
       a.sends = i < 2;
