@@ -238,10 +238,12 @@ class Broker {
   [[nodiscard]] bool has_room(std::size_t count) const noexcept;
   [[nodiscard]] Held hold(Bytes message);
   void store(broker_state::Offer&& offer);
+  void store_message(Held&& message, const std::shared_ptr<Sender>& sender, Seq seq, bool by_permit);
+  [[nodiscard]] bool refuses(Sender& sender, Seq seq);
   void wait_in_line(broker_state::Offer&& offer, bool nowait, std::uint64_t bytes);
   [[nodiscard]] bool has_free_receiver() const noexcept;
   void grant(Sender& sender, Seq seq);
-  void end_permit(const std::shared_ptr<Sender>& sender);
+  void end_permit(Sender& sender);
   void drop_permits(Sender& sender);
   void decide(Sender& sender, Seq seq);
   void answer(Sender& sender, Seq seq, Answer::Outcome outcome);
@@ -260,6 +262,7 @@ class Broker {
   void join_line(Receiver& receiver);
   void leave_line(Receiver& receiver);
   void set_spare(Receiver& receiver, std::uint32_t spare);
+  [[nodiscard]] static const std::shared_ptr<Sender>& find_sender(Client& client, SessionId session);
   [[nodiscard]] static Receiver* find_receiver(Client& client, SessionId session);
   [[nodiscard]] static Outstanding* find(Receiver& receiver, Attempt attempt);
   void consume(Receiver& receiver, Outstanding& out);

@@ -9,10 +9,16 @@ namespace klaw::dataplane {
 
 // --- sending ---
 
+// Null: there is none.
+const std::shared_ptr<broker_state::Sender>& Broker::find_sender(Client& client, SessionId session) {
+  static constinit const std::shared_ptr<Sender> kNone;
+  const auto found = client.senders.find(session);
+  return found == client.senders.end() ? kNone : found->second;
+}
+
 Broker::Fault Broker::apply(Client& client, Offer&& frame) {
-  const auto found = client.senders.find(frame.session);
-  if (found == client.senders.end()) return std::nullopt;
-  const std::shared_ptr<Sender>& sender = found->second;
+  const std::shared_ptr<Sender>& sender = find_sender(client, frame.session);
+  if (sender == nullptr) return std::nullopt;
   if (sender->is_closing) return "OFFER after CLOSE";
   const std::size_t count = frame.count();
   const Seq last = frame.seq + (count - 1);
@@ -36,11 +42,7 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
   sender->received = last;
   broker_state::Offer offer{.sender = sender, .seq = frame.seq, .message = hold(std::move(frame.message)), .more = {}};
   for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
-  if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
-  if (is_shut_down()) {
-    answer(*sender, frame.seq, Answer::Outcome::refused);
-    return std::nullopt;
-  }
+  if (refuses(*sender, frame.seq)) return std::nullopt;
 
   const bool is_rendezvous = settings_.capacity == 0;
   if (!is_rendezvous && offers_.empty() && has_room(count)) {
@@ -52,6 +54,14 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
   }
   match();
   return std::nullopt;
+}
+
+// Nothing that is offered now is ever stored; its sender hears so.
+bool Broker::refuses(Sender& sender, Seq seq) {
+  if (side(Side::receiver).is_closed) return true;  // it was told, or is being told
+  if (!is_shut_down()) return false;
+  answer(sender, seq, Answer::Outcome::refused);
+  return true;
 }
 
 bool Broker::has_room(std::size_t count) const noexcept {
@@ -68,17 +78,22 @@ Broker::Held Broker::hold(Bytes message) {
 void Broker::store(broker_state::Offer&& offer) {
   const std::shared_ptr<Sender>& sender = offer.sender;
   Seq seq = offer.seq;
-  const auto push_item = [&](Held&& message) {
-    traffic_.sent_bytes += message.bytes().size();
-    ready_.push_back(
-        Item{.message = std::move(message), .sender = sender, .seq = seq++, .order = next_order_++, .stored_at = now_});
-  };
-  push_item(std::move(offer.message));
-  for (Held& message : offer.more) push_item(std::move(message));
-  total_sent_ += offer.count();
-  high_watermark_ = std::max(high_watermark_, ready_.size() + unread_slots_);
+  store_message(std::move(offer.message), sender, seq++, false);
+  for (Held& message : offer.more) store_message(std::move(message), sender, seq++, false);
   sender->stored = seq - 1;
   owe_stored(sender);
+}
+
+void Broker::store_message(Held&& message, const std::shared_ptr<Sender>& sender, Seq seq, bool by_permit) {
+  traffic_.sent_bytes += message.bytes().size();
+  ready_.push_back(Item{.message = std::move(message),
+                        .sender = sender,
+                        .seq = seq,
+                        .order = next_order_++,
+                        .stored_at = now_,
+                        .by_permit = by_permit});
+  ++total_sent_;
+  high_watermark_ = std::max(high_watermark_, ready_.size() + unread_slots_);
 }
 
 void Broker::owe_stored(const std::shared_ptr<Sender>& sender) {
@@ -121,9 +136,8 @@ void Broker::answer(Sender& sender, Seq seq, Answer::Outcome outcome) {
 }
 
 Broker::Fault Broker::apply(Client& client, Withdraw&& frame) {
-  const auto found = client.senders.find(frame.session);
-  if (found == client.senders.end()) return std::nullopt;
-  const std::shared_ptr<Sender> sender = found->second;
+  const std::shared_ptr<Sender> sender = find_sender(client, frame.session);
+  if (sender == nullptr) return std::nullopt;
   const auto offer = find_undecided(*sender, frame.seq);
   if (offer == sender->undecided.end()) {
     return frame.seq <= sender->received ? Fault() : "WITHDRAW of what was never offered";
@@ -143,19 +157,14 @@ Broker::Fault Broker::apply(Client& client, Withdraw&& frame) {
 
 // It takes its place in the line and in the window as an offer does.
 Broker::Fault Broker::apply(Client& client, Reserve&& frame) {
-  const auto found = client.senders.find(frame.session);
-  if (found == client.senders.end()) return std::nullopt;
-  const std::shared_ptr<Sender>& sender = found->second;
+  const std::shared_ptr<Sender>& sender = find_sender(client, frame.session);
+  if (sender == nullptr) return std::nullopt;
   if (sender->is_closing) return "RESERVE after CLOSE";
   if (frame.seq != sender->received + 1) return "RESERVE with a gap in its sequence numbers";
   if (sender->offered + 1 > settings_.offered_max) return "RESERVE beyond what may be unanswered";
   if (sender->permits.size() >= kPermitsMax) return "RESERVE of more slots than a session may hold";
   sender->received = frame.seq;
-  if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
-  if (is_shut_down()) {
-    answer(*sender, frame.seq, Answer::Outcome::refused);
-    return std::nullopt;
-  }
+  if (refuses(*sender, frame.seq)) return std::nullopt;
   if (offers_.empty() && (settings_.capacity == 0 ? has_free_receiver() : has_room(1))) {
     grant(*sender, frame.seq);
   } else if (frame.nowait) {
@@ -184,41 +193,29 @@ void Broker::grant(Sender& sender, Seq seq) {
 // The message stands where it is sent, not where its slot was reserved. On a rendezvous, if the receive that was counted on
 // waits no more, it is kept for the next.
 Broker::Fault Broker::apply(Client& client, Fill&& frame) {
-  const auto found = client.senders.find(frame.session);
-  if (found == client.senders.end()) return std::nullopt;
-  const std::shared_ptr<Sender> sender = found->second;
+  const std::shared_ptr<Sender> sender = find_sender(client, frame.session);
+  if (sender == nullptr) return std::nullopt;
   if (frame.message.size() > settings_.message_bytes_max) return "a message is too large";
   if (sender->permits.erase(frame.seq) == 0) return "FILL of a slot that is not held";
   Held message = hold(std::move(frame.message));
-  if (!drops_messages()) {
-    traffic_.sent_bytes += message.bytes().size();
-    ready_.push_back(Item{.message = std::move(message),
-                          .sender = sender,
-                          .seq = frame.seq,
-                          .order = next_order_++,
-                          .stored_at = now_,
-                          .by_permit = true});
-    ++total_sent_;
-    high_watermark_ = std::max(high_watermark_, ready_.size() + unread_slots_);
-  }
+  if (!drops_messages()) store_message(std::move(message), sender, frame.seq, true);
   answer(*sender, frame.seq, Answer::Outcome::filled);
-  end_permit(sender);
+  end_permit(*sender);
   return std::nullopt;
 }
 
 Broker::Fault Broker::apply(Client& client, Unreserve&& frame) {
-  const auto found = client.senders.find(frame.session);
-  if (found == client.senders.end()) return std::nullopt;
-  const std::shared_ptr<Sender> sender = found->second;
+  const std::shared_ptr<Sender> sender = find_sender(client, frame.session);
+  if (sender == nullptr) return std::nullopt;
   if (sender->permits.erase(frame.seq) == 0) return "UNRESERVE of a slot that is not held";
-  end_permit(sender);
+  end_permit(*sender);
   return std::nullopt;
 }
 
 // Its slot is free, or its message has it.
-void Broker::end_permit(const std::shared_ptr<Sender>& sender) {
+void Broker::end_permit(Sender& sender) {
   --reserved_;
-  finish_closing(*sender);
+  finish_closing(sender);
   match();
 }
 

@@ -106,8 +106,8 @@ Broker::Fault Broker::apply(Client& client, Close&& frame) {
   return std::nullopt;
 }
 
-// A sender counts until what it offered is stored or void, and its permits are over: else receivers could be told of the end before its last message.
-// It closed itself, or passes by and its side has closed.
+// A sender counts until what it offered is stored or void, and its permits are over: else receivers could be told of the end
+// before its last message. It closed itself, or passes by and its side has closed.
 void Broker::finish_closing(Sender& sender) {
   const bool is_refused = !sender.counts && side(Side::sender).is_closed;
   if (!(sender.is_closing || is_refused) || !sender.undecided.empty() || sender.client == nullptr) return;

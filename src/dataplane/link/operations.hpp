@@ -33,8 +33,8 @@ struct Message {
 struct Permit {
   std::uint64_t handle = 0;
   Seq seq = 0;
-  std::uint64_t life =
-      0;  // the link's, in which it was granted: it ends with the broker, or when that declares us dead
+  // The link's, in which it was granted: it ends with the broker, or when that declares us dead.
+  std::uint64_t life = 0;
 };
 
 // A send, of `count` messages at `values`, all or none. The link shares their bytes; `values` is left as it was. One that

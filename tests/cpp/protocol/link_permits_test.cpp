@@ -12,6 +12,14 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using Outcome = Answer::Outcome;
 
+// The first slot of this sender, which its operation has taken.
+Send& granted(LinkByHand& l, const Registration& tx) {
+  Send& slot = l.process.reserve(tx);
+  l.answer(1, Outcome::reserved);
+  EXPECT_EQ(slot.result(), "done");
+  return slot;
+}
+
 TEST(LinkPermits, ASlotIsReservedAndFilled) {
   LinkByHand l;
   const Registration tx = l.ready(Side::sender);
@@ -60,9 +68,7 @@ TEST(LinkPermits, OneThatWasCancelledGivesTheSlotBack) {
 TEST(LinkPermits, ReleasedOnceItIsNotReleasedAgain) {
   LinkByHand l;
   const Registration tx = l.ready(Side::sender);
-  Send& slot = l.process.reserve(tx);
-  l.answer(1, Outcome::reserved);
-  (void)slot.result();
+  Send& slot = granted(l, tx);
   (void)l.process.said();
   l.process.link.release_reserved(l.now, slot.permit());
   l.process.link.release_reserved(l.now, slot.permit());
@@ -73,9 +79,7 @@ TEST(LinkPermits, ReleasedOnceItIsNotReleasedAgain) {
 TEST(LinkPermits, OutliveTheirHandle) {
   LinkByHand l;
   Registration tx = l.ready(Side::sender);
-  Send& slot = l.process.reserve(tx);
-  l.answer(1, Outcome::reserved);
-  (void)slot.result();
+  Send& slot = granted(l, tx);
   l.process.close(Side::sender, tx);
   EXPECT_EQ(l.process.fill(slot.permit(), "a"), "sent");
   EXPECT_THAT(l.process.said(), ElementsAre("RESERVE 1:1", "CLOSE 1", "FILL 1:1 a"));
@@ -88,9 +92,7 @@ TEST(LinkPermits, OutliveTheirHandle) {
 TEST(LinkPermits, AFlushWaitsForWhatFillsThem) {
   LinkByHand l;
   const Registration tx = l.ready(Side::sender);
-  Send& slot = l.process.reserve(tx);
-  l.answer(1, Outcome::reserved);
-  (void)slot.result();
+  Send& slot = granted(l, tx);
   EXPECT_EQ(l.process.flush(tx).result(), "done");
   (void)l.process.fill(slot.permit(), "a");
   Wait& flushed = l.process.flush(tx);
@@ -102,9 +104,7 @@ TEST(LinkPermits, AFlushWaitsForWhatFillsThem) {
 TEST(LinkPermits, AreRepeatedOverConnectionsLikeAllElse) {
   LinkByHand l;
   const Registration tx = l.ready(Side::sender);
-  Send& slot = l.process.reserve(tx);
-  l.answer(1, Outcome::reserved);
-  (void)slot.result();
+  Send& slot = granted(l, tx);
   l.process.disconnected();
   EXPECT_EQ(l.process.fill(slot.permit(), "a"), "sent");
   (void)l.process.said();
@@ -134,9 +134,7 @@ TEST(LinkPermits, AreLostWithTheBroker) {
 TEST(LinkPermits, WhatIsTooLargeIsNotSentAndTheSlotStaysHeld) {
   LinkByHand l;
   const Registration tx = l.ready(Side::sender);
-  Send& slot = l.process.reserve(tx);
-  l.answer(1, Outcome::reserved);
-  (void)slot.result();
+  Send& slot = granted(l, tx);
   EXPECT_THAT(l.process.fill(slot.permit(), std::string(513, 'x')), HasSubstr("larger than 512 bytes"));
   EXPECT_EQ(l.process.fill(slot.permit(), "a"), "sent");
 }
@@ -144,9 +142,7 @@ TEST(LinkPermits, WhatIsTooLargeIsNotSentAndTheSlotStaysHeld) {
 TEST(LinkPermits, AreGivenBackWhenTheProcessEnds) {
   LinkByHand l;
   const Registration tx = l.ready(Side::sender);
-  Send& slot = l.process.reserve(tx);
-  l.answer(1, Outcome::reserved);
-  (void)slot.result();
+  (void)granted(l, tx);
   (void)l.process.said();
   l.process.link.close_all(l.now);
   l.process.turn();

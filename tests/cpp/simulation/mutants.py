@@ -213,12 +213,10 @@ MUTANTS = [
         "what is offered after a shutdown is stored",
         "broker/broker_messages.cpp",
         """  for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
-  if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
-  if (is_shut_down()) {
+  if (refuses(*sender, frame.seq)) return std::nullopt;
 """,
         """  for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
-  if (side(Side::receiver).is_closed) return std::nullopt;  // it was told, or is being told
-  if (false) {
+  if (side(Side::receiver).is_closed) return std::nullopt;
 """,
     ),
     Mutant(
@@ -266,8 +264,8 @@ MUTANTS = [
     Mutant(
         "a released reserved slot wakes nobody",
         "broker/broker_messages.cpp",
-        "  --reserved_;\n  finish_closing(*sender);\n  match();",
-        "  --reserved_;\n  finish_closing(*sender);",
+        "  --reserved_;\n  finish_closing(sender);\n  match();",
+        "  --reserved_;\n  finish_closing(sender);",
     ),
     Mutant(
         "a sender stops counting while it has reserved slots",
