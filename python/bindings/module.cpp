@@ -16,6 +16,7 @@
 #include "mpmc.hpp"
 #include "oneshot.hpp"
 #include "operation.hpp"
+#include "patience.hpp"
 #include "payload.hpp"
 #include "remote.hpp"
 #include "select.hpp"
@@ -33,6 +34,15 @@ nb::object local_channel(std::optional<Py_ssize_t> capacity) {
   if (capacity && *capacity < 0) throw nb::value_error("capacity must not be negative");
   return checked(klaw::python::make_local_channel(capacity ? static_cast<std::size_t>(*capacity)
                                                            : klaw::channels::detail::kUnbounded));
+}
+
+void check_timeout(const nb::object& timeout) {
+  klaw::python::Patience ignored = klaw::python::Patience::forever();
+  if (!klaw::python::parse_patience(timeout.ptr(), ignored)) nb::raise_python_error();
+}
+
+void refuse_event_loop(const char* instead) {
+  if (!klaw::python::refuse_event_loop(instead)) nb::raise_python_error();
 }
 
 nb::dict live_objects() {
@@ -85,6 +95,10 @@ void add_remote(nb::module_& module) {
   module.def(
       "set_reference_type", [](const nb::object& type) { klaw::python::set_reference_type(type.ptr()); }, "reference"_a,
       "What stands for a payload that is elsewhere: a subclass of str.");
+  module.def("check_timeout", &check_timeout, "timeout"_a.none(),
+             "Raises what the waiting methods raise of a timeout that is none.");
+  module.def("refuse_event_loop", &refuse_event_loop, "instead"_a,
+             "Raises RuntimeError if this thread runs an event loop; `instead` is what to write there.");
   module.def("encode", &encode, "value"_a.none(), "The payload of a message, as it travels.");
   module.def("decode", &decode, "payload"_a, "The value of a payload.");
   module.def("next_lookup", &next_lookup, "timeout"_a,

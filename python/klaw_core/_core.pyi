@@ -610,6 +610,12 @@ def set_pickler(
 def set_reference_type(reference: type[str]) -> None:
     """What stands for a payload that is elsewhere."""
 
+def check_timeout(timeout: object) -> None:
+    """Raises what the waiting methods raise of a timeout that is none."""
+
+def refuse_event_loop(instead: str) -> None:
+    """Raises RuntimeError if this thread runs an event loop; ``instead`` is what to write there."""
+
 def encode(value: object) -> bytes:
     """The payload of a message, as it travels."""
 

@@ -21,6 +21,7 @@ import pytest
 import uvloop
 
 from klaw_core import _core
+from klaw_core.runtime.channels import ChannelStats
 
 # For waits that a correct channel never needs: what fails says so after this long, what passes never gets near it.
 LONG_S = 30.0
@@ -270,3 +271,20 @@ def ray_cluster() -> Iterator[Any]:
         ray.init(address=cluster.address, log_to_driver=False, namespace="klaw-tests")
         yield cluster
         ray.shutdown()
+
+
+@pytest.fixture
+def some_stats() -> ChannelStats:
+    """Figures that can be told from each other."""
+    return ChannelStats(
+        sender_count=1,
+        receiver_count=2,
+        queue_size=3,
+        capacity=64,
+        senders_closed=False,
+        receivers_closed=False,
+        created_at=1.0,
+        high_watermark=4,
+        total_sent=100,
+        total_received=97,
+    )

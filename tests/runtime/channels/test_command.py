@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,6 @@ from klaw_core.runtime.channels.command.app import app
 from klaw_core.runtime.channels.command.failures import Failure, Status, told
 from klaw_core.runtime.channels.command.messages import from_arguments, from_lines, to_line
 from klaw_core.runtime.channels.command.tables import Frame, stats_table, top_table
-
-STATS: dict[str, Any] = {
-    "sender_count": 1,
-    "receiver_count": 2,
-    "queue_size": 3,
-    "capacity": 64,
-    "senders_closed": False,
-    "receivers_closed": False,
-    "created_at": 1.0,
-    "high_watermark": 4,
-    "total_sent": 100,
-    "total_received": 97,
-}
 
 
 def run(*arguments: str) -> Any:
@@ -195,9 +183,9 @@ def top(frame: Frame, before: Frame | None = None, width: int = 1000) -> dict[st
     return dict(zip(head, row, strict=True))
 
 
-def test_rates_are_those_since_the_frame_before():
-    before = Frame(10.0, {"jobs": ChannelStats(**STATS)})
-    later = ChannelStats(**(STATS | {"total_sent": 120, "total_received": 107}))
+def test_rates_are_those_since_the_frame_before(some_stats: ChannelStats):
+    before = Frame(10.0, {"jobs": some_stats})
+    later = replace(some_stats, total_sent=120, total_received=107)
     row = top(Frame(12.0, {"jobs": later}), before)
     assert (row["SENT"], row["SENT/S"]) == ("120", "10")
     assert (row["RECEIVED"], row["RECEIVED/S"]) == ("107", "5")
@@ -206,22 +194,24 @@ def test_rates_are_those_since_the_frame_before():
 
 
 @pytest.mark.parametrize("before", [None, Frame(10.0, {}), Frame(10.0, {"jobs": None})])
-def test_without_a_frame_to_compare_with_there_are_no_rates(before: Frame | None):
-    now = Frame(12.0, {"jobs": ChannelStats(**STATS)})
+def test_without_a_frame_to_compare_with_there_are_no_rates(
+    before: Frame | None, some_stats: ChannelStats
+):
+    now = Frame(12.0, {"jobs": some_stats})
     head, row = shown(top_table(now, before, Console(width=1000)))
     assert len(row) == len(head) - 2
 
 
-def test_a_channel_that_counts_anew_has_no_rates():
-    before = Frame(10.0, {"jobs": ChannelStats(**STATS)})
-    anew = Frame(12.0, {"jobs": ChannelStats(**(STATS | {"total_sent": 1, "total_received": 0}))})
+def test_a_channel_that_counts_anew_has_no_rates(some_stats: ChannelStats):
+    before = Frame(10.0, {"jobs": some_stats})
+    anew = Frame(12.0, {"jobs": replace(some_stats, total_sent=1, total_received=0)})
     wide = Console(width=1000)
     assert shown(top_table(anew, before, wide)) == shown(top_table(anew, None, wide))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
-def test_a_narrow_terminal_has_fewer_columns(width: int):
-    frame = Frame(12.0, {"jobs": ChannelStats(**STATS)})
+def test_a_narrow_terminal_has_fewer_columns(width: int, some_stats: ChannelStats):
+    frame = Frame(12.0, {"jobs": some_stats})
     row = top(frame, frame, width)
     assert {"CHANNEL", "QUEUED", "SENT/S", "RECEIVED/S", "STATE"} <= set(row)
     assert sum(len(column) + 1 for column in row) <= width
@@ -236,9 +226,9 @@ def test_a_channel_that_does_not_answer_has_a_row():
     ("sides", "state"),
     [((True, False), "senders closed"), ((False, True), "receivers closed"), ((True, True), "closed")],
 )  # fmt: skip
-def test_a_closed_side_is_told(sides: tuple[bool, bool], state: str):
+def test_a_closed_side_is_told(sides: tuple[bool, bool], state: str, some_stats: ChannelStats):
     closed = dict(zip(("senders_closed", "receivers_closed"), sides, strict=True))
-    found = ChannelStats(**(STATS | closed | {"capacity": None, "backend_extras": {"epoch": 2}}))
+    found = replace(some_stats, **closed, capacity=None, backend_extras={"epoch": 2})
     rows = {row[0]: " ".join(row[1:]) for row in shown(stats_table(found))}
     assert rows["state"] == state
     assert rows["queued"] == "3 of unbounded"

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,6 @@ from klaw_core.runtime.channels import ChannelStats, channel_stats
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 DOCS = Path(__file__).parents[4] / "docs"
-STATS: dict[str, Any] = {
-    "sender_count": 1,
-    "receiver_count": 2,
-    "queue_size": 3,
-    "capacity": 64,
-    "senders_closed": False,
-    "receivers_closed": False,
-    "created_at": 1.0,
-    "high_watermark": 4,
-    "total_sent": 100,
-    "total_received": 97,
-    "waiting_senders": 5,
-    "waiting_receivers": 6,
-    "in_flight": 7,
-    "redelivered": 0,
-    "oldest_age": 8.5,
-}
 
 
 @pytest.fixture
@@ -53,11 +37,14 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str
     return found
 
 
-def test_gauges_are_set_and_counters_grow_by_what_is_new(recorded: list[Any]):
+def test_gauges_are_set_and_counters_grow_by_what_is_new(
+    recorded: list[Any], some_stats: ChannelStats
+):
     from klaw_core.runtime.channels.ray.metrics import ChannelMetrics
 
     metrics = ChannelMetrics("jobs", "klaw")
-    metrics.record(ChannelStats(**STATS), (1000, 970))
+    stats = replace(some_stats, waiting_senders=5, waiting_receivers=6, in_flight=7, oldest_age=8.5)
+    metrics.record(stats, (1000, 970))
     gauges = {
         "queue_size": 3,
         "capacity": 64,
@@ -73,8 +60,8 @@ def test_gauges_are_set_and_counters_grow_by_what_is_new(recorded: list[Any]):
     assert all(tags == {"channel": "jobs", "namespace": "klaw"} for _, _, tags in recorded)
 
     recorded.clear()
-    later = STATS | {"total_sent": 103, "redelivered": 2, "queue_size": 0, "capacity": None}
-    metrics.record(ChannelStats(**later), (1030, 970))
+    later = replace(stats, total_sent=103, redelivered=2, queue_size=0, capacity=None)
+    metrics.record(later, (1030, 970))
     found = {name: value for name, value, _ in recorded}
     assert {name: found[name] for name in found if name not in gauges} == {
         "sent_messages": 3,
@@ -90,11 +77,13 @@ class Faulty:
         raise ValueError("no")
 
 
-def test_metrics_that_fail_stop_and_are_logged(caplog: pytest.LogCaptureFixture):
+def test_metrics_that_fail_stop_and_are_logged(
+    caplog: pytest.LogCaptureFixture, some_stats: ChannelStats
+):
     from klaw_core.runtime.channels.ray.metrics import export
 
     with caplog.at_level(logging.ERROR):
-        export(Faulty(), lambda: (ChannelStats(**STATS), (0, 0)), 0.0, threading.Event())
+        export(Faulty(), lambda: (some_stats, (0, 0)), 0.0, threading.Event())
     assert "metrics stop" in caplog.text
 
 

@@ -215,22 +215,6 @@ def _lost(ref: Any, cause: ObjectLostError) -> PayloadLostError:
     return error
 
 
-def _check_timeout(timeout: float | None) -> None:
-    """As the handle inside does, but before a payload is put."""
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        wrong = type(timeout).__name__
-        raise TypeError(f"timeout must be a number of seconds (int or float) or None, not {wrong}")
-    if not timeout >= 0:
-        raise ValueError(f"timeout must not be negative or NaN, got {timeout!r}")
-
-
-def _refuse_event_loop(instead: str) -> None:
-    if asyncio._get_running_loop() is not None:
-        raise RuntimeError(f"this thread runs an event loop (a notebook cell?); write: {instead}")
-
-
 # --------------------------------------------------------------------------------------- the handles
 
 
@@ -389,7 +373,7 @@ class RayReferenceSender(_Handle[RaySender[Any]], Generic[T_contra]):
             ChannelBackendErrorException: the payload could not be put, or the channel not be reached.
             SendTimeoutError: no room in time.
         """
-        _check_timeout(timeout)
+        _core.check_timeout(timeout)
         return self._send([value], lambda names: self._inner.send(names[0], timeout))
 
     def try_send(
@@ -409,7 +393,7 @@ class RayReferenceSender(_Handle[RaySender[Any]], Generic[T_contra]):
             ChannelFullError: at once, for more values than ``max(capacity, 1)``.
             and what ``send`` raises.
         """
-        _check_timeout(timeout)
+        _core.check_timeout(timeout)
         batch = list(values)
         if self._is_too_large(batch):
             return self._inner.send_batch(batch, timeout)
@@ -430,16 +414,16 @@ class RayReferenceSender(_Handle[RaySender[Any]], Generic[T_contra]):
 
     def blocking_send(self, value: T_contra, /, timeout: float | None = None) -> None:
         """``send`` for threads without an event loop; refuses one that runs it."""
-        _check_timeout(timeout)
-        _refuse_event_loop("await tx.send(value)")
+        _core.check_timeout(timeout)
+        _core.refuse_event_loop("await tx.send(value)")
         self._blocking_send([value], lambda names: self._inner.blocking_send(names[0], timeout))
 
     def blocking_send_batch(
         self, values: Iterable[T_contra], /, timeout: float | None = None
     ) -> None:
         """``send_batch`` for threads without an event loop; refuses one that runs it."""
-        _check_timeout(timeout)
-        _refuse_event_loop("await tx.send_batch(values)")
+        _core.check_timeout(timeout)
+        _core.refuse_event_loop("await tx.send_batch(values)")
         batch = list(values)
         if self._is_too_large(batch):
             return self._inner.blocking_send_batch(batch, timeout)
@@ -449,7 +433,7 @@ class RayReferenceSender(_Handle[RaySender[Any]], Generic[T_contra]):
 
     def reserve(self, timeout: float | None = None) -> NoReturn:
         """Not there yet: raises NotImplementedError."""
-        _check_timeout(timeout)
+        _core.check_timeout(timeout)
         raise _no_permits("reserve")
 
     def try_reserve(self) -> NoReturn:
@@ -458,7 +442,7 @@ class RayReferenceSender(_Handle[RaySender[Any]], Generic[T_contra]):
 
     def blocking_reserve(self, timeout: float | None = None) -> NoReturn:
         """Not there yet: raises NotImplementedError."""
-        _check_timeout(timeout)
+        _core.check_timeout(timeout)
         raise _no_permits("blocking_reserve")
 
     def flush(self) -> Coroutine[object, object, None]:
@@ -585,7 +569,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
             PayloadLostError: the message's payload is gone. Receive the next one.
             RecvTimeoutError: no message in time.
         """
-        _check_timeout(timeout)
+        _core.check_timeout(timeout)
         return self._recv(timeout)
 
     async def _recv(self, timeout: float | None) -> T_co:
@@ -606,7 +590,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
 
         Raises: what ``recv`` raises.
         """
-        _check_timeout(timeout)
+        _core.check_timeout(timeout)
         return self._recv_batch(_checked_count(max_items), timeout)
 
     async def _recv_batch(self, max_items: int, timeout: float | None) -> list[T_co]:
@@ -630,7 +614,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
 
         Cancel safety: a cancelled ``recv_acked`` has taken nothing. Raises what ``recv`` raises.
         """
-        _check_timeout(timeout)
+        _core.check_timeout(timeout)
         return self._recv_acked(timeout)
 
     async def _recv_acked(self, timeout: float | None) -> Delivery[T_co]:
@@ -659,14 +643,14 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
 
     def blocking_recv(self, timeout: float | None = None) -> T_co:
         """``recv`` for threads without an event loop; refuses one that runs it."""
-        _refuse_event_loop("await rx.recv()")
+        _core.refuse_event_loop("await rx.recv()")
         return _taken(self.blocking_recv_acked(timeout))
 
     def blocking_recv_batch(self, max_items: int, timeout: float | None = None) -> list[T_co]:
         """``recv_batch`` for threads without an event loop; refuses one that runs it."""
-        _check_timeout(timeout)
+        _core.check_timeout(timeout)
         count = _checked_count(max_items)
-        _refuse_event_loop("await rx.recv_batch(max_items)")
+        _core.refuse_event_loop("await rx.recv_batch(max_items)")
         self._raise_untold()
         batch = [self._inner.blocking_recv_acked(timeout)]
         with _given_back_unless_read(batch):
@@ -678,7 +662,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
 
     def blocking_recv_acked(self, timeout: float | None = None) -> Delivery[T_co]:
         """``recv_acked`` for threads without an event loop; refuses one that runs it."""
-        _refuse_event_loop("await rx.recv_acked()")
+        _core.refuse_event_loop("await rx.recv_acked()")
         self._raise_untold()
         return self._blocking_read(self._inner.blocking_recv_acked(timeout))
 
@@ -688,7 +672,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
 
     def __next__(self) -> T_co:
         """``blocking_recv()``, but an orderly end is ``StopIteration``."""
-        _refuse_event_loop("async for value in rx")
+        _core.refuse_event_loop("async for value in rx")
         return _taken(next(self.acked()))
 
     def downgrade(self) -> WeakReceiver[T_co]:
@@ -781,7 +765,7 @@ class _Deliveries(Generic[T_co]):
         return self
 
     def __next__(self) -> Delivery[T_co]:
-        _refuse_event_loop("async for m in rx.acked()")
+        _core.refuse_event_loop("async for m in rx.acked()")
         self._receiver._raise_untold()
         return self._receiver._blocking_read(next(self._inner))
 
