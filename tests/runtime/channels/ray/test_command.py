@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from klaw_core.runtime.channels import (
     blocking_channel,
     blocking_channel_stats,
+    blocking_get_channel,
     delete_channel,
     list_channels,
 )
@@ -218,6 +219,32 @@ def test_send_waits_for_the_channel_to_appear(klaw: Command, make: Callable[...,
     _tx, rx = make("later")
     assert rx.blocking_recv(LONG_S) == 1
     assert sending.communicate(timeout=LONG_S) == ("", "")
+
+
+@pytest.mark.parametrize("verb", ["send", "recv"])
+def test_it_waits_until_the_handles_of_the_maker_count(
+    klaw: Command, ray: Any, namespace: str, monkeypatch: pytest.MonkeyPatch, verb: str
+):
+    """The channel is there before they are, and is not to end with this command."""
+    from klaw_core.runtime.channels.ray import RayChannelActor
+
+    options = {"name": "channel_young", "namespace": namespace, "lifetime": "detached"}
+    young = RayChannelActor.options(**options).remote(8, name="young", namespace=namespace)
+    assert ray.get(young.put.remote(1)) == "ok"
+    handles: list[Any] = []
+
+    def looked(name: str, **where: Any) -> Any:
+        stats = blocking_channel_stats(name, **where)
+        if not handles:
+            handles.extend(blocking_get_channel(name, **where) or ())
+        return stats
+
+    monkeypatch.setattr("klaw_core.runtime.channels.command.app.blocking_channel_stats", looked)
+    assert klaw(verb, "young", *(["2"] if verb == "send" else []), "--wait", str(LONG_S)) in (
+        "",
+        "1\n",
+    )
+    assert (handles[0].is_closed, handles[1].is_closed) == (False, False)
 
 
 # ----------------------------------------------------------------------------------------- receiving

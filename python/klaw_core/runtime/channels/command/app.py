@@ -16,7 +16,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
@@ -65,7 +65,9 @@ Namespace = Annotated[
     str, typer.Option(help="The namespace of the names.", envvar="KLAW_RAY_NAMESPACE")
 ]
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
-Wait = Annotated[float, typer.Option(help="Seconds to wait for the channel to appear.", min=0)]
+Wait = Annotated[
+    float, typer.Option(help="Seconds to wait for a channel that can be joined.", min=0)
+]
 Alone = Annotated[
     bool,
     typer.Option(
@@ -258,40 +260,53 @@ async def _ask_all(names: list[str], namespace: str) -> dict[str, ChannelStats |
 # ------------------------------------------------------------------------------------ sending, receiving
 
 
-def _wait_for(name: str, namespace: str, wait: float) -> ChannelStats:
-    """Until there is one that is not used up."""
+def _wait_for(
+    name: str, namespace: str, wait: float, hinders: Callable[[ChannelStats], Exception | None]
+) -> None:
+    """Until nothing hinders this command from joining; a channel is seen before its maker's handles count."""
     deadline = time.monotonic() + wait
     while True:
         found = blocking_channel_stats(name, namespace=namespace)
-        if found is not None and not (found.senders_closed and found.receivers_closed):
-            return found
+        hindrance = _no_channel(name, namespace) if found is None else hinders(found)
+        if hindrance is None:
+            return
         left = deadline - time.monotonic()
         if left <= 0:
-            raise _no_channel(name, namespace) if found is None else ChannelClosedError
+            raise hindrance
         time.sleep(min(_POLL_S, left))
 
 
 def _sender(name: str, namespace: str, wait: float, *, alone: bool) -> ChannelSender[Any]:
-    found = _wait_for(name, namespace, wait)
-    if not (alone or found.sender_count or found.senders_closed):
-        _refuse_alone("sender", "", found)
+    def hinders(found: ChannelStats) -> Exception | None:
+        is_alone = not (alone or found.sender_count or found.senders_closed)
+        return _used_up(found) or (_alone("sender", "", found) if is_alone else None)
+
+    _wait_for(name, namespace, wait, hinders)
     return _made(blocking_get_sender(name, namespace=namespace))
 
 
 def _receiver(name: str, namespace: str, wait: float, *, alone: bool) -> ChannelReceiver[Any]:
-    found = _wait_for(name, namespace, wait)
-    if not (alone or found.receiver_count or found.receivers_closed):
-        _refuse_alone("receiver", ", and drop what is queued", found)
+    def hinders(found: ChannelStats) -> Exception | None:
+        is_alone = not (alone or found.receiver_count or found.receivers_closed)
+        loses = ", and drop what is queued"
+        return _used_up(found) or (_alone("receiver", loses, found) if is_alone else None)
+
+    _wait_for(name, namespace, wait, hinders)
     return _made(blocking_get_receiver(name, namespace=namespace))
 
 
-def _refuse_alone(side: str, what_else: str, found: ChannelStats) -> None:
-    if not found.backend_extras.get("persistent"):
-        raise Failure(
-            Status.ALONE,
-            f"it has no other {side}: that side would close with this command{what_else}; "
-            "--alone does it all the same, a channel made with persistent=True stays open",
-        )
+def _used_up(found: ChannelStats) -> Exception | None:
+    return ChannelClosedError() if found.senders_closed and found.receivers_closed else None
+
+
+def _alone(side: str, what_else: str, found: ChannelStats) -> Exception | None:
+    if found.backend_extras.get("persistent"):
+        return None
+    return Failure(
+        Status.ALONE,
+        f"it has no other {side}: that side would close with this command{what_else}; "
+        "--alone does it all the same, a channel made with persistent=True stays open",
+    )
 
 
 def _made(handle: _Handle | None) -> _Handle:
