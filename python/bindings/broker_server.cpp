@@ -223,6 +223,13 @@ class BrokerServer {
       return names;
     });
   }
+  nb::list peek(std::size_t max_items) {
+    nb::list payloads;
+    for (const Bytes& message : server_->with_broker([&](Broker& broker, Time) { return broker.peek(max_items); })) {
+      payloads.append(nb::bytes(message.data(), message.size()));
+    }
+    return payloads;
+  }
   bool is_closed() {
     return server_->with_broker([](Broker& broker, Time) { return broker.is_closed(); });
   }
@@ -285,6 +292,8 @@ void add_broker_server(nb::module_& module) {
       .def("reader_stats", &BrokerServer::reader_stats,
            "name -> (node, seconds since it registered, seconds since it was last seen, messages received)")
       .def("references", &BrokerServer::references, "The names of all references that are in it.")
+      .def("peek", &BrokerServer::peek, "max_items"_a,
+           "The payloads that would be received next, so many at most. They stay where they are.")
       .def("is_closed", &BrokerServer::is_closed, "Both sides have closed and nothing is left.")
       .def("checkpoint", &BrokerServer::checkpoint,
            "(created_at, total_sent, total_received, senders_closed, receivers_closed)")

@@ -77,6 +77,7 @@ def public_names() -> set[str]:
 NOT_FOR_USERS = {
     "get_endpoint",
     "keep_payloads",
+    "peek_payloads",
     "get_payloads",
     "adopt_payloads",
     "drop_payloads",

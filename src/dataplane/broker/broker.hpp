@@ -167,6 +167,8 @@ class Broker {
   [[nodiscard]] bool restore(Time now, const Checkpoint& checkpoint);
   // In the order in which they would be received; then what is out at receivers.
   [[nodiscard]] std::vector<MessageView> messages() const;
+  // Those that would be received next, `max` at most, in that order; what is out or delayed is not among them.
+  [[nodiscard]] std::vector<Bytes> peek(std::size_t max) const;
   // Throws std::logic_error naming the invariant (B1...) that does not hold. For tests: it looks at everything.
   void check_invariants() const;
 

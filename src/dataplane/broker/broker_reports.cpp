@@ -91,6 +91,17 @@ std::vector<MessageView> Broker::messages() const {
   return views;
 }
 
+std::vector<Bytes> Broker::peek(std::size_t max) const {
+  std::vector<Bytes> next;
+  for (const auto* const queue : {&lane_, &ready_}) {
+    for (const Item& item : *queue) {
+      if (next.size() == max) return next;
+      next.push_back(item.message.bytes());
+    }
+  }
+  return next;
+}
+
 namespace {
 
 Checkpoint::Side written_down(const broker_state::SideState& s) {

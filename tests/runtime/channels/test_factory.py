@@ -24,6 +24,7 @@ from klaw_core.runtime.channels import (
     blocking_get_channel,
     blocking_get_receiver,
     blocking_get_sender,
+    blocking_peek_channel,
     channel,
     channel_stats,
     delete_channel,
@@ -32,6 +33,7 @@ from klaw_core.runtime.channels import (
     get_receiver,
     get_sender,
     list_channels,
+    peek_channel,
 )
 
 MAKERS = [channel, blocking_channel]
@@ -44,6 +46,8 @@ FINDERS = [
     blocking_get_receiver,
     channel_stats,
     blocking_channel_stats,
+    peek_channel,
+    blocking_peek_channel,
     delete_channel,
 ]
 WAITERS = [get_sender, blocking_get_sender, get_receiver, blocking_get_receiver]
@@ -448,6 +452,12 @@ def test_a_bad_prefetch_or_confirm_is_told_at_the_call():
             find("jobs", confirm=1, backend="local")
 
 
+def test_a_bad_number_of_messages_to_look_at_is_told_at_the_call():
+    for peek in (peek_channel, blocking_peek_channel):
+        with pytest.raises(ValueError, match="max_items must be at least 1, got 0"):
+            peek("jobs", 0, backend="local")
+
+
 # -------------------------------------------------------------------------------- signatures, exports
 
 
@@ -476,7 +486,14 @@ def test_the_makers_have_the_parameters_of_the_contract():
 
 
 def test_the_blocking_twins_have_the_parameters_of_the_awaited_ones():
-    for name in ("get_channel", "get_sender", "get_receiver", "channel_stats", "select"):
+    for name in (
+        "get_channel",
+        "get_sender",
+        "get_receiver",
+        "channel_stats",
+        "peek_channel",
+        "select",
+    ):
         awaited, blocking = getattr(channels, name), getattr(channels, f"blocking_{name}")
         assert inspect.signature(awaited).parameters == inspect.signature(blocking).parameters, name
 

@@ -55,6 +55,7 @@ from klaw_core.runtime.channels.factory import (
     blocking_get_channel,
     blocking_get_receiver,
     blocking_get_sender,
+    blocking_peek_channel,
     channel,
     channel_stats,
     delete_channel,
@@ -62,6 +63,7 @@ from klaw_core.runtime.channels.factory import (
     get_receiver,
     get_sender,
     list_channels,
+    peek_channel,
 )
 from klaw_core.runtime.channels.local import LocalReceiver, LocalSender
 from klaw_core.runtime.channels.oneshot import (
@@ -136,6 +138,7 @@ __all__ = [
     "blocking_get_receiver",
     "blocking_get_sender",
     "blocking_oneshot",
+    "blocking_peek_channel",
     "blocking_select",
     "blocking_watch",
     "broadcast",
@@ -147,6 +150,7 @@ __all__ = [
     "get_sender",
     "list_channels",
     "oneshot",
+    "peek_channel",
     "select",
     "select_all",
     "watch",

@@ -52,6 +52,7 @@ __all__ = [
     "blocking_get_channel",
     "blocking_get_receiver",
     "blocking_get_sender",
+    "blocking_peek_channel",
     "channel",
     "channel_stats",
     "delete_channel",
@@ -59,6 +60,7 @@ __all__ = [
     "get_receiver",
     "get_sender",
     "list_channels",
+    "peek_channel",
 ]
 
 AnyChannel: TypeAlias = tuple[ChannelSender[Any], ChannelReceiver[Any]]
@@ -344,6 +346,30 @@ def blocking_channel_stats(
     return ray.blocking_channel_stats(name, namespace=namespace)
 
 
+def peek_channel(
+    name: str, max_items: int = 1, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
+) -> Coroutine[object, object, list[Any] | None]:
+    """The messages that would be received next, so many at most; they stay. None when there is no channel.
+
+    Registers nobody. What receivers have been given already is not among them; a message that can't be read here
+    stands there as its exception. For a look by a person: it costs an actor call, and copies what it shows.
+
+    Raises, all at the call: as ``get_channel``; ValueError for ``max_items`` below 1.
+    """
+    _check_max_items(max_items)
+    ray = _ray_for_named("peek_channel", backend, namespace, name)
+    return _in_thread(ray.blocking_peek_channel, name, max_items=max_items, namespace=namespace)
+
+
+def blocking_peek_channel(
+    name: str, max_items: int = 1, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
+) -> list[Any] | None:
+    """``peek_channel`` for threads and plain Ray tasks."""
+    _check_max_items(max_items)
+    ray = _ray_for_named("blocking_peek_channel", backend, namespace, name)
+    return ray.blocking_peek_channel(name, max_items=max_items, namespace=namespace)
+
+
 def delete_channel(
     name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
 ) -> bool:
@@ -429,6 +455,7 @@ class RayFactory(Protocol):
     blocking_get_sender: Callable[..., ChannelSender[Any] | None]
     blocking_get_receiver: Callable[..., ChannelReceiver[Any] | None]
     blocking_channel_stats: Callable[..., ChannelStats | None]
+    blocking_peek_channel: Callable[..., list[Any] | None]
     delete_ray_channel: Callable[..., bool]
     list_ray_channels: Callable[..., list[str]]
 
@@ -469,3 +496,8 @@ def _in_thread(
 def _check_prefetch(prefetch: object) -> None:
     if prefetch is not None and (count := integer("prefetch", prefetch)) < 1:
         raise ValueError(f"prefetch must be at least 1, got {count}")
+
+
+def _check_max_items(max_items: object) -> None:
+    if (count := integer("max_items", max_items)) < 1:
+        raise ValueError(f"max_items must be at least 1, got {count}")

@@ -320,6 +320,15 @@ def test_a_message_that_cannot_be_read_is_told(klaw: Command, make: Callable[...
 # ------------------------------------------------------------------------------------- ending, and errors
 
 
+def test_peek_leaves_what_it_shows(klaw: Command, make: Callable[..., Any]):
+    tx, rx = make("jobs")
+    assert klaw("peek", "jobs") == ""
+    tx.blocking_send_batch([1, {"a": None}, 3])
+    assert klaw.process("peek", "jobs", "--count", "2") == '1\n{"a": null}\n'
+    assert klaw("peek", "jobs") == "1\n"
+    assert rx.blocking_recv_batch(8, LONG_S) == [1, {"a": None}, 3]
+
+
 def test_delete_ends_those_that_wait(klaw: Command, namespace: str, make: Callable[..., Any]):
     handles = make("jobs")
     receiving = klaw.start("recv", "jobs")
@@ -333,7 +342,7 @@ def test_delete_ends_those_that_wait(klaw: Command, namespace: str, make: Callab
     del handles
 
 
-@pytest.mark.parametrize("command", [["stats"], ["send", "1"], ["recv"], ["delete"]])
+@pytest.mark.parametrize("command", [["stats"], ["peek"], ["send", "1"], ["recv"], ["delete"]])
 def test_a_channel_of_another_namespace_is_not_found(
     klaw: Command, make: Callable[..., Any], command: list[str]
 ):

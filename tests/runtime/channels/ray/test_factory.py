@@ -25,6 +25,7 @@ from klaw_core.runtime.channels import (
     get_receiver,
     get_sender,
     list_channels,
+    peek_channel,
 )
 
 pytestmark = pytest.mark.ray
@@ -78,6 +79,43 @@ def test_the_blocking_twins_do_the_same(ray_cluster, name):
     with tx, rx, found_tx, found_rx, sender, receiver:
         sender.blocking_send("a")
         assert receiver.blocking_recv(timeout=20) == "a"
+
+
+class TornAtItsReceiver:
+    def __reduce__(self):
+        return int, ("torn",)
+
+
+async def test_peeking_shows_what_comes_next_and_leaves_it(ray_cluster, name):
+    tx, rx = await channel(8, backend="ray", name=name)
+    for message in (1, "two", TornAtItsReceiver(), 4):
+        await tx.send(message)
+    assert await peek_channel(name) == [1]
+    first, second, torn = await peek_channel(name, 3)
+    assert (first, second) == (1, "two")
+    assert isinstance(torn, ValueError)
+    stats = await tx.stats()
+    assert (stats.queue_size, stats.total_received, stats.redelivered) == (4, 0, 0)
+    assert await rx.recv_batch(2) == [1, "two"]
+    assert len(await peek_channel(name, 8)) == 2
+    assert await peek_channel(f"not-{name}") is None
+
+
+async def test_peeking_before_what_was_given_back(ray_cluster, name):
+    tx, rx = await channel(8, backend="ray", name=name)
+    await tx.send_batch(["first", "second"])
+    (await rx.recv_acked()).nack()
+    assert await peek_channel(name, 8) == ["first", "second"]
+    async with await rx.recv_acked() as again:
+        assert (again.value, again.redelivered) == ("first", True)
+
+
+async def test_peeking_reads_the_payloads_of_reference_channels(ray_cluster, name):
+    tx, rx = await channel(8, backend="ray", name=name, reference=True)
+    await tx.send(bytearray(b"large"))
+    assert await peek_channel(name, 8) == [b"large"]
+    assert await rx.recv() == b"large"
+    assert await peek_channel(name, 8) == []
 
 
 async def test_made_again_with_the_same_settings_it_is_the_same_channel(ray_cluster, name):

@@ -36,6 +36,7 @@ from klaw_core.runtime.channels import (
     blocking_channel_stats,
     blocking_get_receiver,
     blocking_get_sender,
+    blocking_peek_channel,
     channel_stats,
     delete_channel,
     list_channels,
@@ -185,6 +186,22 @@ def recv(
     """Take messages and print them, one line of JSON for each."""
     with _cluster(address, name), _receiver(name, namespace, wait, alone=alone) as rx:
         _print_all(rx, None if follow else count, timeout)
+
+
+@app.command()
+def peek(
+    name: Name,
+    address: Address = _CLUSTER,
+    namespace: Namespace = _NAMESPACE,
+    count: Annotated[int, typer.Option(help="How many messages, at most.", min=1)] = 1,
+) -> None:
+    """Print the messages that would be received next, one line of JSON for each. They stay. Registers nobody."""
+    with _cluster(address, name):
+        messages = blocking_peek_channel(name, count, namespace=namespace)
+        if messages is None:
+            raise _no_channel(name, namespace)
+        for message in messages:
+            print(to_line(message))
 
 
 @app.command()

@@ -398,6 +398,11 @@ class ChannelActor:
         return self._server.stats(), self._server.traffic()
 
     @_control
+    async def peek_payloads(self, max_items: int) -> list[bytes]:
+        """The payloads of the messages that would be received next. They stay."""
+        return self._server.peek(max_items)
+
+    @_control
     async def get_capacity(self) -> int | None:
         """Messages it holds at most; None for unbounded."""
         return self._capacity

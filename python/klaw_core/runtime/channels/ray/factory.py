@@ -30,7 +30,11 @@ from klaw_core.runtime.channels.ray.actor import PROTOCOL_VERSION, RayChannelAct
 from klaw_core.runtime.channels.ray.connections import connection_of
 from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
 from klaw_core.runtime.channels.ray.explain import backend_error
-from klaw_core.runtime.channels.ray.reference import RayReferenceReceiver, RayReferenceSender
+from klaw_core.runtime.channels.ray.reference import (
+    RayReferenceReceiver,
+    RayReferenceSender,
+    read_all,
+)
 from klaw_core.runtime.channels.stats import ChannelStats
 
 __all__ = [
@@ -38,6 +42,7 @@ __all__ = [
     "blocking_get_channel",
     "blocking_get_receiver",
     "blocking_get_sender",
+    "blocking_peek_channel",
     "blocking_ray_channel",
     "delete_ray_channel",
     "get_ray_channel",
@@ -187,18 +192,22 @@ def _open_receiver(actor: Any, metadata: Mapping[str, Any], prefetch: int | None
 
 def _open(cls: type[Any], actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Any:
     """A handle that counts."""
-    channel = connection_of(
+    channel = _channel_of(actor, metadata, prefetch)
+    base = _core.RemoteSender if cls is RaySender else _core.RemoteReceiver
+    handle = base.__new__(cls, channel)
+    handle._open()
+    handle._wait_until_opened(_OPEN_LIMIT_S)
+    return handle
+
+
+def _channel_of(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Any:
+    return connection_of(
         actor,
         metadata["capacity"],
         name=metadata["name"],
         namespace=metadata["namespace"],
         prefetch=prefetch or 0,
     )
-    base = _core.RemoteSender if cls is RaySender else _core.RemoteReceiver
-    handle = base.__new__(cls, channel)
-    handle._open()
-    handle._wait_until_opened(_OPEN_LIMIT_S)
-    return handle
 
 
 # ------------------------------------------------------------------------------------------ finding
@@ -243,6 +252,19 @@ def blocking_channel_stats(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> 
         return None
     stats: ChannelStats = _ask(actor.get_stats.remote(), name, namespace, _ANSWER_LIMIT_S)
     return stats
+
+
+def blocking_peek_channel(
+    name: str, max_items: int = 1, *, namespace: str = NAMESPACE_DEFAULT
+) -> list[Any] | None:
+    """The messages that would be received next; they stay. Registers nobody."""
+    _ensure_ray()
+    actor = _actor_of(name, namespace)
+    if actor is None:
+        return None
+    metadata = _metadata_of(actor, name, namespace, _ANSWER_LIMIT_S)
+    payloads = _ask(actor.peek_payloads.remote(max_items), name, namespace, _ANSWER_LIMIT_S)
+    return read_all(_channel_of(actor, metadata, None), payloads)
 
 
 def delete_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> bool:

@@ -66,11 +66,11 @@ from klaw_core.runtime.channels.protocols import (
 from klaw_core.runtime.channels.ray.connections import Connection
 from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
 from klaw_core.runtime.channels.ray.explain import backend_error, explain
-from klaw_core.runtime.channels.ray.payload import Reference, Sealed, seal, unseal
+from klaw_core.runtime.channels.ray.payload import Reference, Sealed, decode, seal, unseal
 from klaw_core.runtime.channels.select import Indirect
 from klaw_core.runtime.channels.stats import ChannelStats
 
-__all__ = ["Owner", "RayReferenceReceiver", "RayReferenceSender"]
+__all__ = ["Owner", "RayReferenceReceiver", "RayReferenceSender", "read_all"]
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -213,6 +213,28 @@ def _lost(ref: Any, cause: ObjectLostError) -> PayloadLostError:
     error = PayloadLostError(ref.hex(), explain(cause))
     error.__cause__ = cause
     return error
+
+
+def read_all(channel: _core.RemoteChannel, messages: list[bytes]) -> list[Any]:
+    """The values of messages that nobody takes, with those of their payloads. Blocks.
+
+    What can't be read here is its exception.
+    """
+    values = [_read(decode, message) for message in messages]
+    names = [value for value in values if isinstance(value, Reference)]
+    payloads = dict(zip(names, _Store(channel).blocking_get(names), strict=True)) if names else {}
+    return [_read(_unsealed, payloads[v]) if isinstance(v, Reference) else v for v in values]
+
+
+def _read(how: Callable[[Any], Any], what: Any) -> Any:
+    try:
+        return how(what)
+    except Exception as error:  # noqa: BLE001  whatever a class raises when it is unpickled
+        return error
+
+
+def _unsealed(payload: Sealed | PayloadLostError) -> Any:
+    return payload if isinstance(payload, PayloadLostError) else unseal(payload)
 
 
 # --------------------------------------------------------------------------------------- the handles
