@@ -127,8 +127,6 @@ class Flavour:
     # The stats of a handle's channel, by a plain call.
     peek: Callable[[Any], ChannelStats] | None = None
     marks: tuple[pytest.MarkDecorator, ...] = ()
-    # What it does not offer, and says so: its methods are there and raise NotImplementedError.
-    refuses: frozenset[str] = frozenset()
 
 
 LOCAL_ONLY = frozenset({"at_once", "by_reference", "length", "no_pickle"})
@@ -283,8 +281,7 @@ FLAVOURS = (
     Flavour(
         name="reference",
         make=functools.partial(make_on_ray, reference=True),
-        offers=CAPABILITIES - LOCAL_ONLY - {"outlives_its_handles", "permits", "prompt"},
-        refuses=frozenset({"permits"}),
+        offers=CAPABILITIES - LOCAL_ONLY - {"outlives_its_handles", "prompt"},
         handle_names=("RayReferenceSender", "RayReferenceReceiver"),
         capacities=(3,),
         peek=peek_at_actor,

@@ -36,7 +36,7 @@ async def test_handles_have_what_the_table_says_and_nothing_else(table, flavour,
     for side, handle in enumerate(handles):
         for name, sides in table.methods.items():
             for member in sides[side]:
-                has = name in flavour.offers | flavour.refuses
+                has = name in flavour.offers
                 assert hasattr(handle, member) is has, f"{name}: {member}"
         listed = {member for sides in table.methods.values() for member in sides[side]}
         own = set(dir(handle)) - set(dir(object)) - table.other_members
@@ -53,15 +53,6 @@ async def test_other_flavours_have_what_their_table_says_and_nothing_else(table,
         own = {name for name in own if name.startswith("__") or not name.startswith("_")}
         assert own == common | particular
         handle.close()
-
-
-async def test_what_a_flavour_does_not_offer_it_says(table, flavour, open_channel, in_thread):
-    assert not flavour.refuses & flavour.offers
-    for side, handle in enumerate(await open_channel()):
-        for name in flavour.refuses:
-            for member in table.methods[name][side]:
-                with pytest.raises(NotImplementedError, match=rf"{member}\(\) is not there yet"):
-                    await in_thread(getattr(handle, member)).awaited()
 
 
 def test_every_capability_that_a_flavour_offers_is_needed_by_a_test(table):

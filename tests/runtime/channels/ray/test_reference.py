@@ -742,3 +742,19 @@ async def test_a_receiver_that_is_killed_while_it_has_a_payload_loses_nothing(
             seen.append((int(m.value[0]), m.redelivered))
     assert sorted(seen) == [(1, True), (2, False)]
     await held(rx, 0)
+
+
+@pytest.mark.parametrize("owner", ["sender", "channel"])
+async def test_a_permit_keeps_its_payload_only_if_it_sends(open_reference, held, owner):
+    tx, rx = await open_reference(4)
+    tx, rx = by_hand(tx._inner, rx._inner, owner=owner)
+    permit = await tx.reserve()
+    with pytest.raises(TypeError, match="pickle"):
+        permit.send(threading.Lock())
+    await held(tx, 0)
+    permit.send("good still")
+    await held(tx, 1)
+    with pytest.raises(RuntimeError, match="used or released already"):
+        permit.send("once more")
+    assert await rx.recv() == "good still"
+    await held(tx, 0)

@@ -22,7 +22,7 @@ a message costs some milliseconds of Ray's, whatever its size, and its bytes are
   takes its time beside that.
 - **A death** of a receiver that was fetching: the message is delivered again, to another one.
 - **Plain calls**: ``recv_nowait`` finds nothing, since a payload is elsewhere, and ``send_nowait`` has no room:
-  use ``try_recv`` and ``try_send``. Permits are not offered: their send is a plain call as well.
+  use ``try_recv`` and ``try_send``. A permit's ``send`` puts its payload there and then, in an event loop, too.
 - **Fork**: not in a forked child, which cannot use Ray.
 - **Cost**: an actor call, about a millisecond, for a send and for a receive each; one for a whole batch, whose
   payloads are put, and fetched, side by side. ``owner='channel'``: one more, and a copy.
@@ -60,6 +60,7 @@ from klaw_core.runtime.channels.making import integer
 from klaw_core.runtime.channels.protocols import (
     Deliveries,
     Delivery,
+    Permit,
     WeakReceiver,
     WeakSender,
 )
@@ -453,19 +454,30 @@ class RayReferenceSender(_Handle[RaySender[Any]], Generic[T_contra]):
             batch, lambda names: self._inner.blocking_send_batch(names, timeout)
         )
 
-    def reserve(self, timeout: float | None = None) -> NoReturn:
-        """Not there yet: raises NotImplementedError."""
-        _core.check_timeout(timeout)
-        raise _no_permits("reserve")
+    def reserve(self, timeout: float | None = None) -> Coroutine[object, object, Permit[T_contra]]:
+        """A slot for a message to come, waiting for room for at most ``timeout`` seconds. See ``Permit``.
 
-    def try_reserve(self) -> NoReturn:
-        """Not there yet: raises NotImplementedError."""
-        raise _no_permits("try_reserve")
+        Cancel safety: cancelled, it holds nothing.
+        """
+        return self._reserve(self._inner.reserve(timeout))
 
-    def blocking_reserve(self, timeout: float | None = None) -> NoReturn:
-        """Not there yet: raises NotImplementedError."""
-        _core.check_timeout(timeout)
-        raise _no_permits("blocking_reserve")
+    async def _reserve(self, reserving: Awaitable[Permit[Any]]) -> Permit[T_contra]:
+        return _Permit(await reserving, self)
+
+    def try_reserve(
+        self,
+    ) -> Coroutine[object, object, Result[Permit[T_contra], ChannelFull | ChannelClosed]]:
+        """A slot, if there is one now."""
+        return self._try_reserve(self._inner.try_reserve())
+
+    async def _try_reserve(
+        self, trying: Awaitable[Result[Permit[Any], Any]]
+    ) -> Result[Permit[T_contra], Any]:
+        return (await trying).map(lambda permit: _Permit(permit, self))
+
+    def blocking_reserve(self, timeout: float | None = None) -> Permit[T_contra]:
+        """``reserve`` for threads without an event loop; refuses one that runs it."""
+        return _Permit(self._inner.blocking_reserve(timeout), self)
 
     def flush(self) -> Coroutine[object, object, None]:
         """Wait until all that was sent by this handle is stored. Cancelled, it leaves nothing behind."""
@@ -521,6 +533,17 @@ class RayReferenceSender(_Handle[RaySender[Any]], Generic[T_contra]):
             self._store.blocking_adopt(names)
         return None
 
+    def _send_by(self, permit: Permit[Any], value: object) -> None:
+        names = _names(1)
+        try:
+            self._store.put(names, [value])
+            permit.send(names[0])
+        except BaseException:
+            self._store.drop(names)
+            raise
+        if self._owner == "channel":
+            self._store.blocking_adopt(names)
+
     @contextlib.contextmanager
     def _dropped_unless_sent(self, names: list[Reference]) -> Generator[None]:
         try:
@@ -548,11 +571,27 @@ def _pass_on(before: Future[None] | None, turn: Future[None]) -> None:
         before.add_done_callback(lambda _: turn.set_result(None))
 
 
-def _no_permits(method: str) -> NotImplementedError:
-    return NotImplementedError(
-        f"{method}() is not there yet on a reference channel: a permit sends by a plain call, and a payload has to be "
-        "put; use send() or try_send()"
-    )
+class _Permit(Generic[T_contra]):
+    """A slot of the channel: see ``Permit``."""
+
+    __slots__ = ("__weakref__", "_inner", "_sender")
+
+    def __init__(self, inner: Permit[Any], sender: RayReferenceSender[T_contra]) -> None:
+        self._inner = inner
+        self._sender = sender
+
+    def send(self, value: T_contra, /) -> None:
+        """Put the payload and send its reference. A plain call, of about a millisecond and a copy.
+
+        Raises:
+            RuntimeError: it was used or released already.
+            ChannelBackendErrorException: the payload could not be put; the permit stays good.
+        """
+        self._sender._send_by(self._inner, value)
+
+    def release(self) -> None:
+        """Give the slot back. Idempotent."""
+        self._inner.release()
 
 
 class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
