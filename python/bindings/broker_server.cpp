@@ -118,15 +118,21 @@ Patience patience_of(const nb::object& timeout) {
   return patience;
 }
 
+dataplane::ChannelKind known_kind(const std::string& name) {
+  if (const auto kind = dataplane::kind_named(name)) return *kind;
+  throw nb::value_error(("there is no channel of kind " + name).c_str());
+}
+
 class BrokerServer {
  public:
-  BrokerServer(std::optional<std::uint64_t> capacity, std::uint64_t epoch, bool persistent, double orphan_grace_s,
-               double created_at, const nb::bytes& channel, const nb::bytes& secret, std::string unix_path,
-               std::vector<std::string> hosts, std::uint16_t port_min, std::uint16_t port_max,
+  BrokerServer(std::optional<std::uint64_t> capacity, const std::string& kind, std::uint64_t epoch, bool persistent,
+               double orphan_grace_s, double created_at, const nb::bytes& channel, const nb::bytes& secret,
+               std::string unix_path, std::vector<std::string> hosts, std::uint16_t port_min, std::uint16_t port_max,
                const std::optional<std::tuple<std::string, std::string, std::string>>& tls)
       : mailbox_(std::make_shared<Mailbox<Event>>()) {
     ServerSettings settings{
-        .broker = {.capacity = capacity.value_or(dataplane::kUnbounded),
+        .broker = {.kind = known_kind(kind),
+                   .capacity = capacity.value_or(dataplane::kUnbounded),
                    .epoch = epoch,
                    .persistent = persistent,
                    .created_at = created_at,
@@ -271,11 +277,12 @@ class BrokerServer {
 
 void add_broker_server(nb::module_& module) {
   nb::class_<BrokerServer>(module, "BrokerServer", nb::is_final(), "A channel's broker at its sockets.")
-      .def(nb::init<std::optional<std::uint64_t>, std::uint64_t, bool, double, double, nb::bytes, nb::bytes,
-                    std::string, std::vector<std::string>, std::uint16_t, std::uint16_t,
+      .def(nb::init<std::optional<std::uint64_t>, std::string, std::uint64_t, bool, double, double, nb::bytes,
+                    nb::bytes, std::string, std::vector<std::string>, std::uint16_t, std::uint16_t,
                     std::optional<std::tuple<std::string, std::string, std::string>>>(),
-           "capacity"_a.none(), nb::kw_only(), "epoch"_a, "persistent"_a, "orphan_grace"_a, "created_at"_a, "channel"_a,
-           "secret"_a, "unix_path"_a, "hosts"_a, "port_min"_a, "port_max"_a, "tls"_a.none() = nb::none())
+           "capacity"_a.none(), nb::kw_only(), "kind"_a = "mpmc", "epoch"_a, "persistent"_a, "orphan_grace"_a,
+           "created_at"_a, "channel"_a, "secret"_a, "unix_path"_a, "hosts"_a, "port_min"_a, "port_max"_a,
+           "tls"_a.none() = nb::none())
       .def_prop_ro("addresses", &BrokerServer::addresses, "The host:port of each of its TCP sockets.")
       .def("next_event", &BrokerServer::next_event, "timeout"_a.none() = nb::none(),
            "Blocks: ('log', text), ('ended', ''), ('handles', how many), ('reference', its name) when a reference has "

@@ -15,6 +15,7 @@
 #include "mailbox.hpp"
 #include "receiver_methods.hpp"
 #include "remote_ops.hpp"
+#include "remote_type.hpp"
 #include "sender_methods.hpp"
 #include "weak.hpp"
 
@@ -32,9 +33,8 @@ namespace {
 constexpr Duration kRetireLimit = std::chrono::seconds(5);
 
 PyTypeObject* channel_type = nullptr;
-PyTypeObject* sender_type = nullptr;
-PyTypeObject* receiver_type = nullptr;
-PyTypeObject* weak_types[2];  // [Side]
+std::vector<PyTypeObject*> handle_types[2];  // [Side], of all kinds
+PyTypeObject* weak_types[2];                 // [Side]
 
 RemoteChannelObject* cast_channel(PyObject* object) noexcept { return reinterpret_cast<RemoteChannelObject*>(object); }
 RemoteHandleObject* cast_remote(PyObject* object) noexcept { return reinterpret_cast<RemoteHandleObject*>(object); }
@@ -67,6 +67,7 @@ void ask(const std::string& key, EndpointAnswer answer) {
 std::shared_ptr<dataplane::Dialer> make_dialer(const RemoteChannelObject& channel) {
   return dataplane::Dialer::start(DialerSettings{
       .link = {.new_client_id = dataplane::random_id<dataplane::ClientId>,
+               .kind = channel.kind,
                .node = channel.node,
                .about = channel.about,
                .prefetch = channel.prefetch},
@@ -95,7 +96,8 @@ bool load_tls(PyObject* files, dataplane::TlsContext& tls) {
 }
 
 PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-  static const char* const kNames[] = {"key", "capacity", "name", "namespace", "node", "prefetch", "tls", nullptr};
+  static const char* const kNames[] = {"key",      "capacity", "name", "namespace", "node",
+                                       "prefetch", "tls",      "kind", nullptr};
   PyObject* key = nullptr;
   PyObject* capacity = nullptr;
   PyObject* name = nullptr;
@@ -103,10 +105,16 @@ PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   PyObject* node = nullptr;
   unsigned int prefetch = 0;
   PyObject* tls_files = Py_None;
+  const char* kind_name = "mpmc";
   dataplane::TlsContext tls;
-  if (PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOI|O:RemoteChannel", const_cast<char**>(kNames), &key, &capacity,
-                                  &name, &ns, &node, &prefetch, &tls_files) == 0 ||
+  if (PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOI|Os:RemoteChannel", const_cast<char**>(kNames), &key, &capacity,
+                                  &name, &ns, &node, &prefetch, &tls_files, &kind_name) == 0 ||
       !load_tls(tls_files, tls)) {
+    return nullptr;
+  }
+  const std::optional<dataplane::ChannelKind> kind = dataplane::kind_named(kind_name);
+  if (!kind) {
+    PyErr_Format(PyExc_ValueError, "there is no channel of kind %s", kind_name);
     return nullptr;
   }
   std::optional<std::string> key_text;
@@ -124,6 +132,7 @@ PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   ::new (&self->key) std::string(key_text.value_or(""));
   ::new (&self->about) ChannelBackendError(std::move(about));
   ::new (&self->node) std::string(node_text.value_or(""));
+  self->kind = *kind;
   self->capacity = capacity == Py_None ? channels::detail::kUnbounded : static_cast<std::size_t>(messages);
   ::new (&self->tls) dataplane::TlsContext(std::move(tls));
   self->prefetch = prefetch;
@@ -261,8 +270,7 @@ PyObject* make_reader_id() {
   return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
 }
 
-PyObject* make_remote_handle(PyTypeObject* type, RemoteChannelObject* channel, Registration registration) {
-  const Side side = PyType_IsSubtype(type, sender_type) != 0 ? Side::sender : Side::receiver;
+PyObject* make_remote_handle(PyTypeObject* type, Side side, RemoteChannelObject* channel, Registration registration) {
   Ref name = Ref::steal(side == Side::receiver ? make_reader_id() : PyUnicode_FromString(""));
   if (!name) return nullptr;
   auto* const self = cast_remote(type->tp_alloc(type, 0));
@@ -298,6 +306,7 @@ void open_session(RemoteHandleObject& self, std::optional<Token> claim) {
 }
 
 // handle(channel, claim=None)
+template <Side kSide>
 PyObject* handle_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   static const char* const kNames[] = {"channel", "claim", nullptr};
   PyObject* channel = nullptr;
@@ -308,7 +317,7 @@ PyObject* handle_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   }
   Token token;
   if (claim != Py_None && !parse_token(claim, token)) return nullptr;
-  PyObject* const made = make_remote_handle(type, cast_channel(channel), Registration{});
+  PyObject* const made = make_remote_handle(type, kSide, cast_channel(channel), Registration{});
   if (made != nullptr && claim != Py_None) {
     if (!renew_after_fork(*cast_remote(made)->channel)) {
       Py_DECREF(made);
@@ -365,7 +374,7 @@ PyObject* handle_clone(PyObject* object, PyObject* /*unused*/) {
     raise_closed(ChannelClosed{.kind = CloseKind::handle_closed});
     return nullptr;
   }
-  PyObject* const made = make_remote_handle(Py_TYPE(object), self->channel, Registration{});
+  PyObject* const made = make_remote_handle(Py_TYPE(object), self->side, self->channel, Registration{});
   if (made != nullptr && self->registration.id != 0) open_session(*cast_remote(made), std::nullopt);
   return made;
 }
@@ -432,7 +441,7 @@ Ref make_upgraded(PyObject* object) {
   const WeakObject& self = cast_weak(object);
   auto* const channel = cast_channel(self.channel);
   if (channel == nullptr || !renew_after_fork(*channel)) return {};
-  return Ref::steal(make_remote_handle(self.handle_type, channel, Registration{}));
+  return Ref::steal(make_remote_handle(self.handle_type, self.side, channel, Registration{}));
 }
 
 PyObject* weak_upgrade(PyObject* object, PyObject* /*unused*/) {
@@ -448,17 +457,20 @@ PyObject* weak_blocking_upgrade(PyObject* object, PyObject* /*unused*/) {
   return run_blocking(op);
 }
 
+bool is_of(PyObject* object, Side side) noexcept {
+  return std::ranges::any_of(handle_types[index(side)],
+                             [&](PyTypeObject* type) { return PyObject_TypeCheck(object, type) != 0; });
+}
+bool is_remote(PyObject* object) noexcept { return is_of(object, Side::sender) || is_of(object, Side::receiver); }
+
 PyObject* handle_same_channel(PyObject* object, PyObject* other) {
-  const PyTypeObject* const type = Py_TYPE(other);
-  const bool is_remote = PyType_IsSubtype(const_cast<PyTypeObject*>(type), sender_type) != 0 ||
-                         PyType_IsSubtype(const_cast<PyTypeObject*>(type), receiver_type) != 0;
   const auto actor_of =
       [](PyObject* handle) {  // a process may have connections to one actor that differ in their settings
         const std::string& key = cast_remote(handle)->channel->key;
         return key.substr(0, key.find('/'));
       };
-  const bool is_same = is_remote && cast_remote(object)->channel != nullptr && cast_remote(other)->channel != nullptr &&
-                       actor_of(object) == actor_of(other);
+  const bool is_same = is_remote(other) && cast_remote(object)->channel != nullptr &&
+                       cast_remote(other)->channel != nullptr && actor_of(object) == actor_of(other);
   return PyBool_FromLong(is_same ? 1 : 0);
 }
 
@@ -484,21 +496,22 @@ PyObject* handle_repr(PyObject* object) {
   return PyUnicode_FromFormat("<%s %s>", type, text.c_str());
 }
 
-const PyMethodDef kRemoteMethods[] = {
-    {"clone", handle_clone, METH_NOARGS,
-     "clone()\n--\n\nAnother handle on the same channel; it counts from this call on (of one that has not been used "
-     "and "
-     "does not count yet: from its first use). ChannelClosedError if this one is closed."},
-    {"downgrade", handle_downgrade, METH_NOARGS,
-     "downgrade()\n--\n\nA weak handle: it does not count, and its upgrade() gives a handle while the side is open."},
-    {"same_channel", handle_same_channel, METH_O,
-     "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on the same channel."},
-    {"_open", handle_open, METH_NOARGS, "_open()\n--\n\nCounts from here on."},
-    {"_wait_until_opened", handle_wait_until_opened, METH_O,
-     "_wait_until_opened(timeout)\n--\n\nBlocks until it counts at the broker."},
-    {"_hold", handle_hold, METH_O,
-     "_hold(token)\n--\n\nKeeps its side open until the token of 16 bytes is claimed: it is about to be pickled."},
-};
+// Of queues.
+std::vector<PyMethodDef> of_queues(std::vector<PyMethodDef> methods) {
+  const std::vector<PyMethodDef> queue = queue_methods<Remote>();
+  methods.insert(methods.end(), queue.begin(), queue.end());
+  methods.insert(methods.end(),
+                 {
+                     {"clone", handle_clone, METH_NOARGS,
+                      "clone()\n--\n\nAnother handle on the same channel; it counts from this call on (of one that has "
+                      "not been used "
+                      "and does not count yet: from its first use). ChannelClosedError if this one is closed."},
+                     {"downgrade", handle_downgrade, METH_NOARGS,
+                      "downgrade()\n--\n\nA weak handle: it does not count, and its upgrade() gives a handle while the "
+                      "side is open."},
+                 });
+  return methods;
+}
 
 PyMemberDef handle_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(RemoteHandleObject, weakrefs), READONLY, nullptr},
@@ -507,33 +520,40 @@ PyMemberDef handle_members[] = {
     {},
 };
 
-PyTypeObject* make_remote_type(PyObject* module, const char* name, const char* doc, std::vector<PyMethodDef> methods,
-                               std::vector<PyType_Slot> slots) {
-  methods.insert(methods.end(), std::begin(kRemoteMethods), std::end(kRemoteMethods));
-  const std::vector<PyMethodDef> queue = queue_methods<Remote>();
-  methods.insert(methods.end(), queue.begin(), queue.end());
-  slots.insert(slots.end(), {
-                                {Py_tp_doc, const_cast<char*>(doc)},
-                                {Py_tp_new, reinterpret_cast<void*>(handle_new)},
-                                {Py_tp_members, handle_members},
-                                {Py_tp_repr, reinterpret_cast<void*>(handle_repr)},
-                                {Py_tp_traverse, reinterpret_cast<void*>(handle_traverse)},
-                                {Py_tp_clear, reinterpret_cast<void*>(handle_clear)},
-                                {Py_tp_finalize, reinterpret_cast<void*>(handle_finalize)},
-                                {Py_tp_dealloc, reinterpret_cast<void*>(handle_dealloc)},
-                            });
-  return make_handle_type<Remote>(module,
-                                  {
-                                      .name = name,
-                                      .basicsize = sizeof(RemoteHandleObject),
-                                      .itemsize = 0,
-                                      .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
-                                      .slots = nullptr,
-                                  },
-                                  std::move(methods), std::move(slots));
+}  // namespace
+
+// --- the types ---
+
+std::vector<PyMethodDef> remote_methods() {
+  return {
+      {"same_channel", handle_same_channel, METH_O,
+       "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on the same channel."},
+      {"_open", handle_open, METH_NOARGS, "_open()\n--\n\nCounts from here on."},
+      {"_wait_until_opened", handle_wait_until_opened, METH_O,
+       "_wait_until_opened(timeout)\n--\n\nBlocks until it counts at the broker."},
+      {"_hold", handle_hold, METH_O,
+       "_hold(token)\n--\n\nKeeps its side open until the token of 16 bytes is claimed: it is about to be pickled."},
+  };
 }
 
-}  // namespace
+std::vector<PyType_Slot> remote_slots(Side side, const char* doc) {
+  return {
+      {Py_tp_doc, const_cast<char*>(doc)},
+      {Py_tp_new,
+       reinterpret_cast<void*>(side == Side::sender ? handle_new<Side::sender> : handle_new<Side::receiver>)},
+      {Py_tp_members, handle_members},
+      {Py_tp_repr, reinterpret_cast<void*>(handle_repr)},
+      {Py_tp_traverse, reinterpret_cast<void*>(handle_traverse)},
+      {Py_tp_clear, reinterpret_cast<void*>(handle_clear)},
+      {Py_tp_finalize, reinterpret_cast<void*>(handle_finalize)},
+      {Py_tp_dealloc, reinterpret_cast<void*>(handle_dealloc)},
+  };
+}
+
+bool know_remote_type(PyObject* module, PyTypeObject* type, Side side) noexcept {
+  handle_types[index(side)].push_back(type);
+  return PyModule_AddType(module, type) == 0;
+}
 
 // --- what the methods need to know ---
 
@@ -593,7 +613,7 @@ bool Remote::is_closed(const Handle& self) {
 }
 
 RemoteHandleObject* as_remote_receiver(PyObject* object) noexcept {
-  return PyObject_TypeCheck(object, receiver_type) != 0 ? Remote::usable(object) : nullptr;
+  return is_of(object, Side::receiver) ? Remote::usable(object) : nullptr;
 }
 
 // --- lookups ---
@@ -634,23 +654,22 @@ void retire(std::span<PyObject* const> channels, double timeout_s) {
 bool add_remote_types(PyObject* module) noexcept {
   pthread_atfork(nullptr, nullptr, [] { desk = new LookupDesk; });
   channel_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &channel_spec, nullptr));
-  sender_type = make_remote_type(module, "klaw_core._core.RemoteSender",
-                                 "The sending handle of a channel of another process. See klaw_core.runtime.channels."
-                                 "ray.core.",
-                                 sender_methods<Remote>(), {});
-  receiver_type = make_remote_type(module, "klaw_core._core.RemoteReceiver",
-                                   "The receiving handle of a channel of another process. See klaw_core.runtime."
-                                   "channels.ray.core.",
-                                   receiver_methods<Remote>(), receiver_slots<Remote>());
+  const bool has_types =
+      add_remote_type<Remote>(module, Side::sender, "klaw_core._core.RemoteSender",
+                              "The sending handle of a channel of another process. See klaw_core.runtime.channels."
+                              "ray.core.",
+                              of_queues(sender_methods<Remote>()), {}) != nullptr &&
+      add_remote_type<Remote>(module, Side::receiver, "klaw_core._core.RemoteReceiver",
+                              "The receiving handle of a channel of another process. See klaw_core.runtime."
+                              "channels.ray.core.",
+                              of_queues(receiver_methods<Remote>()), receiver_slots<Remote>()) != nullptr;
   weak_types[index(Side::sender)] =
       make_weak_type(module, "klaw_core._core.RemoteWeakSender", weak_upgrade, weak_blocking_upgrade);
   weak_types[index(Side::receiver)] =
       make_weak_type(module, "klaw_core._core.RemoteWeakReceiver", weak_upgrade, weak_blocking_upgrade);
-  return channel_type != nullptr && sender_type != nullptr && receiver_type != nullptr && weak_types[0] != nullptr &&
-         weak_types[1] != nullptr && add_deliveries_type<Remote>(module, "klaw_core._core.RemoteDeliveries") &&
-         PyModule_AddObjectRef(module, "RemoteChannel", reinterpret_cast<PyObject*>(channel_type)) == 0 &&
-         PyModule_AddObjectRef(module, "RemoteSender", reinterpret_cast<PyObject*>(sender_type)) == 0 &&
-         PyModule_AddObjectRef(module, "RemoteReceiver", reinterpret_cast<PyObject*>(receiver_type)) == 0;
+  return channel_type != nullptr && has_types && weak_types[0] != nullptr && weak_types[1] != nullptr &&
+         add_deliveries_type<Remote>(module, "klaw_core._core.RemoteDeliveries") &&
+         PyModule_AddObjectRef(module, "RemoteChannel", reinterpret_cast<PyObject*>(channel_type)) == 0;
 }
 
 }  // namespace klaw::python

@@ -33,7 +33,8 @@ struct RemoteChannelObject {
   std::shared_ptr<dataplane::Dialer> dialer;
   std::string key;            // what the control plane knows it by
   ChannelBackendError about;  // what errors say of it
-  std::size_t capacity;       // kUnbounded: none
+  dataplane::ChannelKind kind;
+  std::size_t capacity;  // kUnbounded: none
   std::uint32_t prefetch;
   std::string node;
   dataplane::TlsContext tls;  // for TCP; null: none

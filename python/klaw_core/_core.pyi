@@ -299,6 +299,7 @@ class RemoteChannel:
         node: str,
         prefetch: int,
         tls: tuple[str, str, str] | None = None,
+        kind: str = "mpmc",
     ) -> None: ...
     @property
     def key(self) -> str: ...
@@ -531,6 +532,7 @@ class BrokerServer:
         self,
         capacity: int | None,
         *,
+        kind: str = "mpmc",
         epoch: int,
         persistent: bool,
         orphan_grace: float,

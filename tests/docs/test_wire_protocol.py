@@ -7,6 +7,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs/wire-protocol.md").read_text()
 HEADER = (ROOT / "src/dataplane/wire/frame.hpp").read_text()
 ERRORS = (ROOT / "include/klaw/errors.hpp").read_text()
+KINDS = (ROOT / "src/dataplane/wire/kind.hpp").read_text()
 CORE = (ROOT / "include/klaw/channels/detail/core.hpp").read_text()
 
 # What the document calls the types of the code.
@@ -28,6 +29,7 @@ SCALARS = {
     "Bytes": "bytes",
     "Side": "side",
     "CloseKind": "close_kind",
+    "ChannelKind": "channel_kind",
     "Why": "refusal",
     "Outcome": "outcome",
     "Delivery": "delivery",
@@ -100,6 +102,7 @@ def test_each_structure_is_documented_with_its_layout():
 def test_each_enum_is_documented_with_its_values():
     assert documented("side") == enumerators(CORE, "Side")
     assert documented("close_kind") == enumerators(ERRORS, "CloseKind")
+    assert documented("channel_kind") == enumerators(KINDS, "ChannelKind")
     assert documented("refusal") == enumerators(HEADER, "Why")
     assert documented("outcome") == enumerators(HEADER, "Outcome")
 

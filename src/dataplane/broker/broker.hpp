@@ -44,6 +44,7 @@
 #include <dataplane/broker/checkpoint.hpp>
 #include <dataplane/broker/state.hpp>
 #include <dataplane/wire/frame.hpp>
+#include <dataplane/wire/kind.hpp>
 #include <dataplane/wire/limits.hpp>
 #include <dataplane/wire/stream.hpp>
 #include <dataplane/wire/time.hpp>
@@ -54,6 +55,7 @@ namespace klaw::dataplane {
 inline constexpr std::uint64_t kUnbounded = std::numeric_limits<std::uint64_t>::max();
 
 struct BrokerSettings {
+  ChannelKind kind = ChannelKind::mpmc;
   std::uint64_t capacity = 10'000;  // messages; 0: rendezvous; or kUnbounded
   std::uint64_t epoch = 1;          // 1 + how often the channel's actor was restarted
   bool persistent = false;          // no side ever closes by itself

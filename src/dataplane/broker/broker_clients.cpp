@@ -168,6 +168,7 @@ void Broker::join(Client& client, ConnectionId connection, const Attach& frame) 
                                    .resumed = frame.resume && frame.epoch == settings_.epoch,
                                    .restored = was_restored_,
                                    .received = client.stream.report(),
+                                   .kind = settings_.kind,
                                    .capacity = settings_.capacity,
                                    .heartbeat_ms = milliseconds(settings_.heartbeat),
                                    .reconnect_grace_ms = milliseconds(settings_.reconnect_grace),

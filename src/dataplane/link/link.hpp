@@ -37,6 +37,7 @@
 #include <dataplane/link/operations.hpp>
 #include <dataplane/link/state.hpp>
 #include <dataplane/wire/frame.hpp>
+#include <dataplane/wire/kind.hpp>
 #include <dataplane/wire/limits.hpp>
 #include <dataplane/wire/stream.hpp>
 #include <dataplane/wire/time.hpp>
@@ -45,6 +46,7 @@ namespace klaw::dataplane {
 
 struct LinkSettings {
   std::function<ClientId()> new_client_id;                // random; called at construction and after each expiry
+  ChannelKind kind = ChannelKind::mpmc;                   // of its handles: a broker of another one is refused
   std::string node = {};                                  // for statistics
   ChannelBackendError about = {};                         // what errors say of the channel; the message is theirs
   std::uint32_t prefetch = 0;                             // messages asked for ahead of receives
@@ -244,6 +246,7 @@ class Link {
   void apply(const DataLoss& frame);
   void apply(const IsShutDown& frame);
   void apply_attached(const Attached& frame);
+  void refuse_kind(ChannelKind theirs);
   void apply_expired(const Expired& frame);
   void apply_refused(const Refused& frame);
   void apply_ping(const Ping& frame);

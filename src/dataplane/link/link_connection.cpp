@@ -178,6 +178,7 @@ void Link::received(Time now, Frame&& frame) {
 void Link::apply_attached(const Attached& frame) {
   if (state_ != State::attaching) return drop_connection("the broker sent ATTACHED twice");
   if (frame.epoch < epoch_) return drop_connection("a broker of an earlier epoch answered");
+  if (frame.kind != settings_.kind) return refuse_kind(frame.kind);
   const bool is_new_epoch = frame.epoch > epoch_;
   if (is_new_epoch && has_streams_) {
     // The old broker is dead, and we hear of it from the new one.
@@ -210,6 +211,15 @@ void Link::apply_attached(const Attached& frame) {
     grant(*session);
     touch(*session);
   }
+}
+
+// Its rules are others: nothing that these handles say would mean there what it means here.
+void Link::refuse_kind(ChannelKind theirs) {
+  const auto quoted = [](ChannelKind kind) { return "'" + std::string(name(kind)) + "'"; };
+  const std::string why = "the channel is of kind " + quoted(theirs) + ", and this handle is one of kind " +
+                          quoted(settings_.kind) + ": get_channel() gives the right one";
+  end_all(backend_error(why));
+  drop_connection(why);
 }
 
 // We were taken for dead: what we held is with others, and what was not stored is not.

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <dataplane/wire/bytes.hpp>
+#include <dataplane/wire/kind.hpp>
 #include <klaw/channels/detail/core.hpp>
 #include <klaw/errors.hpp>
 
@@ -111,6 +112,8 @@ template <>
 inline constexpr Side kLast<Side> = Side::receiver;
 template <>
 inline constexpr CloseKind kLast<CloseKind> = CloseKind::backend;
+template <>
+inline constexpr ChannelKind kLast<ChannelKind> = ChannelKind::watch;
 
 // --- about one connection ---
 
@@ -190,6 +193,7 @@ struct Attached {
   bool resumed = false;        // both sides retransmit what the other lacks; else both streams begin anew
   bool restored = false;       // this epoch began with a checkpoint's messages
   std::uint64_t received = 0;  // numbered frames the broker has of the client
+  ChannelKind kind = ChannelKind::mpmc;
   std::uint64_t capacity = 0;  // kUnbounded: none
   std::uint32_t heartbeat_ms = 0;
   std::uint32_t reconnect_grace_ms = 0;
@@ -197,8 +201,8 @@ struct Attached {
   std::uint64_t offered_bytes_max = 0;  // bytes likewise; a single offer may be larger
   std::uint64_t message_bytes_max = 0;
   static constexpr auto fields(auto& f) {
-    return std::tie(f.epoch, f.resumed, f.restored, f.received, f.capacity, f.heartbeat_ms, f.reconnect_grace_ms,
-                    f.offered_max, f.offered_bytes_max, f.message_bytes_max);
+    return std::tie(f.epoch, f.resumed, f.restored, f.received, f.kind, f.capacity, f.heartbeat_ms,
+                    f.reconnect_grace_ms, f.offered_max, f.offered_bytes_max, f.message_bytes_max);
   }
 };
 

@@ -18,14 +18,15 @@ TEST(Attaching, TheFirstFrameOfAConnectionIsAttach) {
   EXPECT_EQ(stranger.closed_because, "it sent frames without having attached");
 }
 
-TEST(Attaching, TheAnswerHasTheEpochAndTheLimits) {
-  BrokerByHand broker({.capacity = 7, .epoch = 3, .offered_max = 5, .message_bytes_max = 99});
+TEST(Attaching, TheAnswerHasTheKindTheEpochAndTheLimits) {
+  BrokerByHand broker({.kind = ChannelKind::watch, .capacity = 7, .epoch = 3, .offered_max = 5, .message_bytes_max = 99});
   Peer& c = broker.unattached(1);
   c.attach();
   ASSERT_EQ(c.inbox.size(), 1);
   const auto& attached = std::get<Attached>(*c.inbox[0]);
   EXPECT_EQ(attached.epoch, 3);
   EXPECT_FALSE(attached.resumed);
+  EXPECT_EQ(attached.kind, ChannelKind::watch);
   EXPECT_EQ(attached.capacity, 7);
   EXPECT_EQ(attached.heartbeat_ms, 1000);
   EXPECT_EQ(attached.reconnect_grace_ms, 3000);

@@ -8,6 +8,7 @@ namespace klaw::dataplane::test {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 TEST(LinkAttaching, ALinkConnectsWhenItsFirstHandleOpensAndAttachesBeforeAnythingElse) {
@@ -80,6 +81,19 @@ TEST(LinkAttaching, WhatTheBrokerLacksIsSentAgainInOrderBeforeAnythingElse) {
   l.resume(2);  // OPEN and the first OFFER
   EXPECT_THAT(l.process.said(),
               ElementsAre("connect", "ATTACH epoch=1 resume received=1", "OFFER 1:2 b", "OFFER 1:3 c"));
+}
+
+TEST(LinkAttaching, ABrokerOfAnotherKindIsLeftAndWhyIsTold) {
+  LinkByHand l;
+  const Registration handle = l.process.open(Side::sender);
+  Send& send = l.process.send(handle, {"a"});
+  l.process.connected();
+  (void)l.process.said();
+  Attached broker = LinkByHand::attached();
+  broker.kind = ChannelKind::oneshot;
+  l.process.hear(broker);
+  EXPECT_THAT(l.process.said(), ElementsAre(HasSubstr("kind 'oneshot'")));
+  EXPECT_THAT(send.result(), HasSubstr("the channel is of kind 'oneshot', and this handle is one of kind 'mpmc'"));
 }
 
 TEST(LinkAttaching, ConnectionsAreNumberedUpwards) {

@@ -35,9 +35,9 @@ constexpr Layout kLayouts[] = {
      "21000000 87df07d7 0b 0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20"},
     {R"(ATTACH{client=01020304 connection=1 epoch=300 resume=1 received=2})",
      "16000000 bb73e93d 0c 0102030405060708090a0b0c0d0e0f1001ac020102"},
-    {R"(ATTACHED{epoch=1 resumed=1 restored=1 received=300 capacity=2 heartbeat_ms=301 reconnect_grace_ms=3 )"
-     R"(offered_max=302 offered_bytes_max=4 message_bytes_max=303})",
-     "0f000000 e9aabdc4 0d 010101ac0202ad0203ae0204af02"},
+    {R"(ATTACHED{epoch=1 resumed=1 restored=1 received=300 kind=watch capacity=2 heartbeat_ms=301 )"
+     R"(reconnect_grace_ms=3 offered_max=302 offered_bytes_max=4 message_bytes_max=303})",
+     "10000000 77b6c2a9 0d 010101ac020302ad0203ae0204af02"},
     {R"(EXPIRED{senders=[{session=1 stored=300} {session=2 stored=301}]})",
      "08000000 60b75ca0 0e 0201ac0202ad02"},
     {R"(REFUSED{why=limit text="text1"})",

@@ -127,10 +127,23 @@ async def test_made_again_with_the_same_settings_it_is_the_same_channel(ray_clus
 
 async def test_made_again_with_other_settings_it_is_an_error_that_names_both(ray_cluster, name):
     handles = await channel(4, backend="ray", name=name)
-    with pytest.raises(ValueError, match=r"'capacity': 4.*not \{'capacity': 5"):
+    with pytest.raises(ValueError, match=r"'capacity': 4.*not \{.*'capacity': 5"):
         await channel(5, backend="ray", name=name)
     for handle in handles:
         await handle.close()
+
+
+async def test_a_channel_of_another_kind_is_not_taken_for_one(ray, name):
+    from klaw_core.runtime.channels.ray import RayChannelActor, RaySender
+
+    place = {"name": f"channel_{name}", "namespace": "klaw", "lifetime": "detached"}
+    other = RayChannelActor.options(**place).remote(1, kind="oneshot", name=name, namespace="klaw")
+    with pytest.raises(ValueError, match=r"'kind': 'oneshot'.*not \{'kind': 'mpmc'"):
+        await channel(1, backend="ray", name=name)
+    tx = RaySender(other, 1)
+    with pytest.raises(ChannelBackendErrorException, match="of kind 'oneshot', and this handle"):
+        await tx.send(1)
+    assert name in list_channels()
 
 
 async def test_one_that_is_used_up_is_made_fresh(ray_cluster, name):

@@ -128,6 +128,7 @@ class ChannelActor:
         capacity: int,
         unbounded: bool = False,
         *,
+        kind: str = "mpmc",
         name: str | None = None,
         namespace: str = "",
         anonymous: bool = False,
@@ -143,6 +144,7 @@ class ChannelActor:
         self._anonymous = anonymous
         self._capacity = None if unbounded else capacity
         self._settings: dict[str, Any] = {
+            "kind": kind,
             "capacity": self._capacity,
             "persistent": persistent,
             "orphan_grace": orphan_grace,
@@ -154,6 +156,7 @@ class ChannelActor:
         port_min, port_max = _port_range()
         self._server = _core.BrokerServer(
             self._capacity,
+            kind=kind,
             epoch=self._epoch,
             persistent=persistent,
             orphan_grace=orphan_grace,
@@ -418,7 +421,6 @@ class ChannelActor:
         return {
             "protocol": PROTOCOL_VERSION,
             "klaw": _core.__version__,
-            "kind": "mpmc",
             "name": self._name,
             "namespace": self._namespace,
             "epoch": self._epoch,

@@ -43,6 +43,7 @@ class Connection:
         "actor",
         "capacity",
         "endpoint",
+        "kind",
         "name",
         "namespace",
         "node_id",
@@ -54,12 +55,14 @@ class Connection:
         self,
         actor: Any,
         capacity: int | None,
+        kind: str,
         name: str | None,
         namespace: str | None,
         prefetch: int,
     ) -> None:
         self.actor: Any = actor
         self.capacity: int | None = capacity
+        self.kind: str = kind
         self.name: str | None = name
         self.namespace: str | None = namespace
         self.prefetch: int = prefetch
@@ -80,17 +83,21 @@ def connection_of(
     actor: Any,
     capacity: int | None,
     *,
+    kind: str = "mpmc",
     name: str | None = None,
     namespace: str | None = None,
     prefetch: int = 0,
 ) -> _core.RemoteChannel:
-    """This process's connection to the channel of that actor. Calls nobody, and never waits."""
-    key = f"{actor._actor_id.hex()}/{prefetch}"
+    """This process's connection to the channel of that actor. Calls nobody, and never waits.
+
+    If the channel turns out to be of another ``kind``, all that is done on it raises an error that says so.
+    """
+    key = f"{actor._actor_id.hex()}/{kind}/{prefetch}"
     with _lock:
         channel = _channels.get(key)
         if channel is None:
             _forget_gone()
-            known = Connection(actor, capacity, name, namespace, prefetch)
+            known = Connection(actor, capacity, kind, name, namespace, prefetch)
             actor_name = f"channel_{name}" if name else actor._actor_id.hex()
             channel = _core.RemoteChannel(
                 key,
@@ -100,6 +107,7 @@ def connection_of(
                 node=known.node_id,
                 prefetch=prefetch,
                 tls=tls_files(),
+                kind=kind,
             )
             channel.owner = known
             _channels[key] = channel

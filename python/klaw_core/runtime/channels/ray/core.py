@@ -36,21 +36,17 @@ What they promise beyond ``klaw_core.runtime.channels.local``:
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar
 
 from klaw_core import _core
-from klaw_core.runtime.channels.ray.connections import Connection, connection_of
-from klaw_core.runtime.channels.ray.explain import backend_error
+from klaw_core.runtime.channels.ray.connections import connection_of
+from klaw_core.runtime.channels.ray.handles import known_of, reduced, stats_of
 from klaw_core.runtime.channels.stats import ChannelStats
 
 __all__ = ["RayReceiver", "RaySender"]
 
 T_contra = TypeVar("T_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
-
-_STATS_LIMIT_S = 5.0
 
 
 class RaySender(_core.RemoteSender[T_contra], Generic[T_contra]):
@@ -62,14 +58,18 @@ class RaySender(_core.RemoteSender[T_contra], Generic[T_contra]):
     __slots__ = ()
 
     def __new__(cls, actor: Any, capacity: int | None) -> Self:  # noqa: D102  the class says it
-        return _core.RemoteSender.__new__(cls, connection_of(actor, capacity))
+        return cls._on(connection_of(actor, capacity))
+
+    @classmethod
+    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
+        return _core.RemoteSender.__new__(cls, channel, claim=claim)
 
     async def stats(self) -> ChannelStats:
         """A consistent snapshot. One actor call."""
-        return await _stats(self._channel)
+        return await stats_of(self)
 
     def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
-        return _reduce(self)
+        return reduced(self)
 
 
 class RayReceiver(_core.RemoteReceiver[T_co], Generic[T_co]):
@@ -81,7 +81,11 @@ class RayReceiver(_core.RemoteReceiver[T_co], Generic[T_co]):
     __slots__ = ()
 
     def __new__(cls, actor: Any, capacity: int | None) -> Self:  # noqa: D102  the class says it
-        return _core.RemoteReceiver.__new__(cls, connection_of(actor, capacity))
+        return cls._on(connection_of(actor, capacity))
+
+    @classmethod
+    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
+        return _core.RemoteReceiver.__new__(cls, channel, claim=claim)
 
     @property
     def reader_id(self) -> str:
@@ -91,59 +95,11 @@ class RayReceiver(_core.RemoteReceiver[T_co], Generic[T_co]):
     @property
     def node_id(self) -> str:
         """The Ray node of this process."""
-        return str(_known(self._channel).node_id)
+        return str(known_of(self._channel).node_id)
 
     async def stats(self) -> ChannelStats:
         """A consistent snapshot. One actor call."""
-        return await _stats(self._channel)
+        return await stats_of(self)
 
     def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
-        return _reduce(self)
-
-
-def _known(channel: _core.RemoteChannel) -> Connection:
-    return cast("Connection", channel.owner)
-
-
-async def _stats(channel: _core.RemoteChannel) -> ChannelStats:
-    known = _known(channel)
-    try:
-        answer = asyncio.wrap_future(known.actor.get_stats.remote().future())
-        return cast("ChannelStats", await asyncio.wait_for(answer, _STATS_LIMIT_S))
-    except Exception as error:
-        raise backend_error(
-            "the channel's actor was asked for its statistics",
-            name=known.name,
-            namespace=known.namespace,
-            cause=error,
-        ) from error
-
-
-def _reduce(handle: RaySender[Any] | RayReceiver[Any]) -> tuple[Any, ...]:
-    token = secrets.token_bytes(16)
-    handle._hold(token)
-    known = _known(handle._channel)
-    return _claim, (
-        type(handle),
-        known.actor,
-        known.capacity,
-        known.name,
-        known.namespace,
-        known.prefetch,
-        token,
-    )
-
-
-def _claim(
-    cls: type[Any],
-    actor: Any,
-    capacity: int | None,
-    name: str | None,
-    namespace: str | None,
-    prefetch: int,
-    token: bytes,
-) -> Any:
-    """Unpickles a handle. Calls nobody and never waits: the connection claims it."""
-    channel = connection_of(actor, capacity, name=name, namespace=namespace, prefetch=prefetch)
-    base = _core.RemoteSender if issubclass(cls, RaySender) else _core.RemoteReceiver
-    return base.__new__(cls, channel, claim=token)
+        return reduced(self)

@@ -56,6 +56,9 @@ Sending: TypeAlias = RaySender[Any] | RayReferenceSender[Any]
 Receiving: TypeAlias = RayReceiver[Any] | RayReferenceReceiver[Any]
 Pair: TypeAlias = tuple[Sending, Receiving]
 
+_HANDLES: Final[Mapping[str, tuple[type[Any], type[Any]]]] = {"mpmc": (RaySender, RayReceiver)}
+"""By kind: what its senders and its receivers are."""
+
 _LOGGER: Final = logging.getLogger(__name__)
 _PREFIX: Final = "channel_"
 _PLACEMENT_LIMIT_S: Final = (
@@ -107,13 +110,22 @@ def blocking_ray_channel(
     if unbounded:
         _LOGGER.warning("channel %s is unbounded: nothing holds senders back", name or "(unnamed)")
     wanted = {
+        "kind": "mpmc",
         "capacity": None if unbounded else capacity,
         "persistent": persistent,
         "orphan_grace": float(orphan_grace),
         "reference": reference,
     }
+    actor, metadata = _make(wanted, name, namespace, actor_options or {})
+    return _open_pair(actor, metadata, prefetch)
+
+
+def _make(
+    wanted: Mapping[str, Any], name: str | None, namespace: str, options: Mapping[str, Any]
+) -> tuple[Any, Mapping[str, Any]]:
+    """The actor of a channel with the settings ``wanted``, a new one or the one of that name; and its metadata."""
     for _ in range(3):
-        actor = _make_actor(capacity, unbounded, name, namespace, wanted, dict(actor_options or {}))
+        actor = _make_actor(wanted, name, namespace, dict(options))
         try:
             metadata = _metadata_of(actor, name, namespace, _PLACEMENT_LIMIT_S)
         except ChannelBackendErrorException:
@@ -125,19 +137,14 @@ def blocking_ray_channel(
             _delete(actor, name, namespace)
             continue
         _check_settings(name, namespace, wanted, metadata)
-        return _open_pair(actor, metadata, prefetch)
+        return actor, metadata
     raise backend_error(
         "it was closed by others each time it was made", name=name, namespace=namespace
     )
 
 
 def _make_actor(
-    capacity: int,
-    unbounded: bool,
-    name: str | None,
-    namespace: str,
-    wanted: Mapping[str, Any],
-    options: dict[str, Any],
+    wanted: Mapping[str, Any], name: str | None, namespace: str, options: dict[str, Any]
 ) -> Any:
     # Detached also without a name: else it would end with this process, whoever else has handles.
     options |= {"lifetime": "detached"}
@@ -145,14 +152,11 @@ def _make_actor(
         options |= {"name": _PREFIX + name, "namespace": namespace, "get_if_exists": True}
     try:
         return RayChannelActor.options(**options).remote(
-            capacity,
-            unbounded,
+            unbounded=wanted["capacity"] is None,
             name=name,
             namespace=namespace,
             anonymous=name is None,
-            persistent=wanted["persistent"],
-            orphan_grace=wanted["orphan_grace"],
-            reference=wanted["reference"],
+            **wanted,
         )
     except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
         raise backend_error(
@@ -181,20 +185,19 @@ def _open_pair(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) ->
 
 
 def _open_sender(actor: Any, metadata: Mapping[str, Any]) -> Sending:
-    sender: RaySender[Any] = _open(RaySender, actor, metadata, None)
+    sender = _open(_HANDLES[metadata["kind"]][0], actor, metadata, None)
     return RayReferenceSender(sender) if metadata["reference"] else sender
 
 
 def _open_receiver(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Receiving:
-    receiver: RayReceiver[Any] = _open(RayReceiver, actor, metadata, prefetch)
+    receiver = _open(_HANDLES[metadata["kind"]][1], actor, metadata, prefetch)
     return RayReferenceReceiver(receiver) if metadata["reference"] else receiver
 
 
 def _open(cls: type[Any], actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Any:
     """A handle that counts."""
     channel = _channel_of(actor, metadata, prefetch)
-    base = _core.RemoteSender if cls is RaySender else _core.RemoteReceiver
-    handle = base.__new__(cls, channel)
+    handle = cls._on(channel)
     handle._open()
     handle._wait_until_opened(_OPEN_LIMIT_S)
     return handle
@@ -204,6 +207,7 @@ def _channel_of(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -
     return connection_of(
         actor,
         metadata["capacity"],
+        kind=metadata["kind"],
         name=metadata["name"],
         namespace=metadata["namespace"],
         prefetch=prefetch or 0,

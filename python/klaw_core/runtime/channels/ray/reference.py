@@ -121,7 +121,7 @@ class _Store:
         with contextlib.suppress(ChannelClosedError, RayError):
             # The withdrawal is on its way, and what is said after it is answered after it: that a handle has opened,
             # or that it may not.
-            after_it = _core.RemoteSender.__new__(RaySender, self._channel)
+            after_it: RaySender[Any] = RaySender._on(self._channel)
             with contextlib.suppress(ChannelClosedError, TimeoutError), after_it:
                 after_it._open()
                 after_it._wait_until_opened(_ANSWER_LIMIT_S)
