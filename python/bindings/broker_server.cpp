@@ -1,9 +1,13 @@
 #include "broker_server.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <expected>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <variant>
@@ -152,6 +156,8 @@ class BrokerServer {
     };
     copy_id(channel, settings.channel.bytes);
     copy_id(secret, settings.secret);
+    channel_ = settings.channel;
+    epoch_ = epoch;
     server_ = Server::start(std::move(settings));
   }
 
@@ -239,11 +245,20 @@ class BrokerServer {
   bool is_closed() {
     return server_->with_broker([](Broker& broker, Time) { return broker.is_closed(); });
   }
-  // (created_at, total_sent, total_received, senders_closed, receivers_closed)
-  nb::tuple checkpoint() {
-    const dataplane::Checkpoint c = server_->with_broker([](Broker& broker, Time) { return broker.checkpoint(false); });
+  // (created_at, total_sent, total_received, senders_closed, receivers_closed, all of it as bytes or None), of one moment.
+  // Under the broker's lock, messages are counted and not copied.
+  nb::tuple checkpoint(bool with_messages) {
+    dataplane::Checkpoint c;
+    std::string bytes;
+    {
+      const nb::gil_scoped_release release;
+      c = server_->with_broker([&](Broker& broker, Time) { return broker.checkpoint(with_messages); });
+      c.channel = channel_;
+      if (with_messages) bytes = encode(c);
+    }
     const bool takes_no_sends = c.sending.is_closed || c.shutdown.is_shut_down;
-    return nb::make_tuple(c.created_at, c.total_sent, c.total_received, takes_no_sends, c.receiving.is_closed);
+    const nb::object all = with_messages ? nb::object(nb::bytes(bytes.data(), bytes.size())) : nb::none();
+    return nb::make_tuple(c.created_at, c.total_sent, c.total_received, takes_no_sends, c.receiving.is_closed, all);
   }
   // False: it has been used already.
   bool restore(double created_at, std::uint64_t total_sent, std::uint64_t total_received, bool senders_closed,
@@ -251,7 +266,20 @@ class BrokerServer {
     dataplane::Checkpoint c{.created_at = created_at, .total_sent = total_sent, .total_received = total_received};
     c.sending.is_closed = senders_closed;
     c.receiving.is_closed = receivers_closed;
-    return server_->with_broker([&](Broker& broker, Time now) { return broker.restore(now, c); });
+    return take_over(c);
+  }
+  // False: it has been used already.
+  bool restore_checkpoint(const nb::bytes& bytes, bool is_own) {
+    const std::string_view view(bytes.c_str(), bytes.size());
+    const nb::gil_scoped_release release;
+    const std::expected<dataplane::Checkpoint, std::string> c = dataplane::decode_checkpoint(view);
+    if (!c) throw std::invalid_argument(c.error());
+    if (is_own && c->channel != channel_) throw std::invalid_argument("it is another channel's");
+    if (is_own && c->epoch >= epoch_) {
+      throw std::invalid_argument("it is of epoch " + std::to_string(c->epoch) + ", this is epoch " +
+                                  std::to_string(epoch_));
+    }
+    return take_over(*c);
   }
   void remove() {
     server_->with_broker([](Broker& broker, Time now) { broker.remove(now); });
@@ -268,7 +296,12 @@ class BrokerServer {
                                                                          .max_items = 1,
                                                                          .op = {.caller = caller, .number = number}});
   }
+  bool take_over(const dataplane::Checkpoint& c) {
+    return server_->with_broker([&](Broker& broker, Time now) { return broker.restore(now, c); });
+  }
 
+  dataplane::ChannelId channel_;
+  std::uint64_t epoch_ = 0;
   std::shared_ptr<Mailbox<Event>> mailbox_;
   std::shared_ptr<Server> server_;
 };
@@ -302,10 +335,14 @@ void add_broker_server(nb::module_& module) {
       .def("peek", &BrokerServer::peek, "max_items"_a,
            "The payloads that would be received next, so many at most. They stay where they are.")
       .def("is_closed", &BrokerServer::is_closed, "Both sides have closed and nothing is left.")
-      .def("checkpoint", &BrokerServer::checkpoint,
-           "(created_at, total_sent, total_received, senders_closed, receivers_closed)")
+      .def("checkpoint", &BrokerServer::checkpoint, "with_messages"_a,
+           "(created_at, total_sent, total_received, senders_closed, receivers_closed, all that it holds): the last as "
+           "bytes with a checksum, or None.")
       .def("restore", &BrokerServer::restore, "created_at"_a, "total_sent"_a, "total_received"_a, "senders_closed"_a,
-           "receivers_closed"_a, "Takes over what checkpoint() gave; False if it has been used already.")
+           "receivers_closed"_a, "Takes these figures over; False if it has been used already.")
+      .def("restore_checkpoint", &BrokerServer::restore_checkpoint, "data"_a, "is_own"_a,
+           "Takes over the bytes of a checkpoint; False if it has been used already. ValueError: they are damaged, "
+           "or (is_own) not of an earlier epoch of this channel.")
       .def("remove", &BrokerServer::remove, "Deletes the channel: tells everybody, and then ('ended', '').")
       .def("stop", &BrokerServer::stop, "Closes its sockets. What it holds is lost.");
 }

@@ -61,7 +61,7 @@ def tree(tmp_path: Path) -> Path:
 def test_every_python_example_is_run_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "asyncio_queue.py", "asyncio_queue_as_channel.py", "broadcast.py", "hello.py", "hello_ray.py", "oneshot.py",
-        "ray_queue.py", "ray_queue_as_channel.py", "selecting.py", "watch.py", "wordcount.py",
+        "ray_queue.py", "ray_queue_as_channel.py", "ray_supervisor.py", "selecting.py", "watch.py", "wordcount.py",
     }  # fmt: skip
 
 
@@ -119,9 +119,8 @@ def test_a_queue_and_its_channel_do_the_same(name: str):
 @pytest.mark.skipif(not has_ray(), reason="Ray is not installed in this environment")
 @pytest.mark.timeout(180)
 def test_the_examples_on_a_ray_cluster_do_what_they_say():
-    examples = [
-        EXAMPLES / f"{name}.py" for name in ("hello_ray", "ray_queue", "ray_queue_as_channel")
-    ]
+    names = ("hello_ray", "ray_queue", "ray_queue_as_channel", "ray_supervisor")
+    examples = [EXAMPLES / f"{name}.py" for name in names]
     cluster = [sys.executable, ROOT / "tools" / "ray_cluster.py"]  # one of their own, of two nodes
     done = subprocess.run(
         [*cluster, sys.executable, "-c", RUN_ALL, *examples],
@@ -135,6 +134,11 @@ def test_the_examples_on_a_ray_cluster_do_what_they_say():
     shares = [line.removeprefix("a consumer got ") for line in said.pop("hello_ray")]
     assert sorted(number for share in shares for number in json.loads(share)) == list(range(10))
     assert len(shares) == 2
+    assert said.pop("ray_supervisor") == [
+        "took one",
+        "went on with two again",
+        "went on with three again",
+    ]
     squares = str(sum(n * n for n in range(10)))
     assert said == {"ray_queue": [squares], "ray_queue_as_channel": [squares]}
 

@@ -1,15 +1,25 @@
 // What a broker can write down of itself, so that another may go on in its place.
+//
+// As bytes, in a file or wherever its driver keeps them:
+//
+//   "KLAWCKPT" | u32 checksum of what follows | u32 kCheckpointFormat | the fields, as values.hpp has it
+//
+// (numbers little-endian). Bytes that are torn, damaged or of another format are not taken.
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
 #include <dataplane/wire/frame.hpp>
 
 namespace klaw::dataplane {
+
+inline constexpr std::uint32_t kCheckpointFormat = 1;
 
 struct Checkpoint {
   struct Message {
@@ -41,6 +51,7 @@ struct Checkpoint {
     static auto fields(auto& f) { return std::tie(f.client, f.session, f.stored); }
   };
 
+  ChannelId channel = {};   // whose it is; the driver's to say
   std::uint64_t epoch = 0;  // that wrote it
   double created_at = 0.0;  // of the channel; unix seconds
   std::uint64_t total_sent = 0;
@@ -56,9 +67,13 @@ struct Checkpoint {
   std::vector<Sender> senders = {};
 
   static auto fields(auto& f) {
-    return std::tie(f.epoch, f.created_at, f.total_sent, f.total_received, f.redelivered, f.high_watermark, f.sending,
-                    f.receiving, f.shutdown, f.has_messages, f.messages, f.senders);
+    return std::tie(f.channel, f.epoch, f.created_at, f.total_sent, f.total_received, f.redelivered, f.high_watermark,
+                    f.sending, f.receiving, f.shutdown, f.has_messages, f.messages, f.senders);
   }
 };
+
+[[nodiscard]] std::string encode(const Checkpoint& checkpoint);
+// Or what is wrong with the bytes.
+[[nodiscard]] std::expected<Checkpoint, std::string> decode_checkpoint(std::string_view bytes);
 
 }  // namespace klaw::dataplane

@@ -85,7 +85,10 @@ class Fuzz {
 
   // A checkpoint taken now fits a fresh broker.
   void check_checkpoint() {
-    const Checkpoint checkpoint = broker_.checkpoint(true);
+    const std::string bytes = encode(broker_.checkpoint(true));
+    const auto decoded = decode_checkpoint(bytes);
+    if (!decoded || encode(*decoded) != bytes) fail("a checkpoint's bytes are another's");
+    const Checkpoint& checkpoint = *decoded;
     BrokerSettings next;
     next.capacity = in_.ConsumeBool() ? 3 : kUnbounded;
     next.epoch = 3;

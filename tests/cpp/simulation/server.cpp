@@ -265,7 +265,9 @@ Server* Channel::look_up(bool may_be_old) {
 
 void Channel::take_checkpoint() {
   if (!newest().is_alive()) return;
-  checkpoint_ = newest().broker().checkpoint(world_.config.messages_in_checkpoints != 0);
+  // As its actor keeps it: in bytes.
+  checkpoint_ =
+      decode_checkpoint(encode(newest().broker().checkpoint(world_.config.messages_in_checkpoints != 0))).value();
   world_.trace.note(world_.scheduler.now(), "checkpoint of channel", index_, "messages:", checkpoint_->messages.size());
 }
 

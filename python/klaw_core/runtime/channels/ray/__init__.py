@@ -22,8 +22,10 @@ from klaw_core.runtime.channels.ray.factory import (
     ray_channel,
 )
 from klaw_core.runtime.channels.ray.reference import RayReferenceReceiver, RayReferenceSender
+from klaw_core.runtime.channels.ray.supervisor import ChannelSupervisor, get_channel_supervisor
 
 __all__ = [
+    "ChannelSupervisor",
     "RayChannelActor",
     "RayReceiver",
     "RayReferenceReceiver",
@@ -31,6 +33,7 @@ __all__ = [
     "RaySender",
     "ReaderInfo",
     "delete_ray_channel",
+    "get_channel_supervisor",
     "get_ray_channel",
     "list_ray_channels",
     "ray_channel",

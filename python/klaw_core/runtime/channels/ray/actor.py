@@ -4,7 +4,8 @@ Handles talk to the broker inside it directly (``docs/architecture.md``): they a
 the broker is. Its other methods are the channel as seen from plain Ray code, in any language that can
 call an actor; they act on the same queue.
 
-- **Status codes**: they return ``'ok'``, ``'full'``, ``'empty'``, ``'closed'``, and never raise.
+- **Status codes**: they return ``'ok'``, ``'full'``, ``'empty'``, ``'closed'``, and never raise. (But for a bad
+  argument, such as a damaged checkpoint: ``ValueError``.)
 - **Waiting** is the broker's state: any number of callers may wait without keeping others out.
 - **Counting**: ``register_sender`` and ``register_receiver`` count like handles; ``put`` and ``get`` of
   somebody who has not registered pass through. Registering on a side that has closed is ``'closed'``.
@@ -32,7 +33,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ from klaw_core import _core
 from klaw_core.runtime.channels.ray.metrics import ChannelMetrics, export, metrics_period
 from klaw_core.runtime.channels.ray.payload import Encoded
 from klaw_core.runtime.channels.ray.tls import tls_files
-from klaw_core.runtime.channels.stats import ChannelStats
+from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
 
 __all__ = ["PROTOCOL_VERSION", "RayChannelActor", "ReaderInfo"]
 
@@ -456,28 +457,42 @@ class ChannelActor:
     # --- checkpoint ---
 
     @_control
-    async def get_checkpoint_state(self) -> dict[str, Any]:
-        """The counters, as ``ChannelCheckpoint`` has them."""
-        created_at, sent, received, senders_closed, receivers_closed = self._server.checkpoint()
-        return {
-            "created_at": created_at,
-            "total_sent": sent,
-            "total_received": received,
-            "senders_closed": senders_closed,
-            "receivers_closed": receivers_closed,
-        }
+    async def get_checkpoint_state(self, messages: bool = False) -> dict[str, Any]:
+        """The counters, as ``ChannelCheckpoint`` has them; with ``messages`` all that it holds, as bytes.
+
+        ``ValueError`` for the messages of a reference channel: their payloads would not be kept with them.
+        """
+        if messages and self._settings["reference"]:
+            raise ValueError("a checkpoint can't have the messages of a reference channel")
+        # In a thread: of many messages it takes a while.
+        *figures, held = await asyncio.to_thread(self._server.checkpoint, messages)
+        state = asdict(ChannelCheckpoint(*figures))
+        return state if held is None else state | {"messages": held}
 
     @_control
     async def apply_checkpoint_state(self, state: dict[str, Any]) -> str:
-        """Takes the counters over: ``'ok'``, or ``'closed'`` for a channel that was used already."""
-        is_taken = self._server.restore(
+        """Takes over what ``get_checkpoint_state`` gave: ``'ok'``, or ``'closed'`` for a channel that was used already.
+
+        ``ValueError`` if it is something else, or damaged.
+        """
+        try:
+            is_taken = await self._take_over(state)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the state is no checkpoint: {error!r}") from error
+        return "ok" if is_taken else "closed"
+
+    async def _take_over(self, state: dict[str, Any]) -> bool:
+        if "messages" in state:  # which have the counters, too
+            return await asyncio.to_thread(
+                self._server.restore_checkpoint, state["messages"], is_own=False
+            )
+        return self._server.restore(
             created_at=float(state["created_at"]),
             total_sent=int(state["total_sent"]),
             total_received=int(state["total_received"]),
             senders_closed=bool(state["senders_closed"]),
             receivers_closed=bool(state["receivers_closed"]),
         )
-        return "ok" if is_taken else "closed"
 
     # --- the end ---
 

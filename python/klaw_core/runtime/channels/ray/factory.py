@@ -214,6 +214,29 @@ def _channel_of(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -
     )
 
 
+def make_named_channel(name: str, capacity: int, unbounded: bool, namespace: str) -> bool:
+    """Make a channel that nobody has a handle on; False if there is one of that name."""
+    _ensure_ray()
+    for _ in range(3):
+        found = _actor_of(name, namespace)
+        if found is not None and not _is_used_up(found, name, namespace):
+            return False
+        if found is not None:
+            _delete(found, name, namespace)
+        options = {"name": _PREFIX + name, "namespace": namespace, "lifetime": "detached"}
+        try:
+            actor = RayChannelActor.options(**options).remote(
+                capacity, unbounded, name=name, namespace=namespace
+            )
+        except ray.exceptions.ActorAlreadyExistsError:
+            continue  # somebody else was quicker
+        _metadata_of(actor, name, namespace, _PLACEMENT_LIMIT_S)
+        return True
+    raise backend_error(
+        "it was made and closed by others meanwhile", name=name, namespace=namespace
+    )
+
+
 # ------------------------------------------------------------------------------------------ finding
 
 
@@ -309,14 +332,22 @@ def _delete(actor: Any, name: str, namespace: str) -> None:
 def list_ray_channels(*, namespace: str = NAMESPACE_DEFAULT) -> list[str]:
     """The names of all channels in the namespace, sorted; other actors are passed over."""
     _ensure_ray()
-    names = [
-        actor["name"]
+    return sorted(name for name in possible_names(namespace) if find_channel(name, namespace))
+
+
+def possible_names(namespace: str) -> list[str]:
+    """Of all actors in the namespace that may be channels, as their names say."""
+    return [
+        actor["name"].removeprefix(_PREFIX)
         for actor in ray.util.list_named_actors(all_namespaces=True)
         if actor["namespace"] == namespace and actor["name"].startswith(_PREFIX)
     ]
-    return sorted(
-        name.removeprefix(_PREFIX) for name in names if _is_channel(_handle_of(name, namespace))
-    )
+
+
+def find_channel(name: str, namespace: str) -> Any:
+    """The channel's actor; None if there is none, or another actor has its name."""
+    actor = _handle_of(_PREFIX + name, namespace)
+    return actor if _is_channel(actor) else None
 
 
 def _find(name: str, namespace: str) -> tuple[Any, Mapping[str, Any]] | None:
@@ -353,6 +384,24 @@ def _actor_of(name: str, namespace: str) -> Any:
     if actor is not None:
         _refuse_foreign(actor, name, namespace)
     return actor
+
+
+def ask_channel(name: str, namespace: str, limit: float, method: str, *arguments: Any) -> Any:
+    """What a method of the channel's actor gives; None if there is no such channel.
+
+    Raises:
+        ValueError: it is the method's.
+    """
+    actor = _actor_of(name, namespace)
+    if actor is None:
+        return None
+    try:
+        return _ask(getattr(actor, method).remote(*arguments), name, namespace, limit)
+    except ChannelBackendErrorException as error:
+        cause = getattr(error.__cause__, "cause", None)
+        if not isinstance(cause, ValueError):
+            raise
+        raise ValueError(f"channel {name!r} in namespace {namespace!r}: {cause}") from error
 
 
 def _is_channel(actor: Any) -> bool:
