@@ -21,17 +21,29 @@ from klaw_core.runtime.channels.ray.factory import (
     list_ray_channels,
     ray_channel,
 )
+from klaw_core.runtime.channels.ray.pools import (
+    ChannelReader,
+    DeadLetter,
+    PoolStats,
+    ReaderPoolController,
+    ReaderStats,
+)
 from klaw_core.runtime.channels.ray.reference import RayReferenceReceiver, RayReferenceSender
 from klaw_core.runtime.channels.ray.supervisor import ChannelSupervisor, get_channel_supervisor
 
 __all__ = [
+    "ChannelReader",
     "ChannelSupervisor",
+    "DeadLetter",
+    "PoolStats",
     "RayChannelActor",
     "RayReceiver",
     "RayReferenceReceiver",
     "RayReferenceSender",
     "RaySender",
     "ReaderInfo",
+    "ReaderPoolController",
+    "ReaderStats",
     "delete_ray_channel",
     "get_channel_supervisor",
     "get_ray_channel",

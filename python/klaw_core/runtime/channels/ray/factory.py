@@ -434,8 +434,9 @@ def _metadata_of(actor: Any, name: str | None, namespace: str, limit: float) -> 
 
 def _ask(ref: Any, name: str | None, namespace: str, limit: float) -> Any:
     try:
-        return ray.get(ref, timeout=limit)
-    except ray.exceptions.GetTimeoutError as error:
+        # Not ray.get(): in an asynchronous actor that warns of a blocked event loop, although this is a thread.
+        return ref.future().result(limit)
+    except TimeoutError as error:
         raise backend_error(
             f"its actor did not answer within {limit:g} s: is there a node that can run it, with enough resources "
             "(see `ray status`)?",
