@@ -46,7 +46,6 @@ from klaw_core.runtime.channels import (
 HERE = Path(__file__).parent
 LONG_S = 30.0  # as in ../conftest.py
 RAY_ON_UVLOOP = 8  # one test of so many
-RAY_VARIANTS_MAX = 4  # of a test
 
 # capability -> what of a sender and of a receiver stands for it. Those without methods are ways to behave.
 METHODS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -406,40 +405,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On Ray each channel is an actor: there a test has each value of each parameter once, instead of all with all.
+    """On Ray each channel is an actor: there a test runs once for each flavour, with parameters that take turns.
 
-    Of long lists of values, which are about arguments, a few have to do.
+    With all of them it runs for the socket flavours, which are the same code but for the actor.
     """
-    on_ray: dict[str, list[pytest.Function]] = {}  # by test
+    on_ray: dict[tuple[str, str], list[pytest.Function]] = {}  # by test and flavour
     for item in items:
         if not isinstance(item, pytest.Function) or item.path.parent != HERE:
             continue
         if item.get_closest_marker("ray") is not None:
-            on_ray.setdefault(item.nodeid.partition("[")[0], []).append(item)
+            chosen = item.callspec.params.get("flavour") or item.callspec.params["other_flavour"]
+            on_ray.setdefault((item.nodeid.partition("[")[0], chosen.name), []).append(item)
     kept: set[pytest.Item] = set()
-    for n, (test, variants) in enumerate(on_ray.items()):
+    for n, ((test, _), variants) in enumerate(on_ray.items()):
         # Mostly on asyncio's loop; a test without a loop has one variant of each.
         loop = "uvloop" if n % RAY_ON_UVLOOP == 0 else "asyncio"
         on_loop = [v for v in variants if v.nodeid.startswith(f"{test}[{loop}-")] or variants
-        kept |= set(_each_value_once(on_loop))
+        kept.add(on_loop[n % len(on_loop)])
     dropped = {v for variants in on_ray.values() for v in variants} - kept
     items[:] = [item for item in items if item not in dropped]
-
-
-def _each_value_once(variants: list[pytest.Function]) -> list[pytest.Function]:
-    """As few of them as have each value of each parameter."""
-    seen: set[tuple[str, int]] = set()
-    chosen: list[pytest.Function] = []
-    while True:
-        best = max(variants, key=lambda variant: len(_values(variant) - seen))
-        if len(chosen) == RAY_VARIANTS_MAX or (chosen and _values(best) <= seen):
-            return chosen
-        seen |= _values(best)
-        chosen.append(best)
-
-
-def _values(variant: pytest.Function) -> set[tuple[str, int]]:
-    return {(name, id(value)) for name, value in variant.callspec.params.items()}
 
 
 @pytest.fixture(autouse=True)
