@@ -465,9 +465,9 @@ class ChannelActor:
         if messages and self._settings["reference"]:
             raise ValueError("a checkpoint can't have the messages of a reference channel")
         # In a thread: of many messages it takes a while.
-        *figures, held = await asyncio.to_thread(self._server.checkpoint, messages)
-        state = asdict(ChannelCheckpoint(*figures))
-        return state if held is None else state | {"messages": held}
+        found = await asyncio.to_thread(self._server.checkpoint, messages)
+        state = asdict(ChannelCheckpoint(*found[:5]))
+        return state if found[5] is None else state | {"messages": found[5]}
 
     @_control
     async def apply_checkpoint_state(self, state: dict[str, Any]) -> str:
