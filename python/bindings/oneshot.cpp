@@ -11,15 +11,6 @@ namespace {
 using Sender = HandleType<OneshotSide, Side::sender>;
 using Receiver = HandleType<OneshotSide, Side::receiver>;
 
-PyObject* refuse_clone(PyObject* /*self*/, PyObject* /*unused*/) {
-  PyErr_SetString(PyExc_NotImplementedError, "Oneshot channels do not support cloning");
-  return nullptr;
-}
-
-constexpr PyMethodDef kRefuseClone = {
-    "clone", refuse_clone, METH_NOARGS,
-    "clone()\n--\n\nRaises NotImplementedError: there is one value, for one receiver."};
-
 std::vector<PyMethodDef> sending() {
   using Methods = SenderMethods<OneshotSide>;
   return {
@@ -33,7 +24,7 @@ std::vector<PyMethodDef> sending() {
        "ChannelClosedError."},
       {"blocking_send", as_method(Methods::blocking_send), kFastKeywords,
        "blocking_send(value, timeout=None)\n--\n\nAs send(), for a thread without an event loop."},
-      kRefuseClone,
+      kRefuseOneshotClone,
   };
 }
 
@@ -52,19 +43,22 @@ std::vector<PyMethodDef> receiving() {
        "ChannelClosedError."},
       {"blocking_recv", as_method(Methods::blocking_recv), kFastKeywords,
        "blocking_recv(timeout=None)\n--\n\nAs recv(), for a thread without an event loop."},
-      kRefuseClone,
+      kRefuseOneshotClone,
   };
 }
 
 }  // namespace
 
+PyObject* refuse_oneshot_clone(PyObject* /*self*/, PyObject* /*unused*/) {
+  PyErr_SetString(PyExc_NotImplementedError, "Oneshot channels do not support cloning");
+  return nullptr;
+}
+
 PyObject* OneshotSend::outcome(Status /*status*/) {
   const auto sent = OneshotSide::core(handle())->send(handle().registration, value());
   if (sent) return tell_sent(style());
   if (const auto* const error = std::get_if<ChannelClosed>(&sent.error())) return closed(*error);
-  if (style() == Style::result) return Py_NewRef(Classes::get()->err_already_sent);
-  raise_already_sent();
-  return nullptr;
+  return tell_already_sent(style());
 }
 
 PyObject* make_oneshot_channel() {

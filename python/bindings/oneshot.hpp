@@ -33,6 +33,11 @@ struct OneshotSide : LocalBackend<OneshotSide, OneshotCore> {
   }
 };
 
+PyObject* refuse_oneshot_clone(PyObject* self, PyObject* unused);
+inline constexpr PyMethodDef kRefuseOneshotClone = {
+    "clone", refuse_oneshot_clone, METH_NOARGS,
+    "clone()\n--\n\nRaises NotImplementedError: there is one value, for one receiver."};
+
 // (tx, rx) of a new channel. Null with an exception set.
 [[nodiscard]] PyObject* make_oneshot_channel();
 

@@ -41,6 +41,13 @@ enum class Style : std::uint8_t {
   return nullptr;
 }
 
+// Of a oneshot.
+[[nodiscard]] inline PyObject* tell_already_sent(Style style) noexcept {
+  if (style == Style::result) return Py_NewRef(Classes::get()->err_already_sent);
+  raise_already_sent();
+  return nullptr;
+}
+
 // `status`: too_large, or out of time.
 [[nodiscard]] inline PyObject* tell_full(Style style, Status status, std::size_t capacity, Patience patience) noexcept {
   if (style == Style::result) return make_err_full(capacity);

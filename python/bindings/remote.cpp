@@ -345,12 +345,19 @@ bool is_mine(const RemoteHandleObject& self) noexcept {
   return self.channel != nullptr && self.fork_generation == fork_generation;
 }
 
+// Has it done all that it is for, so that it need not be closed?
+bool is_spent(const RemoteHandleObject& self) {
+  return self.channel->dialer->with_link(
+      [&](dataplane::Link& link, dataplane::Time) { return link.is_spent(self.registration); });
+}
+
 // A handle that is dropped closes.
 void handle_finalize(PyObject* object) {
   RemoteHandleObject& self = *cast_remote(object);
   if (!is_mine(self) || self.registration.closed || self.registration.id == 0) return;
   const SavedError saved;
-  if (is_dev_mode() && PyErr_ResourceWarning(object, 1, "unclosed %R", object) < 0) PyErr_WriteUnraisable(object);
+  if (is_dev_mode() && !is_spent(self) && PyErr_ResourceWarning(object, 1, "unclosed %R", object) < 0)
+    PyErr_WriteUnraisable(object);
   Remote::close(self, std::nullopt);
 }
 

@@ -114,6 +114,7 @@ class RemoteSend final : public RemoteOp {
   }
   PyObject* outcome(Status status) override {
     if (status == Status::done) return tell_sent(style());
+    if (state_->op.is_already_sent) return tell_already_sent(style());
     if (status == Status::closed) return tell_closed(style(), state_->op.error);
     return tell_full(style(), status, capacity(), patience());
   }

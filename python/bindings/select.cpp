@@ -150,6 +150,7 @@ bool add_local(PyObject* receiver, ListBranches& branches) {
 }
 
 // False with an exception set.
+// `acknowledges`: what queues of other processes give is to be settled.
 bool collect_branches(PyObject* receivers, Patience patience, bool acknowledges, ListBranches& branches) {
   const Py_ssize_t count = PyTuple_GET_SIZE(receivers);
   if (count == 0) {
@@ -169,7 +170,8 @@ bool collect_branches(PyObject* receivers, Patience patience, bool acknowledges,
       open_if_new(*remote);
       branches.has_remote = true;
       if (tries_left) tries_left->fetch_add(1, std::memory_order_relaxed);
-      branches.ops.emplace_back(RemoteBranch(*remote, tries_left, acknowledges));
+      branches.ops.emplace_back(
+          RemoteBranch(*remote, tries_left, acknowledges && remote->channel->kind == dataplane::ChannelKind::mpmc));
       continue;
     }
     if (PyErr_Occurred() != nullptr) return false;

@@ -1,4 +1,5 @@
-// One MPMC channel's state, and the rules by which its clients change it: a state machine without socket, clock or thread.
+// One channel's state, and the rules by which its clients change it: a state machine without socket, clock or thread. What is
+// said here is said of a queue (MPMC); what other kinds do otherwise, and why, is in files of their own: broker_oneshot.cpp.
 //
 // Its driver (the server, the simulator) tells it what happened and when; it answers with actions, in order:
 //
@@ -162,6 +163,7 @@ class Broker {
   [[nodiscard]] std::size_t handle_count() const noexcept { return sides_[0].count + sides_[1].count; }
   // Slots that permits hold.
   [[nodiscard]] std::size_t reserved() const noexcept { return reserved_; }
+  [[nodiscard]] ChannelKind kind() const noexcept { return settings_.kind; }
   // Both sides have closed and nothing is left.
   [[nodiscard]] bool is_closed() const;
   [[nodiscard]] Checkpoint checkpoint(bool with_messages) const;
@@ -261,6 +263,7 @@ class Broker {
   void deliver(Receiver& receiver, Item&& item);
   void send_deliveries(Receiver& receiver);
   void recall_spare();
+  [[nodiscard]] std::optional<broker_state::Ending> ending() const;
   void tell_end();
   void update_demand(Receiver& receiver, std::uint64_t limit, std::uint32_t waiting, std::uint32_t spare);
   void join_line(Receiver& receiver);
@@ -279,6 +282,15 @@ class Broker {
   void drop_stored(const char* why);
   void drop_messages();
 
+  // --- what a oneshot does otherwise (broker_oneshot.cpp) ---
+  [[nodiscard]] bool is_oneshot() const noexcept { return settings_.kind == ChannelKind::oneshot; }
+  [[nodiscard]] bool takes(FrameType type) const noexcept;
+  void offer_once(broker_state::Offer&& offer);
+  [[nodiscard]] bool was_sent() const noexcept { return total_sent_ > 0 || is_lost_; }
+  void was_sent_in_an_earlier_epoch();
+  [[nodiscard]] broker_state::Ending ending_once_sent() const;
+  void check_oneshot() const;
+
   const BrokerSettings settings_;
   Time now_;
   std::vector<BrokerAction> actions_;
@@ -294,6 +306,7 @@ class Broker {
   broker_state::Shutdown shutdown_ = broker_state::Shutdown::none;
   std::optional<std::string> shutdown_reason_ = std::nullopt;  // the first
   bool was_restored_ = false;
+  bool is_lost_ = false;  // a oneshot's value was sent, and died with an earlier broker, as far as we know
   bool is_removed_ = false;
   bool has_ended_ = false;
   Time remove_deadline_ = kNever;

@@ -45,6 +45,9 @@ void Broker::received(Time now, ConnectionId connection, Frame&& frame) {
           client.stream.count_received(bytes);
           touch(client);
           if (is_removed_) return std::nullopt;
+          if (!takes(Kind::kType)) {
+            return std::string(name(Kind::kType)) + " on a channel of kind " + std::string(name(settings_.kind));
+          }
           // (What is settled may have been received in an earlier life of the client's.)
           if constexpr (!std::is_same_v<Kind, Open> && !std::is_same_v<Kind, Settle> && requires { f.session; }) {
             // One that is over, or was refused before its client knew, is no error.

@@ -42,6 +42,10 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
   sender->received = last;
   broker_state::Offer offer{.sender = sender, .seq = frame.seq, .message = hold(std::move(frame.message)), .more = {}};
   for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
+  if (is_oneshot()) {
+    offer_once(std::move(offer));
+    return std::nullopt;
+  }
   if (refuses(*sender, frame.seq)) return std::nullopt;
 
   const bool is_rendezvous = settings_.capacity == 0;
@@ -424,10 +428,19 @@ void Broker::recall_spare() {
   }
 }
 
+// None: something may still be stored.
+std::optional<broker_state::Ending> Broker::ending() const {
+  const SideState& senders = side(Side::sender);
+  if (is_shut_down()) return broker_state::Ending{.kind = CloseKind::shutdown, .reason = shutdown_reason_};
+  if (is_oneshot() && was_sent()) return ending_once_sent();
+  if (senders.is_closed) return broker_state::Ending{.kind = senders.kind, .reason = senders.reason};
+  return std::nullopt;
+}
+
 // A receiver's own attempts do not hold its end back; those of others do, since they may come back.
 void Broker::tell_end() {
-  const SideState& senders = side(Side::sender);
-  if (!is_shut_down() && !senders.is_closed) return;
+  const std::optional<broker_state::Ending> ending = this->ending();
+  if (!ending) return;
   if (reserved_ > 0 && !drops_messages()) return;
   if (!ready_.empty() || !lane_.empty() || !delayed_.empty() || !offers_.empty()) return;
   std::size_t left = waiting_.size();
@@ -443,8 +456,8 @@ void Broker::tell_end() {
     send_deliveries(receiver);
     push(*receiver.client, make_frame(End{.session = receiver.id,
                                           .received = receiver.client->stream.received(),
-                                          .kind = is_shut_down() ? CloseKind::shutdown : senders.kind,
-                                          .reason = is_shut_down() ? shutdown_reason_ : senders.reason}));
+                                          .kind = ending->kind,
+                                          .reason = ending->reason}));
   }
 }
 

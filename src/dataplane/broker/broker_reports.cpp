@@ -262,6 +262,7 @@ void Broker::check_invariants() const {
   check(senders == side(Side::sender).count && receivers == side(Side::receiver).count,
         "B5 a side's count is its sessions and holds");
   for (const SideState& s : sides_) check(!s.is_closed || s.count == 0, "B5 a closed side counts nobody");
+  if (is_oneshot()) check_oneshot();
 }
 
 }  // namespace klaw::dataplane

@@ -76,6 +76,7 @@ void Broker::open_sender(Client& client, const Open& frame) {
     sender->received = sender->stored = std::max(had, sender->stored);
   }
   client.senders.emplace(frame.session, std::move(sender));
+  if (is_oneshot() && frame.next > 1) was_sent_in_an_earlier_epoch();
 }
 
 void Broker::open_receiver(Client& client, Open&& frame) {

@@ -155,6 +155,12 @@ struct SideState {
   std::string who_died = {};
 };
 
+// Why receivers get nothing any more.
+struct Ending {
+  CloseKind kind;
+  std::optional<std::string> reason;
+};
+
 // A channel that takes no more sends.
 enum class Shutdown : std::uint8_t { none, draining, immediate };
 

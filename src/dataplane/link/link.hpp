@@ -154,6 +154,8 @@ class Link {
 
   // Would the next operation on this handle give ChannelClosed, as far as is known here?
   [[nodiscard]] bool is_closed(Side side, const Registration& handle) const;
+  // Has it done all that it is for? Only a oneshot's ever has.
+  [[nodiscard]] bool is_spent(const Registration& handle) const;
   [[nodiscard]] bool is_attached() const;
   // No handle is open, and the broker has all that they had to say (or is gone): nothing is lost if the connection goes.
   [[nodiscard]] bool is_drained() const;
@@ -198,6 +200,7 @@ class Link {
   void fail_handles(const std::string& why);
   void end_all(const ChannelClosed& error);
   [[nodiscard]] ChannelClosed shutdown_error() const;
+  [[nodiscard]] ChannelClosed refusal(const Session& s) const;
   [[nodiscard]] ChannelClosed backend_error(std::string message) const;
 
   // --- sending (link_sending.cpp) ---
@@ -214,6 +217,11 @@ class Link {
   void forget_permits(Session& s);
   [[nodiscard]] ChannelClosed too_large_error() const;
   [[nodiscard]] ChannelClosed slot_lost_error() const;
+
+  // --- what a oneshot does otherwise (link_oneshot.cpp) ---
+  [[nodiscard]] bool is_oneshot() const noexcept { return settings_.kind == ChannelKind::oneshot; }
+  static void apply_already_sent(Session& s, SendOperation* w);
+  static void begin_again(Session& s);
 
   // --- receiving (link_receiving.cpp) ---
   [[nodiscard]] static std::uint64_t wants(const RecvOperation& w) noexcept;

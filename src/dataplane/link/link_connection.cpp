@@ -130,6 +130,7 @@ void Link::begin_streams() {
     forget_permits(s);
     s.reported_spare = s.reported_waiting = 0;
     s.is_short_of_spare = false;
+    if (is_oneshot()) begin_again(s);
     s.peer_gone.reset();
     s.ended.reset();
     if (s.is_closed) {
@@ -302,7 +303,7 @@ void Link::apply(const Closed& frame) {
   if (s == nullptr) return;
   s->peer_gone = closed;
   end_waits(s->watching, nullptr);
-  if (s->side != Side::sender) return;
+  if (s->side != Side::sender || is_oneshot()) return;
   fail_pending(*s, shut_down_ ? shutdown_error() : closed);
   erase_if_done(*s);
 }

@@ -147,7 +147,7 @@ void Link::told(std::uint64_t handle, const ChannelClosed& error) {
 bool Link::is_closed(Side side, const Registration& handle) const {
   const Session* const s = find(handle);
   if (s == nullptr || gone_ || s->refused) return true;
-  return side == Side::sender ? shut_down_ || s->peer_gone : is_over(*s);
+  return side == Side::sender ? shut_down_ || (s->peer_gone && !s->is_spent) : is_over(*s);
 }
 
 // --- operations about a handle ---
@@ -303,6 +303,11 @@ void Link::end_all(const ChannelClosed& error) {
 
 ChannelClosed Link::shutdown_error() const {
   return ChannelClosed{.kind = CloseKind::shutdown, .reason = shut_down_ ? shut_down_->reason : std::nullopt};
+}
+
+// Why the broker takes no more offers of this sender.
+ChannelClosed Link::refusal(const Session& s) const {
+  return s.peer_gone && !shut_down_ ? *s.peer_gone : shutdown_error();
 }
 
 ChannelClosed Link::backend_error(std::string message) const {

@@ -17,11 +17,12 @@ std::uint64_t Link::wants(const RecvOperation& w) noexcept {
 // It has had its END, and all that came before was really taken: a woken receive that is cancelled leaves its message to
 // those that wait beside it, which must not have been told of the end by then.
 bool Link::is_over(const Session& s) const noexcept {
-  return (shut_down_ && shut_down_->immediate) || (s.ended && s.spare() == 0 && s.granted == 0);
+  return (shut_down_ && shut_down_->immediate) || s.is_spent || (s.ended && s.spare() == 0 && s.granted == 0);
 }
 
 std::optional<ChannelClosed> Link::end_of(const Session& s) const {
   if (!is_over(s)) return std::nullopt;
+  if (s.is_spent) return ChannelClosed{.kind = CloseKind::ended, .reason = "already consumed"};
   return shut_down_ && shut_down_->immediate ? shutdown_error() : s.ended;
 }
 
@@ -162,6 +163,7 @@ void Link::take(Session& s, RecvOperation& w) {
     }
     s.unread.pop_front();
   }
+  s.is_spent = is_oneshot();
   s.received_at = now_;
   touch(s);
 }

@@ -14,7 +14,7 @@ Status Link::start_send(Time now, const Registration& handle, SendOperation& w, 
   Session* const s = find(handle);
   auto error = closed_for(s);
   if (!error && shut_down_) error = shutdown_error();
-  if (!error && s->peer_gone) error = s->peer_gone;
+  if (!error && s->peer_gone && !is_oneshot()) error = s->peer_gone;
   if (error) {
     w.error = *std::move(error);
     w.why = w.error.kind;
@@ -202,7 +202,8 @@ Waiter::Signal signal_for(Answer::Outcome outcome) {
   switch (outcome) {
     case Answer::Outcome::taken:
     case Answer::Outcome::reserved: return Waiter::Signal::granted;
-    case Answer::Outcome::refused: return Waiter::Signal::closed;
+    case Answer::Outcome::refused:
+    case Answer::Outcome::already_sent: return Waiter::Signal::closed;
     default: return Waiter::Signal::timed_out;
   }
 }
@@ -217,6 +218,7 @@ void Link::apply(const Answer& frame) {
   } else {
     const auto offered = std::ranges::find(s->offered, frame.seq, &Offered::seq);
     if (offered == s->offered.end()) return;
+    if (frame.outcome == Answer::Outcome::already_sent) apply_already_sent(*s, offered->operation);
     finish_offer(*s, static_cast<std::size_t>(offered - s->offered.begin()), signal_for(frame.outcome));
   }
   offer_backlog(*s);
@@ -231,6 +233,7 @@ void Link::finish_offer(Session& s, std::size_t at, Waiter::Signal outcome) {
   const Seq seq = offered->seq;
   const bool is_slot = offered->reserves && outcome == Waiter::Signal::granted;
   if (is_slot) s.permits.insert(seq);
+  s.is_spent |= is_oneshot() && outcome == Waiter::Signal::granted;
   s.offered_count -= offered->count;
   s.offered_bytes -= offered->bytes;
   s.offered.erase(offered);
@@ -241,7 +244,7 @@ void Link::finish_offer(Session& s, std::size_t at, Waiter::Signal outcome) {
   stop_timer(w->timer, w->deadline);
   w->life = life_;
   if (outcome == Waiter::Signal::closed) {
-    signal_closed(*w, shutdown_error());
+    signal_closed(*w, refusal(s));
   } else if (outcome == Waiter::Signal::timed_out && s.is_closed && now_ < w->deadline) {
     signal_closed(*w, ChannelClosed{.kind = CloseKind::handle_closed});
   } else if (!signal(*w, outcome) && is_slot) {

@@ -40,8 +40,9 @@ struct Permit {
 // A send, of `count` messages at `values`, all or none. The link shares their bytes; `values` is left as it was. One that
 // `reserves` has no values: it waits for a slot.
 struct SendOperation : detail::SendWaiter<Message> {
-  Time deadline = kNever;    // not after the present: try
-  ChannelClosed error = {};  // set with Status::closed
+  Time deadline = kNever;        // not after the present: try
+  ChannelClosed error = {};      // set with Status::closed
+  bool is_already_sent = false;  // of a oneshot, with Status::closed: that is why
 
   // The link's.
   Time started_at = {};

@@ -44,6 +44,7 @@ struct Session {
   std::optional<ChannelClosed> ended =
       std::nullopt;  // receivers: nothing more will come, unless it gives something back
   std::optional<ChannelClosed> failure = std::nullopt;  // not told yet: the next operation raises it
+  bool is_spent = false;                                // of a oneshot: it has sent the value, or has received it
   detail::IntrusiveList<HandleOperation> opening = {};
   detail::IntrusiveList<HandleOperation> watching = {};  // for the other side's end
   detail::IntrusiveList<HandleOperation> flushing = {};

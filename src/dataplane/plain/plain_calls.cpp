@@ -32,7 +32,7 @@ struct PlainCalls::Pending : Operation {
 };
 
 PlainCalls::PlainCalls(Broker& broker, std::function<ClientId()> new_client_id, Time now)
-    : broker_(broker), link_({.new_client_id = std::move(new_client_id)}, now) {}
+    : broker_(broker), link_({.new_client_id = std::move(new_client_id), .kind = broker.kind()}, now) {}
 
 PlainCalls::~PlainCalls() {
   const Time now{};

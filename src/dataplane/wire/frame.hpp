@@ -409,11 +409,12 @@ struct Answer {
   static constexpr auto kType = FrameType::answer;
   enum class Outcome : std::uint8_t {
     withdrawn,
-    full,      // to a nowait
-    taken,     // capacity 0: a receiver has consumed it
-    refused,   // the channel is shut down: IS_SHUT_DOWN came before
-    reserved,  // to a RESERVE: a slot is held
-    filled,    // to a FILL: it is stored, or dropped, if nobody may receive it any more
+    full,          // to a nowait
+    taken,         // capacity 0: a receiver has consumed it
+    refused,       // the channel is shut down: IS_SHUT_DOWN came before; or a oneshot's receivers are gone: CLOSED did
+    reserved,      // to a RESERVE: a slot is held
+    filled,        // to a FILL: it is stored, or dropped, if nobody may receive it any more
+    already_sent,  // a oneshot's value was offered before, by whomever
   };
   SessionId session = 0;
   Seq seq = 0;
@@ -421,7 +422,7 @@ struct Answer {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq, f.outcome); }
 };
 template <>
-inline constexpr Answer::Outcome kLast<Answer::Outcome> = Answer::Outcome::filled;
+inline constexpr Answer::Outcome kLast<Answer::Outcome> = Answer::Outcome::already_sent;
 
 struct Delivery {
   Attempt attempt = 0;

@@ -329,6 +329,7 @@ void Client::sent(Task& task, Status status) {
   switch (status) {
     case Status::done: confirm(handle); return world_.oracle.send_done(task.ids);
     case Status::closed:
+      if (task.send.is_already_sent) return world_.oracle.send_voided(task.ids, "already sent");
       if (is_too_large(task)) return world_.oracle.send_voided(task.ids, "too large for a message");
       failed(handle, task, task.send.error);
       if (task.send.error.kind == CloseKind::backend || task.send.error.kind == CloseKind::deleted) {

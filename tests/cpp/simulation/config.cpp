@@ -12,6 +12,7 @@ namespace {
 using Kind = Config::Knob::Kind;
 
 constexpr Config::Knob kKnobs[] = {
+    {"kind", &Config::kind, Kind::setting},
     {"channels", &Config::channels, Kind::amount},
     {"capacity", &Config::capacity, Kind::setting},
     {"prefetch", &Config::prefetch, Kind::setting},
@@ -164,6 +165,17 @@ Config Config::draw(std::uint64_t seed) {
   config.passers_by = random.chance(150) ? random.between(1, 700) : 0;
   config.shutdowns = random.chance(200) ? random.between(1, 60) : 0;
   config.reserves = random.chance(300) ? random.between(1, 300) : 0;
+  config.kind = random.chance(300) ? random.one_of({3}) : 0;
+  return config;
+}
+
+ChannelKind Config::channel_kind() const noexcept { return kind == 3 ? ChannelKind::oneshot : ChannelKind::mpmc; }
+
+Config Config::adapted() const {
+  Config config = *this;
+  if (channel_kind() == ChannelKind::mpmc) return config;
+  config.prefetch = config.batches = config.anonymous = config.acknowledged = config.shutdowns = config.reserves = 0;
+  config.capacity = 1;
   return config;
 }
 

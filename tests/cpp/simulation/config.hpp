@@ -6,12 +6,15 @@
 #include <string>
 #include <string_view>
 
+#include <dataplane/wire/kind.hpp>
+
 namespace klaw::dataplane::simulation {
 
 struct Config {
   std::uint64_t seed = 0;
 
   // The channel.
+  std::int64_t kind = 0;  // 0: MPMC, 3: oneshot
   std::int64_t channels = 1;
   std::int64_t capacity = 1;  // -1: unbounded
   std::int64_t prefetch = 0;
@@ -85,6 +88,9 @@ struct Config {
   std::int64_t check_every = 1;
 
   [[nodiscard]] static Config draw(std::uint64_t seed);
+  [[nodiscard]] ChannelKind channel_kind() const noexcept;
+  // The same, without what channels of this kind do not have.
+  [[nodiscard]] Config adapted() const;
   // "name=value"; false if there is no such knob.
   [[nodiscard]] bool set(std::string_view assignment);
 

@@ -124,16 +124,10 @@ MUTANTS = [
         "if (false) {",
     ),
     Mutant(
-        "an END too early: offers in the line don't matter and nor do closing senders",
+        "an END too early: the last sender does not matter",
         "broker/broker_messages.cpp",
-        """  if (!is_shut_down() && !senders.is_closed) return;
-  if (reserved_ > 0 && !drops_messages()) return;
-  if (!ready_.empty() || !lane_.empty() || !delayed_.empty() || !offers_.empty()) return;
-""",
-        """  if (!is_shut_down() && senders.count > 1) return;
-  if (reserved_ > 0 && !drops_messages()) return;
-  if (!ready_.empty() || !lane_.empty() || !delayed_.empty()) return;
-""",
+        "  if (senders.is_closed) return broker_state::Ending",
+        "  if (senders.count <= 1) return broker_state::Ending",
     ),
     Mutant(
         "an END during the rejoin grace",
@@ -212,12 +206,8 @@ MUTANTS = [
     Mutant(
         "what is offered after a shutdown is stored",
         "broker/broker_messages.cpp",
-        """  for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
-  if (refuses(*sender, frame.seq)) return std::nullopt;
-""",
-        """  for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
-  if (side(Side::receiver).is_closed) return std::nullopt;
-""",
+        "  if (refuses(*sender, frame.seq)) return std::nullopt;\n\n  const bool is_rendezvous",
+        "  if (side(Side::receiver).is_closed) return std::nullopt;\n\n  const bool is_rendezvous",
     ),
     Mutant(
         "a later shutdown changes the reason",
@@ -353,6 +343,30 @@ MUTANTS = [
         "link/link_connection.cpp",
         "  if (state_ == State::attached || now_ < unreachable_at_) return;",
         "  return;",
+    ),
+    Mutant(
+        "a oneshot takes a second value",
+        "broker/broker_oneshot.cpp",
+        "  if (was_sent()) return answer(sender, offer.seq, Answer::Outcome::already_sent);",
+        "  if (!ready_.empty()) return answer(sender, offer.seq, Answer::Outcome::already_sent);",
+    ),
+    Mutant(
+        "receivers of a oneshot that is over wait for its senders",
+        "broker/broker_messages.cpp",
+        "  if (is_oneshot() && was_sent()) return ending_once_sent();",
+        "",
+    ),
+    Mutant(
+        "a restarted oneshot is not told that it was sent",
+        "link/link_oneshot.cpp",
+        "s.next = s.is_spent ? 2 : 1;",
+        "s.next = 1;",
+    ),
+    Mutant(
+        "a oneshot whose value is lost says that it was received",
+        "broker/broker_oneshot.cpp",
+        "  if (total_received_ > 0 || outstanding_ > 0) return",
+        "  return",
     ),
 ]
 

@@ -87,6 +87,11 @@ void Oracle::send_done(const std::vector<MessageId>& ids) {
       fail("S14", "too large, and sent: " + describe(id));
     if (!record.was_offered && record.size >= kIdentityBytes) fail("S4", "done, but never offered: " + describe(id));
     ChannelRecord& channel = channels_[record.channel];
+    if (config_.channel_kind() == ChannelKind::oneshot) {
+      const bool is_first = channel.sent_in.insert(record.home_epoch).second;
+      if (!channel.sent_by.insert(record.sender).second || !is_first)
+        fail("O1", "a second value is sent: " + describe(id));
+    }
     if (!record.handouts.empty() || record.is_stolen || record.size < kIdentityBytes) continue;
     if (record.home_epoch != channel.epoch || channel.dropping_epoch == channel.epoch) continue;
     record.is_waiting = true;

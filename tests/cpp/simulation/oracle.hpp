@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -67,12 +68,14 @@ struct ChannelRecord {
   std::uint64_t epoch = 1;
   bool was_restored = false;  // some epoch began with messages
   bool is_deleted = false;
-  bool is_shut_down = false;          // somebody asked for it
-  std::uint64_t shut_down_epoch = 0;  // the newest epoch whose broker has said so, to somebody who had asked,
-  Micros shut_down_at = 0;            // and when
-  bool is_gone = false;               // its last broker died: all that it held is lost, and everybody was told
-  std::uint64_t dropping_epoch = 0;   // the newest epoch in which receivers were all gone, and messages dropped
-  std::uint64_t stored_waiting = 0;   // sends done, message not received by anybody
+  bool is_shut_down = false;             // somebody asked for it
+  std::uint64_t shut_down_epoch = 0;     // the newest epoch whose broker has said so, to somebody who had asked,
+  Micros shut_down_at = 0;               // and when
+  bool is_gone = false;                  // its last broker died: all that it held is lost, and everybody was told
+  std::uint64_t dropping_epoch = 0;      // the newest epoch in which receivers were all gone, and messages dropped
+  std::uint64_t stored_waiting = 0;      // sends done, message not received by anybody
+  std::set<std::uint64_t> sent_in = {};  // of a oneshot: the epochs in whose brokers a send is done
+  std::set<HandleId> sent_by = {};       // and by which handles
   std::uint64_t anonymous_sent = 0;
   std::uint64_t anonymous_received = 0;
   std::optional<Micros> filled_since = std::nullopt;  // something has been queued all the time since then

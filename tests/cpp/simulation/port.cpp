@@ -9,6 +9,7 @@ Port::Port(World& world, Client& client, std::uint8_t channel)
     : world_(world), client_(client), channel_(channel), alarm_(world.scheduler) {
   LinkSettings settings;
   settings.new_client_id = [&client] { return client.new_id(); };
+  settings.kind = world.config.channel_kind();
   settings.prefetch = static_cast<std::uint32_t>(world.config.prefetch);
   settings.unreachable_limit = std::chrono::milliseconds(world.config.unreachable_ms);
   link_ = std::make_unique<Link>(std::move(settings), client.now());

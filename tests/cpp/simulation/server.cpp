@@ -11,6 +11,7 @@ namespace {
 BrokerSettings settings_of(const Config& config, std::uint64_t epoch) {
   using std::chrono::milliseconds;
   BrokerSettings settings;
+  settings.kind = config.channel_kind();
   settings.capacity = config.capacity < 0 ? kUnbounded : static_cast<std::uint64_t>(config.capacity);
   settings.epoch = epoch;
   settings.persistent = config.persistent != 0;
@@ -40,6 +41,7 @@ Server::Server(World& world, Channel& channel, std::uint64_t epoch, const Checkp
     world_.oracle.fail("S4", "the checkpoint was refused");
   if (broker_->stats(now()).senders_closed) witness_.began_without_senders();
   if (checkpoint != nullptr) witness_.began_shut_down(checkpoint->shutdown);
+  if (checkpoint != nullptr && checkpoint->total_sent > 0) witness_.began_sent(checkpoint->total_received > 0);
   were_receivers_gone_ = broker_->stats(now()).receivers_closed;
   world_.oracle.epoch_began(channel.index(), epoch, checkpoint);
   if (checkpoint != nullptr && checkpoint->shutdown.immediate) world_.oracle.receivers_gone(channel.index(), epoch);

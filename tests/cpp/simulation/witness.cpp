@@ -38,7 +38,7 @@ void Witness::hear(Time now, const ClientId& client, const Frame& frame, const B
     const bool is_over = is_closed({client, consumed->session});  // CLOSE has released what was not consumed
     hear_settlements({client, consumed->session}, consumed->attempts, [&](Delivered& d) {
       if (d.is_consumed || d.is_released || is_over) return;
-      d.is_consumed = true;
+      d.is_consumed = once_.is_consumed = true;
       d.is_settled = consumed->settled;
     });
   } else if (const auto* const settle = std::get_if<Settle>(&frame)) {
@@ -54,6 +54,7 @@ void Witness::hear(Time now, const ClientId& client, const Frame& frame, const B
 void Witness::hear_open(const ClientId& client, const Open& frame) {
   sessions_.try_emplace({client, frame.session}, Session{.side = frame.side, .counts = frame.counts});
   claims_[{client, frame.session}] = frame.claim;
+  once_.was_sent_before |= frame.side == Side::sender && frame.next > 1;
 }
 
 // Messages whose DELIVER was not even sent go back, too.
@@ -75,6 +76,7 @@ void Witness::hear_hold(Time now, const Hold& frame, const Broker& broker) {
 }
 
 void Witness::hear_offer(const Offer& frame) {
+  ++once_.offers;
   const auto offered = [this](const Bytes& message) {
     const MessageId id = oracle_.identify(message);
     if (id >= oracle_.message_count()) return;
@@ -101,12 +103,22 @@ void Witness::hear_fill(Time now, const ClientId& client, const Fill& frame, con
   if (!shutdown_.immediate && !broker.stats(now).receivers_closed) oracle_.fill_stored(id, epoch());
 }
 
-void Witness::see_answer(const ClientId& client, const Answer& frame) {
+void Witness::see_answer(Time now, const ClientId& client, const Answer& frame, const Broker& broker) {
+  if (settings_.kind == ChannelKind::oneshot) return see_answer_of_oneshot(now, frame, broker);
   if (frame.outcome == Answer::Outcome::refused && !told_shut_down_.contains(client)) {
     oracle_.fail("S15", "an offer is refused before its client was told why");
   }
   // (It may be sent again on a new connection.)
   if (frame.outcome == Answer::Outcome::reserved) permits_[{client, frame.session}].try_emplace(frame.seq, true);
+}
+
+// O2: nobody is told that the value was sent before, if nobody else can have; nor is refused while there are receivers.
+void Witness::see_answer_of_oneshot(Time now, const Answer& frame, const Broker& broker) {
+  if (frame.outcome == Answer::Outcome::already_sent) {
+    if (once_.offers < 2 && !once_.was_sent_before) oracle_.fail("O2", "already sent, though there was one offer only");
+  } else if (frame.outcome != Answer::Outcome::refused || !broker.stats(now).receivers_closed) {
+    oracle_.fail("O2", "an offer of a oneshot is answered " + std::to_string(static_cast<int>(frame.outcome)));
+  }
 }
 
 // S15: only what was asked for is said, with the first reason that was given.
@@ -153,7 +165,7 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
   } else if (const auto* const shut_down = std::get_if<IsShutDown>(&frame)) {
     see_shut_down(client, *shut_down);
   } else if (const auto* const answer = std::get_if<Answer>(&frame)) {
-    see_answer(client, *answer);
+    see_answer(now, client, *answer, broker);
   } else if (const auto* const closed = std::get_if<Closed>(&frame); closed && closed->session != kAllSessions) {
     check_closed(now, {client, closed->session});
   }
@@ -264,6 +276,10 @@ void Witness::see_delivery(Time now, const SessionName& to, const Delivery& deli
   if (record.fate == MessageRecord::Fate::voided && !(settings_.capacity == 0 && record.may_be_void_and_read())) {
     oracle_.fail("S11", "delivered, though its send was told that nothing has happened: " + oracle_.describe(id));
   }
+  if (settings_.kind == ChannelKind::oneshot && once_.delivered.value_or(id) != id) {
+    oracle_.fail("O1", "a second value is delivered: " + oracle_.describe(id));
+  }
+  once_.delivered = id;
   if (hostile_.contains(to.first)) record.is_stolen = true;
   if (const auto session = sessions_.find(to); session != sessions_.end() && !session->second.counts) {
     record.reached_a_passer_by = true;
@@ -315,7 +331,10 @@ void Witness::check_end(Time now, const ClientId& client, const End& frame, cons
   auto& ended_at = sessions_[to].ended_at;
   if (ended_at && frame.received <= *ended_at) return;  // sent again on a new connection
   ended_at = frame.received;
-  if (shutdown_.is_shut_down) {
+  const bool is_once = settings_.kind == ChannelKind::oneshot && (once_.was_sent_before || once_.offers > 0);
+  if (is_once) {
+    check_end_of_oneshot(to, frame);
+  } else if (shutdown_.is_shut_down) {
     if (frame.kind != CloseKind::shutdown || frame.reason != shutdown_.reason)
       oracle_.fail("S15", "END of another kind, or for another reason, than the shutdown");
     if (shutdown_.immediate) return;
@@ -331,8 +350,23 @@ void Witness::check_end(Time now, const ClientId& client, const End& frame, cons
       oracle_.fail("S12", "END while there is " + (id < oracle_.message_count() ? oracle_.describe(id) : "a message"));
     }
   }
-  if (epoch() > 1 && now < began_ + settings_.rejoin_grace && !began_without_senders_ && !shutdown_.is_shut_down) {
+  if (epoch() > 1 && !is_once && now < began_ + settings_.rejoin_grace && !began_without_senders_ &&
+      !shutdown_.is_shut_down) {
     oracle_.fail("S12", "END before rejoin_grace is over");
+  }
+}
+
+// O3: a receiver is told that the value was consumed, if somebody has consumed it, or has it in hand; or that it is lost, if
+// some sender says that it was sent, and there is no sign of it here.
+void Witness::check_end_of_oneshot(const SessionName& to, const End& frame) const {
+  const bool is_in_hand = std::ranges::any_of(delivered_, [&](const auto& entry) { return entry.second.to == to; });
+  const bool is_consumed = once_.is_consumed || once_.was_received_before || is_in_hand;
+  if (frame.reason == "already consumed") {
+    if (!is_consumed) oracle_.fail("O3", "END: already consumed, though nobody has the value");
+  } else if (once_.was_sent_before && frame.kind == CloseKind::peer_died) {
+    if (once_.is_consumed) oracle_.fail("O3", "END: lost, though the value was consumed");
+  } else if (once_.delivered) {
+    oracle_.fail("O3", "END of another kind, though the value was there");
   }
 }
 

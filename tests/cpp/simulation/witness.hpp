@@ -33,6 +33,11 @@ class Witness {
   // Its senders had closed before it began: a checkpoint said so.
   void began_without_senders() { began_without_senders_ = true; }
   void began_shut_down(const Checkpoint::Shutdown& how) { shutdown_ = how; }
+  // A oneshot, from a checkpoint that knows of a value.
+  void began_sent(bool was_received) {
+    once_.was_sent_before = true;
+    once_.was_received_before = was_received;
+  }
   void is_hostile(const ClientId& client) { hostile_.insert(client); }
 
   [[nodiscard]] std::uint64_t epoch() const noexcept { return settings_.epoch; }
@@ -60,6 +65,14 @@ class Witness {
     std::optional<std::uint64_t> ended_at = std::nullopt;  // after so many of its client's frames it was told END
   };
   using SessionName = std::pair<ClientId, SessionId>;
+  // What there is to know of a oneshot's value.
+  struct Once {
+    bool was_sent_before = false;      // to an earlier broker, as a sender or a checkpoint says
+    bool was_received_before = false;  // from an earlier one, as a checkpoint says
+    std::size_t offers = 0;            // to this one
+    std::optional<MessageId> delivered = std::nullopt;
+    bool is_consumed = false;
+  };
   struct Delivered {
     MessageId id;
     SessionName to;
@@ -79,7 +92,8 @@ class Witness {
   void hear_offer(const Offer& frame);
   void hear_shutdown(const Shutdown& frame);
   void hear_fill(Time now, const ClientId& client, const Fill& frame, const Broker& broker);
-  void see_answer(const ClientId& client, const Answer& frame);
+  void see_answer(Time now, const ClientId& client, const Answer& frame, const Broker& broker);
+  void see_answer_of_oneshot(Time now, const Answer& frame, const Broker& broker);
   void see_shut_down(const ClientId& client, const IsShutDown& frame);
   void hear_settlements(const SessionName& session, const std::vector<Attempt>& attempts, auto apply);
   void attached(ConnectionId connection);
@@ -88,6 +102,7 @@ class Witness {
   void see_delivery(Time now, const SessionName& to, const Delivery& delivery);
   void check_cause(Time now, const Delivered& previous, const Delivery& delivery);
   void check_end(Time now, const ClientId& client, const End& frame, const Broker& broker);
+  void check_end_of_oneshot(const SessionName& to, const End& frame) const;
   void check_closed(Time now, const SessionName& to) const;
   [[nodiscard]] bool is_closed(const SessionName& session) const;
   [[nodiscard]] std::size_t held_slots() const;
@@ -108,6 +123,7 @@ class Witness {
   std::map<Token, std::pair<Side, Time>> holds_;        // until when at least
   std::set<ClientId> hostile_;
   std::set<ClientId> told_shut_down_;
+  Once once_;
   std::map<SessionName, std::map<Seq, bool>> permits_;  // granted: held?
   std::unordered_map<Attempt, Delivered> delivered_;
   std::unordered_map<MessageId, Attempt> last_attempt_;

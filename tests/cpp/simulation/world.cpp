@@ -9,7 +9,7 @@
 namespace klaw::dataplane::simulation {
 
 World::World(const Config& c, Trace& t, Statistics& s)
-    : config(c),
+    : config(c.adapted()),
       heal_at(c.duration_ms * kMillisecond),
       trace(t),
       statistics(s),

@@ -139,7 +139,8 @@ struct Body {
   }
   std::string operator()(const Stored& f) const { return place(f.session, f.seq); }
   std::string operator()(const Answer& f) const {
-    static constexpr const char* kOutcomes[] = {" withdrawn", " full", " taken", " refused", " reserved", " filled"};
+    static constexpr const char* kOutcomes[] = {" withdrawn", " full",   " taken",       " refused",
+                                                " reserved",  " filled", " already_sent"};
     return place(f.session, f.seq) + kOutcomes[std::to_underlying(f.outcome)];
   }
   std::string operator()(const Deliver& f) const {
@@ -484,7 +485,7 @@ class Wait final : public Pending {
 // A Link, its driver's outbox, and the operations of its test.
 class Process {
  public:
-  Process(const Time& now, std::uint8_t number, std::uint32_t prefetch = 0)
+  Process(const Time& now, std::uint8_t number, std::uint32_t prefetch = 0, ChannelKind kind = ChannelKind::mpmc)
       : now_(now),
         link(LinkSettings{.new_client_id =
                               [this, number] {
@@ -492,6 +493,7 @@ class Process {
                                 id.bytes[1] = lives++;
                                 return id;
                               },
+                          .kind = kind,
                           .about = {.message = {}, .backend = "test", .actor_name = {}, .ns = {}},
                           .prefetch = prefetch},
              now) {}
@@ -658,6 +660,7 @@ inline Send::Send(Process& process, const Registration& handle, Time deadline) :
 inline Status Send::finish() { return process_.link.finish_send(process_.now_, op_); }
 inline void Send::abandon() { process_.link.abandon_send(process_.now_, op_); }
 inline std::string Send::ended(Status status) const {
+  if (op_.is_already_sent) return "already sent";
   if (status == Status::closed) return text(op_.error);
   return status == Status::done ? "done" : status == Status::too_large ? "too large" : "full";
 }
@@ -703,10 +706,12 @@ inline std::string Wait::ended(Status status) const { return status == Status::c
 // A process whose broker is played by its test.
 class LinkByHand {
  public:
-  explicit LinkByHand(std::uint32_t prefetch = 0) : process(now, 1, prefetch) {}
+  explicit LinkByHand(std::uint32_t prefetch = 0, ChannelKind kind = ChannelKind::mpmc)
+      : process(now, 1, prefetch, kind) {}
 
-  [[nodiscard]] static Attached attached(std::uint64_t epoch = 1) {
+  [[nodiscard]] static Attached attached(std::uint64_t epoch = 1, ChannelKind kind = ChannelKind::mpmc) {
     return {.epoch = epoch,
+            .kind = kind,
             .capacity = 10,
             .heartbeat_ms = 1000,
             .reconnect_grace_ms = 3000,
@@ -790,7 +795,7 @@ class World {
 
   Process& process(std::uint32_t prefetch = 0) {
     const auto number = static_cast<std::uint8_t>(members_.size() + 1);
-    members_.push_back(std::make_unique<Member>(now, number, prefetch));
+    members_.push_back(std::make_unique<Member>(now, number, prefetch, settings_.kind));
     return members_.back()->process;
   }
 
@@ -868,7 +873,8 @@ class World {
 
  private:
   struct Member {
-    Member(const Time& now, std::uint8_t number, std::uint32_t prefetch) : process(now, number, prefetch) {}
+    Member(const Time& now, std::uint8_t number, std::uint32_t prefetch, ChannelKind kind)
+        : process(now, number, prefetch, kind) {}
     Process process;
     ConnectionId connection = 0;
     std::deque<FramePtr> inbox = {};

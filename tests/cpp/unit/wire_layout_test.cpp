@@ -76,8 +76,8 @@ constexpr Layout kLayouts[] = {
      "0b000000 380a1964 40 01010601057465787431"},
     {R"(STORED{session=1 seq=300})",
      "04000000 790bd696 41 01ac02"},
-    {R"(ANSWER{session=1 seq=300 outcome=filled})",
-     "05000000 14399e12 42 01ac0205"},
+    {R"(ANSWER{session=1 seq=300 outcome=already_sent})",
+     "05000000 5aba5971 42 01ac0206"},
     {R"(DELIVER{session=1 delivery={attempt=300 redeliveries=2 message=5B} more=[{attempt=301 redeliveries=3 )"
      R"(message=5B} {attempt=302 redeliveries=4 message=5B}]})",
      "1e000000 719a2dad 43 01ac020205746578743102ad0203057465787432ae0204057465787433"},

@@ -28,11 +28,11 @@ from klaw_core.runtime.channels import (
     channel,
     channel_stats,
     delete_channel,
-    factory,
     get_channel,
     get_receiver,
     get_sender,
     list_channels,
+    making,
     peek_channel,
 )
 
@@ -73,7 +73,7 @@ def ray_factory(with_ray, monkeypatch):
         def __getattr__(self, name):
             return lambda *args, **options: calls.append((name, args, options)) or name
 
-    monkeypatch.setattr(factory, "import_module", lambda _module: Recorder())
+    monkeypatch.setattr(making, "import_module", lambda _module: Recorder())
     return calls
 
 
@@ -91,7 +91,7 @@ def ray_spec(monkeypatch):
 
     def use(spec: importlib.machinery.ModuleSpec | None) -> None:
         monkeypatch.setattr(
-            factory,
+            making,
             "find_spec",
             lambda name, package=None: spec if name == "ray" else real_find_spec(name, package),
         )
@@ -398,7 +398,7 @@ def test_another_missing_module_is_not_taken_for_a_missing_ray(make, monkeypatch
     def broken(name: str) -> None:
         raise ModuleNotFoundError(f"{name} needs something else", name="something_else")
 
-    monkeypatch.setattr(factory, "find_spec", broken)
+    monkeypatch.setattr(making, "find_spec", broken)
     with pytest.raises(ModuleNotFoundError, match="something else"):
         make(backend="ray")
 

@@ -6,6 +6,7 @@ import inspect
 import pickle
 import sys
 import warnings
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -15,6 +16,7 @@ from klaw_core.runtime.channels import (
     blocking_oneshot,
     blocking_watch,
     broadcast,
+    making,
     oneshot,
     watch,
 )
@@ -27,6 +29,8 @@ MAKERS = [
     for prefix in ("", "blocking_")
 ]
 each_maker = pytest.mark.parametrize(("make", "arguments"), MAKERS)
+each_on_ray = pytest.mark.parametrize(("make", "arguments"), MAKERS[:2])
+each_local_only = pytest.mark.parametrize(("make", "arguments"), MAKERS[2:])
 
 IGNORED_NAME = r"^name is ignored by the local backend; did you mean backend='ray'\?$"
 
@@ -60,7 +64,31 @@ async def test_local_is_the_backend_unless_told(make, arguments):
     await dispose(make(*arguments, backend="local", name="x", namespace="y"))
 
 
-@each_maker
+@each_on_ray
+def test_ray_is_asked_for_where_it_is_not_installed(make, arguments, monkeypatch):
+    monkeypatch.setattr(making, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match="^Ray backend requested but 'ray' is not installed.$"):
+        make(*arguments, backend="ray", name="x")
+
+
+@each_on_ray
+async def test_on_ray_it_is_made_there_with_its_name(make, arguments, monkeypatch):
+    calls = []
+
+    class Recorder:
+        def __getattr__(self, name):
+            return lambda *args, **options: calls.append((name, args, options)) or name
+
+    monkeypatch.setattr(
+        making, "find_spec", lambda name: ModuleSpec(name, None, origin="/somewhere")
+    )
+    monkeypatch.setattr(making, "import_module", lambda _module: Recorder())
+    flavour = make.__name__.removeprefix("blocking_")
+    assert await made(make(*arguments, backend="ray", name="x")) == f"blocking_ray_{flavour}"
+    assert calls == [(f"blocking_ray_{flavour}", arguments, {"name": "x", "namespace": "klaw"})]
+
+
+@each_local_only
 def test_ray_is_not_implemented_yet(make, arguments):
     with pytest.raises(
         NotImplementedError, match=r"^\w+\(backend='ray'\) is not part of this version"

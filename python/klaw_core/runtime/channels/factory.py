@@ -22,13 +22,12 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, cast
 
 from klaw_core import _core
 from klaw_core.runtime.channels.making import (
     NAMESPACE_DEFAULT,
+    RAY_IS_MISSING,
     Backend,
     Making,
     T,
@@ -39,6 +38,7 @@ from klaw_core.runtime.channels.making import (
     chosen_backend,
     integer,
     known_backend,
+    ray_factory,
 )
 from klaw_core.runtime.channels.protocols import ChannelReceiver, ChannelSender
 from klaw_core.runtime.channels.stats import ChannelStats
@@ -461,7 +461,7 @@ class RayFactory(Protocol):
 
 
 def _ray_for_channel(settings: _Settings) -> RayFactory:
-    ray = _ray_factory("Ray backend requested but 'ray' is not installed.")
+    ray = cast("RayFactory", ray_factory(RAY_IS_MISSING))
     if settings.checkpoint_dir:
         raise NotImplementedError(
             "checkpoint_dir= is not part of this version of klaw channels yet"
@@ -476,15 +476,7 @@ def _ray_for_named(
     check_string("namespace", namespace)
     if known_backend(backend) == "local":
         raise NotImplementedError(f"{caller}() only implemented for backend='ray'")
-    return _ray_factory("Ray not installed.")
-
-
-def _ray_factory(missing: str) -> RayFactory:
-    # A spec without an origin is a namespace package: some folder named "ray" on sys.path, not Ray.
-    spec = find_spec("ray")
-    if spec is None or spec.origin is None:
-        raise RuntimeError(missing)
-    return cast("RayFactory", import_module("klaw_core.runtime.channels.ray.factory"))
+    return cast("RayFactory", ray_factory("Ray not installed."))
 
 
 def _in_thread(

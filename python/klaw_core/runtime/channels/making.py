@@ -11,7 +11,9 @@ import math
 import operator
 import os
 import warnings
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 __all__ = [
     "NAMESPACE_DEFAULT",
+    "RAY_IS_MISSING",
     "Backend",
     "Making",
     "T",
@@ -40,11 +43,14 @@ __all__ = [
     "integer",
     "known_backend",
     "local_only",
+    "makes_on_ray",
+    "ray_factory",
 ]
 
 Backend: TypeAlias = Literal["local", "ray"]
 """The backends there are."""
 
+RAY_IS_MISSING: Final = "Ray backend requested but 'ray' is not installed."
 NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
 
 
@@ -96,6 +102,28 @@ def known_backend(backend: object) -> Backend:
     if backend not in ("local", "ray"):
         raise ValueError(f"Unknown backend: {backend!r}")
     return backend
+
+
+def ray_factory(missing: str) -> Any:
+    """What makes and finds channels on Ray, loaded now; ``missing`` is what is said if Ray is not installed."""
+    # A spec without an origin is a namespace package: some folder named "ray" on sys.path, not Ray.
+    spec = find_spec("ray")
+    if spec is None or spec.origin is None:
+        raise RuntimeError(missing)
+    return import_module("klaw_core.runtime.channels.ray.factory")
+
+
+def makes_on_ray(
+    flavour: str, backend: object, name: object, namespace: object
+) -> Callable[..., Any] | None:
+    """What makes a channel of that flavour on Ray, and blocks; None for a local one. Checks the arguments."""
+    if name is not None:
+        check_string("name", name)
+    check_string("namespace", namespace)
+    if chosen_backend(backend, None, name, depth=4) == "local":
+        return None
+    make: Callable[..., Any] = getattr(ray_factory(RAY_IS_MISSING), f"blocking_ray_{flavour}")
+    return make
 
 
 def local_only(flavour: str, backend: object, name: object, namespace: object) -> None:

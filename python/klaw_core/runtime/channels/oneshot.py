@@ -1,6 +1,7 @@
-"""Oneshot channels within one process: one value, sent once, received once.
+"""Oneshot channels: one value, sent once, received once.
 
-An answer to a question, the result of a job, a start signal. What they promise:
+An answer to a question, the result of a job, a start signal; within one process or, with ``backend='ray'``, between
+those of a cluster. What they promise:
 
 - **Send**: never waits. The second one is ``AlreadySent``.
 - **Receive**: waits for the value. The second one is ``ChannelClosed`` with the reason ``already
@@ -12,7 +13,7 @@ An answer to a question, the result of a job, a start signal. What they promise:
 - **Cancel**: a cancelled receive, or one out of time, has taken nothing; the next one finds the
   value.
 - **Threads**: any thread and any event loop may use either handle, and several may use one at once.
-- **Memory**: the value is a reference to the object sent, never copied or pickled.
+- **Memory**: within one process the value is a reference to the object sent, never copied or pickled.
 - **Errors**: operations that wait raise, ``try_`` ones return a ``Result``, ``_nowait`` ones raise
   ``ChannelEmptyError``. ``clone()`` raises ``NotImplementedError``: there is one value, for one
   receiver.
@@ -28,6 +29,8 @@ The state and the waiting are C++ (``include/klaw/channels/oneshot.hpp``).
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, Self, cast
 
 from klaw_core import _core
@@ -37,7 +40,7 @@ from klaw_core.runtime.channels.making import (
     Backend,
     Making,
     T,
-    local_only,
+    makes_on_ray,
 )
 
 __all__ = ["OneshotReceiver", "OneshotSender", "blocking_oneshot", "oneshot"]
@@ -48,14 +51,22 @@ class oneshot(Making[tuple[OneshotSender[T], OneshotReceiver[T]]]):  # noqa: N80
 
     A plain call that gives a coroutine; the channel is made when that is awaited.
 
+    On Ray the handles are ``RayOneshotSender`` and ``RayOneshotReceiver``, with the same methods; what they promise
+    beyond the local ones stands in ``klaw_core.runtime.channels.ray.oneshot``.
+
     Args:
-        backend: ``'local'``, the default.
-        name, namespace: mean nothing to ``local``.
+        backend: ``'local'`` (the default) or ``'ray'``.
+        name, namespace: on Ray, the name under which others find it. Nothing to ``local``.
 
     Raises, all at the call:
         TypeError: a name or namespace that is no string.
         ValueError: an unknown backend.
-        NotImplementedError: ``backend='ray'``; this version does not have it yet.
+        RuntimeError: Ray is asked for and not installed.
+
+    Raises when it is awaited, on Ray:
+        ChannelBackendErrorException: Ray can't be reached, or the channel's actor can't.
+        ChannelClosedError: there is one of that name, and one of its sides has closed, the other not yet.
+        ValueError: there is a channel of that name of another kind.
 
     Warns:
         UserWarning: a ``name`` without a ``backend``: it would be ignored.
@@ -68,14 +79,14 @@ class oneshot(Making[tuple[OneshotSender[T], OneshotReceiver[T]]]):  # noqa: N80
         name: str | None = None,
         namespace: str = NAMESPACE_DEFAULT,
     ) -> Self:
-        local_only("oneshot", backend, name, namespace)
-        return cast("Self", _make())
+        make = makes_on_ray("oneshot", backend, name, namespace)
+        return cast("Self", _make() if make is None else _make_ray(make, name, namespace))
 
 
 class blocking_oneshot(tuple[OneshotSender[T], OneshotReceiver[T]]):  # noqa: N801, SLOT001
     """Make a oneshot channel: ``tx, rx = blocking_oneshot[int]()``. The twin of ``oneshot``, for threads.
 
-    It never waits, and may be called anywhere. The arguments, errors and warnings are those of ``oneshot``.
+    On ``local`` it never waits, and may be called anywhere. Arguments, errors and warnings are those of ``oneshot``.
     """
 
     def __new__(  # noqa: D102  the class says it
@@ -85,12 +96,23 @@ class blocking_oneshot(tuple[OneshotSender[T], OneshotReceiver[T]]):  # noqa: N8
         name: str | None = None,
         namespace: str = NAMESPACE_DEFAULT,
     ) -> Self:
-        local_only("blocking_oneshot", backend, name, namespace)
-        return cast("Self", _core.oneshot_channel())
+        make = makes_on_ray("oneshot", backend, name, namespace)
+        made = _core.oneshot_channel() if make is None else make(name=name, namespace=namespace)
+        return cast("Self", made)
 
 
 async def _make() -> tuple[OneshotSender[Any], OneshotReceiver[Any]]:
     return _core.oneshot_channel()
 
 
-_make.__name__ = _make.__qualname__ = "oneshot"  # as in "'oneshot' was never awaited"
+async def _make_ray(
+    make: Callable[..., Any], name: str | None, namespace: str
+) -> tuple[OneshotSender[Any], OneshotReceiver[Any]]:
+    made: tuple[OneshotSender[Any], OneshotReceiver[Any]] = await asyncio.to_thread(
+        make, name=name, namespace=namespace
+    )
+    return made
+
+
+for _made in (_make, _make_ray):
+    _made.__name__ = _made.__qualname__ = "oneshot"  # as in "'oneshot' was never awaited"

@@ -25,7 +25,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,7 @@ CAPABILITIES = frozenset(METHODS) | frozenset(BEHAVIOURS)
 # Of Python, not of the contract.
 OTHER_MEMBERS = frozenset(
     {
+        "__annotations__",
         "__class_getitem__",
         "__del__",
         "__module__",
@@ -181,8 +182,32 @@ class RemoteTestReceiver(_core.RemoteReceiver[Any]):
         return peek_at_broker(self)
 
 
+class RemoteTestOneshotSender(_core.RemoteOneshotSender[Any]):
+    __slots__ = ()
+
+    async def stats(self) -> ChannelStats:
+        return peek_at_broker(self)
+
+
+class RemoteTestOneshotReceiver(_core.RemoteOneshotReceiver[Any]):
+    __slots__ = ()
+
+    async def stats(self) -> ChannelStats:
+        return peek_at_broker(self)
+
+
+REMOTE_HANDLES: Mapping[str, tuple[type[Any], type[Any]]] = {
+    "mpmc": (RemoteTestSender, RemoteTestReceiver),
+    "oneshot": (RemoteTestOneshotSender, RemoteTestOneshotReceiver),
+}
+
+
 async def make_remote(
-    *, capacity: int | None = None, unbounded: bool = False, by_tcp: bool = False
+    *,
+    capacity: int | None = None,
+    unbounded: bool = False,
+    by_tcp: bool = False,
+    kind: str = "mpmc",
 ) -> tuple[Any, Any]:
     folder = tempfile.mkdtemp(prefix="klaw-")
     identity, secret = os.urandom(16), os.urandom(32)
@@ -190,6 +215,7 @@ async def make_remote(
     room = None if unbounded else capacity
     server = _core.BrokerServer(
         room,
+        kind=kind,
         epoch=1,
         persistent=False,
         orphan_grace=0.0,
@@ -203,10 +229,11 @@ async def make_remote(
     )
     key = identity.hex()
     _Brokers.of_this_process().endpoints[key] = (identity, secret, path, server.addresses)
-    link = _core.RemoteChannel(key, room, None, None, node="", prefetch=0)
+    link = _core.RemoteChannel(key, room, None, None, node="", prefetch=0, kind=kind)
     link.owner = server
     weakref.finalize(link, shutil.rmtree, folder, ignore_errors=True)
-    handles = RemoteTestSender(link), RemoteTestReceiver(link)
+    sender, receiver = REMOTE_HANDLES[kind]
+    handles = sender(link), receiver(link)
     for handle in handles:
         handle._open()
         await asyncio.to_thread(handle._wait_until_opened, LONG_S)
@@ -312,6 +339,10 @@ class OtherFlavour:
     handle_names: tuple[str, str]
     receive: Callable[[Any], Any] = _receive
     is_once: bool = False  # a sender has done its part when it has sent
+    is_remote: bool = (
+        False  # the channel is elsewhere: nothing is there at once, and handles may be passed on
+    )
+    marks: tuple[pytest.MarkDecorator, ...] = ()
 
 
 COMMON_CAPABILITIES = (
@@ -321,14 +352,32 @@ SENDS = "send try_send send_nowait blocking_send clone"
 RECEIVES = "recv try_recv recv_nowait blocking_recv clone"
 ITERATES = "__aiter__ __anext__ __iter__ __next__"
 
+ONESHOT = OtherFlavour(
+    name="oneshot",
+    make=oneshot,
+    sender=frozenset(SENDS.split()),
+    receiver=frozenset(f"{RECEIVES} {ITERATES}".split()),
+    handle_names=("OneshotSender", "OneshotReceiver"),
+    is_once=True,
+)
+
 OTHER_FLAVOURS = (
-    OtherFlavour(
-        name="oneshot",
-        make=oneshot,
-        sender=frozenset(SENDS.split()),
-        receiver=frozenset(f"{RECEIVES} {ITERATES}".split()),
-        handle_names=("OneshotSender", "OneshotReceiver"),
-        is_once=True,
+    ONESHOT,
+    replace(
+        ONESHOT,
+        name="unix_socket_oneshot",
+        make=functools.partial(make_remote, capacity=1, kind="oneshot"),
+        handle_names=("RemoteTestOneshotSender", "RemoteTestOneshotReceiver"),
+        is_remote=True,
+        marks=(pytest.mark.without_ray,),
+    ),
+    replace(
+        ONESHOT,
+        name="ray_oneshot",
+        make=functools.partial(oneshot, backend="ray"),
+        handle_names=("RayOneshotSender", "RayOneshotReceiver"),
+        is_remote=True,
+        marks=(pytest.mark.ray,),
     ),
     OtherFlavour(
         name="broadcast",
@@ -386,7 +435,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if "open_any" in metafunc.fixturenames
             else OTHER_FLAVOURS
         )
-        metafunc.parametrize("other_flavour", [pytest.param(f, id=f.name) for f in others])
+        metafunc.parametrize(
+            "other_flavour", [pytest.param(f, id=f.name, marks=f.marks) for f in others]
+        )
     if "flavour" not in metafunc.fixturenames:
         return
     flavours = [flavour for flavour in FLAVOURS if needed <= flavour.offers]
@@ -487,6 +538,16 @@ class AnyHandles:
 
     async def receive_one(self, rx: Any) -> Any:
         return await self.flavour.receive(rx)
+
+    def send_meanwhile(self, tx: Any, value: object) -> None:
+        """Sends while the event loop stands still: who waits for it is woken, and has not run yet."""
+        if not self.flavour.is_remote:
+            tx.send_nowait(value)
+            return
+        sending = threading.Thread(target=tx.blocking_send, args=(value,))
+        sending.start()
+        sending.join(LONG_S)
+        time.sleep(0.01)  # it has left the broker; mostly it arrives now
 
     def close(self) -> None:
         for made in self._made:

@@ -170,7 +170,7 @@ async def test_a_receive_that_is_cancelled_after_its_wake_up_takes_nothing(open_
     tx, rx = await open_any()
     waiting = start(open_any.receive_one(rx))
     await until.receivers_wait(rx, 1)
-    tx.send_nowait("value")
+    open_any.send_meanwhile(tx, "value")
     waiting.cancel()
     await asyncio.wait([waiting])
     assert await open_any.receive_one(rx) == "value"
@@ -189,8 +189,11 @@ async def test_select_takes_it_and_leaves_the_losers(open_any, start, until):
     other_tx, other_rx = await open_any()
     queue_tx, queue_rx = await channel(1)
     await tx.send("value")
-    await queue_tx.send("queued")
+    if not open_any.flavour.is_remote:  # else it has to come here first
+        await queue_tx.send("queued")
     assert await select(rx, queue_rx, biased=True) == (0, "value")
+    if open_any.flavour.is_remote:
+        await queue_tx.send("queued")
     assert await queue_rx.recv() == "queued"
     waiting = start(select(queue_rx, other_rx))
     await until.receivers_wait(other_rx, 1)
@@ -218,7 +221,7 @@ async def test_a_select_that_is_cancelled_or_out_of_time_takes_nothing(open_any,
         await select(rx, timeout=0)
     waiting = start(select(rx))
     await until.receivers_wait(rx, 1)
-    tx.send_nowait("value")
+    open_any.send_meanwhile(tx, "value")
     waiting.cancel()
     await asyncio.wait([waiting])
     assert await open_any.receive_one(rx) == "value"
@@ -264,12 +267,14 @@ async def test_handles_are_always_true_themselves_only_and_not_to_be_changed(ope
     assert handles[0] != handles[1]
 
 
-async def test_handles_refuse_to_be_copied_and_pickled(open_any):
+async def test_handles_refuse_to_be_copied_and_those_of_one_process_to_be_pickled(open_any):
     for handle in await open_any():
         with pytest.raises(TypeError):
             copy.copy(handle)
         with pytest.raises(TypeError):
             copy.deepcopy(handle)
+        if open_any.flavour.is_remote:
+            continue
         with pytest.raises(TypeError, match=r"cannot pickle .*one process.*backend='ray'"):
             pickle.dumps(handle)
 
@@ -299,6 +304,8 @@ async def test_stats_tell_who_is_there(open_any, start, until):
     assert (await rx.stats()).total_sent == 1
     tx.close()
     rx.close()
+    if open_any.flavour.is_remote:
+        return  # it may be gone with them
     stats = await tx.stats()
     assert (stats.sender_count, stats.receiver_count) == (0, 0)
     assert stats.senders_closed

@@ -25,6 +25,7 @@ from klaw_core.runtime.channels import (
     get_receiver,
     get_sender,
     list_channels,
+    oneshot,
     peek_channel,
 )
 
@@ -133,17 +134,15 @@ async def test_made_again_with_other_settings_it_is_an_error_that_names_both(ray
         await handle.close()
 
 
-async def test_a_channel_of_another_kind_is_not_taken_for_one(ray, name):
-    from klaw_core.runtime.channels.ray import RayChannelActor, RaySender
+async def test_a_handle_built_by_hand_on_a_channel_of_another_kind_says_so(ray_cluster):
+    from klaw_core.runtime.channels.ray import RaySender
 
-    place = {"name": f"channel_{name}", "namespace": "klaw", "lifetime": "detached"}
-    other = RayChannelActor.options(**place).remote(1, kind="oneshot", name=name, namespace="klaw")
-    with pytest.raises(ValueError, match=r"'kind': 'oneshot'.*not \{'kind': 'mpmc'"):
-        await channel(1, backend="ray", name=name)
-    tx = RaySender(other, 1)
+    once = await oneshot(backend="ray")
+    tx = RaySender(once[0]._channel.owner.actor, 1)
     with pytest.raises(ChannelBackendErrorException, match="of kind 'oneshot', and this handle"):
         await tx.send(1)
-    assert name in list_channels()
+    for handle in once:
+        await handle.close()
 
 
 async def test_one_that_is_used_up_is_made_fresh(ray_cluster, name):

@@ -21,6 +21,7 @@ from klaw_core.runtime.channels.ray.factory import (
     list_ray_channels,
     ray_channel,
 )
+from klaw_core.runtime.channels.ray.oneshot import RayOneshotReceiver, RayOneshotSender
 from klaw_core.runtime.channels.ray.pools import (
     ChannelReader,
     DeadLetter,
@@ -37,6 +38,8 @@ __all__ = [
     "DeadLetter",
     "PoolStats",
     "RayChannelActor",
+    "RayOneshotReceiver",
+    "RayOneshotSender",
     "RayReceiver",
     "RayReferenceReceiver",
     "RayReferenceSender",

@@ -20,7 +20,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import ray
 
@@ -30,6 +30,7 @@ from klaw_core.runtime.channels.ray.actor import PROTOCOL_VERSION, RayChannelAct
 from klaw_core.runtime.channels.ray.connections import connection_of
 from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
 from klaw_core.runtime.channels.ray.explain import backend_error
+from klaw_core.runtime.channels.ray.oneshot import RayOneshotReceiver, RayOneshotSender
 from klaw_core.runtime.channels.ray.reference import (
     RayReferenceReceiver,
     RayReferenceSender,
@@ -44,6 +45,7 @@ __all__ = [
     "blocking_get_sender",
     "blocking_peek_channel",
     "blocking_ray_channel",
+    "blocking_ray_oneshot",
     "delete_ray_channel",
     "get_ray_channel",
     "list_ray_channels",
@@ -52,11 +54,14 @@ __all__ = [
 
 NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
 
-Sending: TypeAlias = RaySender[Any] | RayReferenceSender[Any]
-Receiving: TypeAlias = RayReceiver[Any] | RayReferenceReceiver[Any]
+Sending: TypeAlias = RaySender[Any] | RayReferenceSender[Any] | RayOneshotSender[Any]
+Receiving: TypeAlias = RayReceiver[Any] | RayReferenceReceiver[Any] | RayOneshotReceiver[Any]
 Pair: TypeAlias = tuple[Sending, Receiving]
 
-_HANDLES: Final[Mapping[str, tuple[type[Any], type[Any]]]] = {"mpmc": (RaySender, RayReceiver)}
+_HANDLES: Final[Mapping[str, tuple[type[Any], type[Any]]]] = {
+    "mpmc": (RaySender, RayReceiver),
+    "oneshot": (RayOneshotSender, RayOneshotReceiver),
+}
 """By kind: what its senders and its receivers are."""
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -69,6 +74,7 @@ _OPEN_LIMIT_S: Final = 15.0  # longer than a link tries: its error says more
 _DELETE_LIMIT_S: Final = 5.0
 _POLL_S: Final = 0.02
 _PROBE_LIMIT_S: Final = 3.0
+_ORPHAN_GRACE_S: Final = 10.0
 _CLASS_NAME: Final = "ChannelActor"
 
 
@@ -118,6 +124,27 @@ def blocking_ray_channel(
     }
     actor, metadata = _make(wanted, name, namespace, actor_options or {})
     return _open_pair(actor, metadata, prefetch)
+
+
+def blocking_ray_oneshot(
+    *, name: str | None = None, namespace: str = NAMESPACE_DEFAULT
+) -> tuple[RayOneshotSender[Any], RayOneshotReceiver[Any]]:
+    """Make a oneshot, or get the one of that name. Raises as ``blocking_ray_channel``."""
+    _ensure_ray()
+    actor, metadata = _make(_settings_of("oneshot", 1), name, namespace, {})
+    pair: Any = _open_pair(actor, metadata, None)
+    return cast("tuple[RayOneshotSender[Any], RayOneshotReceiver[Any]]", pair)
+
+
+def _settings_of(kind: str, capacity: int) -> dict[str, Any]:
+    """Of what is no queue."""
+    return {
+        "kind": kind,
+        "capacity": capacity,
+        "persistent": False,
+        "orphan_grace": _ORPHAN_GRACE_S,
+        "reference": False,
+    }
 
 
 def _make(
