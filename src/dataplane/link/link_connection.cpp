@@ -183,7 +183,8 @@ void Link::apply_attached(const Attached& frame) {
   const bool is_new_epoch = frame.epoch > epoch_;
   if (is_new_epoch && has_streams_) {
     // The old broker is dead, and we hear of it from the new one.
-    fail_handles("the channel's actor was restarted, and what it held is lost");
+    fail_handles(frame.restored ? "the channel's actor was restarted, and what came after its last checkpoint is lost"
+                                : "the channel's actor was restarted, and what it held is lost");
     begin_streams();
   }
   if (frame.resumed != has_streams_ || !stream_.acknowledged(frame.received)) {

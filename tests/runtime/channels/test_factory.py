@@ -10,6 +10,7 @@ import math
 import pickle
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -264,6 +265,7 @@ def test_an_unknown_backend_is_told_also_beside_distributed(make):
         ({"orphan_grace": "1"}, TypeError, "orphan_grace must be a number of seconds, not str"),
         ({"orphan_grace": True}, TypeError, "orphan_grace must be a number of seconds, not bool"),
         ({"checkpoint_dir": 5}, TypeError, "checkpoint_dir must be a path or None, not int"),
+        ({"checkpoint_dir": ""}, ValueError, "checkpoint_dir must not be empty"),
         ({"actor_options": []}, TypeError, "actor_options must be a mapping or None, not list"),
     ],
     ids=str,
@@ -348,13 +350,19 @@ def test_a_folder_named_ray_is_not_ray(tmp_path, monkeypatch):
 
 
 @each_maker
-@pytest.mark.parametrize("later", [{"checkpoint_dir": "/somewhere"}])
-def test_what_the_ray_backend_does_not_have_yet_is_told_at_the_call(make, later, ray_factory):
-    with pytest.raises(
-        NotImplementedError, match=f"{next(iter(later))}= is not part of this version"
-    ):
-        make(backend="ray", **later)
+def test_a_reference_channel_with_a_checkpoint_dir_is_told_at_the_call(make, ray_factory):
+    with pytest.raises(ValueError, match="a reference channel can't have a checkpoint_dir"):
+        make(backend="ray", reference=True, checkpoint_dir="/somewhere")
     assert ray_factory == []
+
+
+@each_maker
+async def test_a_checkpoint_dir_is_the_same_from_anywhere(make, ray_factory, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in ("kept", Path("other", "..", "kept"), tmp_path / "kept"):
+        await made(make(backend="ray", checkpoint_dir=given))
+    paths = [options["checkpoint_dir"] for _, _, options in ray_factory]
+    assert paths == [str(tmp_path / "kept")] * 3
 
 
 @each_maker
@@ -366,7 +374,7 @@ async def test_a_ray_channel_is_made_with_all_its_settings(make, ray_factory):
         "orphan_grace": 2.0,
         "reference": True,
     }
-    options = {"actor_options": {"num_cpus": 1}, "prefetch": 3}
+    options = {"actor_options": {"num_cpus": 1}, "prefetch": 3, "checkpoint_dir": None}
     assert await made(make(5, backend="ray", **settings, **options)) == "blocking_ray_channel"
     assert ray_factory == [
         ("blocking_ray_channel", (5,), {"unbounded": False, **settings, **options})

@@ -99,7 +99,7 @@ class channel(Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N80
         reference: on Ray, payloads travel through the object store; on ``local`` plain values.
         persistent: on Ray, it stays open when all handles are gone.
         orphan_grace: on Ray, seconds for which a side stays open when its last process died.
-        checkpoint_dir: on Ray, where what it holds is kept against the death of its actor.
+        checkpoint_dir: on Ray, a folder that all nodes see, for checkpoints: what it holds then survives its actor.
         actor_options: on Ray, options of its actor, which is detached in any case.
 
     Cancel safety: a cancelled ``channel`` leaves nothing behind on ``local``; on Ray at most a channel without handles,
@@ -109,8 +109,8 @@ class channel(Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N80
         TypeError: an argument of the wrong type, such as a capacity that is no integer.
         ValueError: a negative capacity, an unknown backend, another number out of range.
         RuntimeError: Ray is asked for and not installed.
-        NotImplementedError: ``checkpoint_dir`` on Ray; this version does not have it yet.
-        ChannelBackendErrorException: when it is awaited: Ray can't be reached, or the channel's actor can't.
+        ChannelBackendErrorException: when it is awaited: Ray can't be reached, or the channel's actor can't, or
+            ``checkpoint_dir`` can't be written.
         ValueError: when it is awaited: there is a channel of that name with other settings.
 
     Warns:
@@ -418,6 +418,8 @@ class _Settings:
         _check_prefetch(self.prefetch)
         check_seconds("orphan_grace", self.orphan_grace)
         check_optional("checkpoint_dir", "a path or None", self.checkpoint_dir, str, os.PathLike)
+        if self.checkpoint_dir == "":
+            raise ValueError("checkpoint_dir must not be empty; '.' is the present folder")
         check_optional("actor_options", "a mapping or None", self.actor_options, Mapping)
 
     def _checked_capacity(self) -> int:
@@ -427,6 +429,10 @@ class _Settings:
         if not 0 <= capacity <= _CAPACITY_MAX:
             raise ValueError(f"capacity must be between 0 and {_CAPACITY_MAX}, got {capacity}")
         return capacity
+
+    def _checkpoint_path(self) -> str | None:
+        # Its actor works in another folder.
+        return None if self.checkpoint_dir is None else os.path.abspath(self.checkpoint_dir)  # noqa: PTH100  .. stays away
 
     def local_capacity(self) -> int | None:
         """As the core wants it: None for unbounded."""
@@ -442,6 +448,7 @@ class _Settings:
             persistent=self.persistent,
             orphan_grace=self.orphan_grace,
             reference=self.reference,
+            checkpoint_dir=self._checkpoint_path(),
             prefetch=self.prefetch,
             actor_options=self.actor_options,
         )
@@ -461,12 +468,11 @@ class RayFactory(Protocol):
 
 
 def _ray_for_channel(settings: _Settings) -> RayFactory:
-    ray = cast("RayFactory", ray_factory(RAY_IS_MISSING))
-    if settings.checkpoint_dir:
-        raise NotImplementedError(
-            "checkpoint_dir= is not part of this version of klaw channels yet"
+    if settings.reference and settings.checkpoint_dir is not None:
+        raise ValueError(
+            "a reference channel can't have a checkpoint_dir: its payloads are elsewhere"
         )
-    return ray
+    return cast("RayFactory", ray_factory(RAY_IS_MISSING))
 
 
 def _ray_for_named(

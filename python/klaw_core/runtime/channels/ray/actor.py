@@ -12,7 +12,8 @@ call an actor; they act on the same queue.
 - **Retries**: Ray repeats a call whose reply was lost. Give ``sender_id`` (or ``reader_id``) and ``op``,
   a number that grows with each call of that caller, who awaits each before the next: the repeated call
   then happens once.
-- **Restarts**: up to ``max_restarts`` times; what it held is lost then, and every handle is told.
+- **Restarts**: up to ``max_restarts`` times; what it held is lost then, unless a checkpoint has it (``checkpoints``),
+  and every handle is told.
 - **Payloads** of reference channels (``reference``): it holds Ray's references to them by name, from before a
   message with that name is sent until the broker is done with it. So Ray counts this process among those that
   need the object, whatever becomes of the handles; the socket carries names only.
@@ -40,6 +41,7 @@ from typing import Any, Final
 import ray
 
 from klaw_core import _core
+from klaw_core.runtime.channels.ray.checkpoints import Checkpoints
 from klaw_core.runtime.channels.ray.metrics import ChannelMetrics, export, metrics_period
 from klaw_core.runtime.channels.ray.payload import Encoded
 from klaw_core.runtime.channels.ray.tls import tls_files
@@ -136,6 +138,7 @@ class ChannelActor:
         persistent: bool = False,
         orphan_grace: float = 10.0,
         reference: bool = False,
+        checkpoint_dir: str | None = None,
     ) -> None:
         context = ray.get_runtime_context()
         self._actor_id = context.get_actor_id() or ""
@@ -150,6 +153,7 @@ class ChannelActor:
             "persistent": persistent,
             "orphan_grace": orphan_grace,
             "reference": reference,
+            "checkpoint_dir": checkpoint_dir,
         }
         self._epoch = 1 + _restarts(self._actor_id)
         self._secret = secrets.token_bytes(32)
@@ -170,6 +174,12 @@ class ChannelActor:
             port_max=port_max,
             tls=tls_files(),
         )
+        self._checkpoints: Checkpoints | None = None
+        if checkpoint_dir is not None:
+            # Before anybody knows where the broker is.
+            self._checkpoints = Checkpoints(
+                self._server, checkpoint_dir, name, self._actor_id, self._epoch
+            )
         self._lock = (
             threading.Lock()
         )  # the methods run in several threads, one for each concurrency group
@@ -381,7 +391,7 @@ class ChannelActor:
         """The channel at this moment.
 
         ``backend_extras['per_node_receivers']`` counts receivers by node, ``['payloads']`` what it holds of the
-        object store.
+        object store; what has been there for longer than ``['checkpoint_age']``, in seconds, is in a checkpoint.
         """
         readers = self._readers()
         nodes = Counter(reader.node_id for reader in readers)
@@ -395,6 +405,7 @@ class ChannelActor:
                 "sent_bytes": sent_bytes,
                 "received_bytes": received_bytes,
                 "payloads": len(self._payloads),
+                "checkpoint_age": None if self._checkpoints is None else self._checkpoints.age,
             },
         )
 
@@ -481,6 +492,17 @@ class ChannelActor:
             raise ValueError(f"the state is no checkpoint: {error!r}") from error
         return "ok" if is_taken else "closed"
 
+    @_control
+    async def save_checkpoint(self) -> str:
+        """Writes a checkpoint into ``checkpoint_dir``: what was there when this was called survives the actor.
+
+        ``ValueError`` for a channel without ``checkpoint_dir``; ``OSError`` if it can't be written.
+        """
+        if self._checkpoints is None:
+            raise ValueError("it has no checkpoint_dir: see channel(checkpoint_dir=...)")
+        await asyncio.to_thread(self._checkpoints.save)
+        return "ok"
+
     async def _take_over(self, state: dict[str, Any]) -> bool:
         if "messages" in state:  # which have the counters, too
             return await asyncio.to_thread(
@@ -509,8 +531,10 @@ class ChannelActor:
             if what == "log":
                 _LOGGER.warning("channel %s: %s", self._name or self._actor_id, text)
                 continue
-            self._ended.set()
             break
+        if self._checkpoints is not None:
+            self._checkpoints.end()
+        self._ended.set()
         self._server.stop()  # and with it goes the file of its socket
         ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 

@@ -103,6 +103,7 @@ def blocking_ray_channel(
     persistent: bool = False,
     orphan_grace: float = 10.0,
     reference: bool = False,
+    checkpoint_dir: str | None = None,
     prefetch: int | None = None,
     actor_options: Mapping[str, Any] | None = None,
 ) -> Pair:
@@ -121,6 +122,7 @@ def blocking_ray_channel(
         "persistent": persistent,
         "orphan_grace": float(orphan_grace),
         "reference": reference,
+        "checkpoint_dir": checkpoint_dir,
     }
     actor, metadata = _make(wanted, name, namespace, actor_options or {})
     return _open_pair(actor, metadata, prefetch)
@@ -417,7 +419,7 @@ def ask_channel(name: str, namespace: str, limit: float, method: str, *arguments
     """What a method of the channel's actor gives; None if there is no such channel.
 
     Raises:
-        ValueError: it is the method's.
+        ValueError, OSError: it is the method's.
     """
     actor = _actor_of(name, namespace)
     if actor is None:
@@ -426,9 +428,9 @@ def ask_channel(name: str, namespace: str, limit: float, method: str, *arguments
         return _ask(getattr(actor, method).remote(*arguments), name, namespace, limit)
     except ChannelBackendErrorException as error:
         cause = getattr(error.__cause__, "cause", None)
-        if not isinstance(cause, ValueError):
+        if not isinstance(cause, (ValueError, OSError)):
             raise
-        raise ValueError(f"channel {name!r} in namespace {namespace!r}: {cause}") from error
+        raise type(cause)(f"channel {name!r} in namespace {namespace!r}: {cause}") from error
 
 
 def _is_channel(actor: Any) -> bool:

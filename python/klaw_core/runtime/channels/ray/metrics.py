@@ -17,7 +17,7 @@ from ray.util.metrics import Counter, Gauge
 
 from klaw_core.runtime.channels.stats import ChannelStats
 
-__all__ = ["ChannelMetrics", "export", "metrics_period"]
+__all__ = ["ChannelMetrics", "export", "metrics_period", "period_of"]
 
 Traffic: TypeAlias = tuple[int, int]
 """Bytes sent and received."""
@@ -75,13 +75,18 @@ class ChannelMetrics:
 
 def metrics_period() -> float:
     """What ``KLAW_METRICS_PERIOD`` says, in seconds; 0: no metrics."""
-    text = os.environ.get("KLAW_METRICS_PERIOD", "")
+    return period_of("KLAW_METRICS_PERIOD", _PERIOD_DEFAULT_S)
+
+
+def period_of(variable: str, default: float) -> float:
+    """What this variable of the environment says, in seconds; 0 or more."""
+    text = os.environ.get(variable, "")
     try:
-        period = float(text) if text else _PERIOD_DEFAULT_S
+        period = float(text) if text else default
     except ValueError:
         period = -1.0
     if not 0 <= period < threading.TIMEOUT_MAX:
-        raise ValueError(f"KLAW_METRICS_PERIOD must be a number of seconds, not {text!r}")
+        raise ValueError(f"{variable} must be a number of seconds, not {text!r}")
     return period
 
 

@@ -13,7 +13,7 @@ One detached actor ``klaw_supervisor`` for each namespace, which ``get_channel_s
 - **Watching**: it logs a channel whose actor died for good, within some seconds; ``get_channel_states`` tells which
   did. Handles learn of it by themselves.
 - **Checkpoints** are taken while the channel goes on, and are of one moment. Those of a channel that goes on alone
-  when its actor dies are another thing: ``docs/supervisor.md``.
+  when its actor dies are another thing: ``docs/checkpoints.md``.
 - **Retries**: Ray repeats a call whose supervisor died with it. What the first one did is not done again, but the
   answer is that of the second: ``'exists'``, ``'missing'``, or that a channel was used already.
 - **Cost**: two actor calls each, some milliseconds.
@@ -99,6 +99,19 @@ class Supervisor:
                 f"channel {name!r} in namespace {self._namespace!r} was used already: restore into one that has just "
                 "been made, before anybody has a handle on it (create_channel)"
             )
+        return "missing" if status is None else "ok"
+
+    def save_checkpoint(self, name: str) -> str:
+        """Have a channel with ``checkpoint_dir`` write a checkpoint now; ``'missing'`` if there is no such channel.
+
+        What was stored before survives the channel's actor.
+
+        Raises:
+            ValueError: the channel has no ``checkpoint_dir``.
+            OSError: it can't be written there.
+        """
+        limit = _CHECKPOINT_LIMIT_S
+        status = ask_channel(name, self._namespace, limit, "save_checkpoint")
         return "missing" if status is None else "ok"
 
     def delete_channel(self, name: str) -> str:
