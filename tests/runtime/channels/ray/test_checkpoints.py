@@ -464,7 +464,7 @@ class Load:
             assert its <= set().union(*sender.said_to_be_lost), "lost, and not said so"
 
 
-async def test_what_is_lost_with_an_actor_under_load_is_told_and_nothing_comes_twice_unmarked(
+async def test_what_a_killed_actor_loses_under_load_is_told_and_nothing_comes_twice_unmarked(
     ray, kept
 ):
     tx, rx = await kept(CAPACITY, seconds=0.05)

@@ -5,7 +5,7 @@
 - **Files**: ``NAME-ACTOR_ID/EPOCH-NUMBER.checkpoint``. A file is written beside, synced, and then renamed: so one of
   that name is whole. The newest two are kept. All go when the channel ends in an orderly way.
 - **Which is taken**: the newest whose checksum is right, which is this actor's, and of an earlier epoch. An actor
-  that was taken for dead and lives on writes to files of its own epoch, and removes none of a later one.
+  that was taken for dead and lives on writes files of its own epoch, which are older than all of a later one.
 - **A folder that fails**: at the first checkpoint, the channel is not made, or does not come back: an error that
   names it. Later it is logged, and the channel goes on; ``stats().backend_extras['checkpoint_age']`` grows.
 """
@@ -33,9 +33,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 _PERIOD_DEFAULT_S: Final = 1.0
 _PERIOD_MIN_S: Final = 0.01
 _KEPT: Final = 2  # generations
-_NAME_MAX: Final = (
-    100  # characters of a channel's name in that of its folder; the actor's id tells them apart
-)
+_NAME_MAX: Final = 100  # characters of the channel's, in that of its folder
 _FILE_NAME: Final = re.compile(r"(\d+)-(\d+)\.checkpoint")
 _END_LIMIT_S: Final = 2.0  # for a write that is under way
 
@@ -76,10 +74,10 @@ class CheckpointFolder:
             self.path.rmdir()
 
     def _kept(self) -> list[tuple[tuple[int, int], Path]]:
-        """Those of later epochs are none of ours."""
+        """(epoch, number) of each, and the file; the newest first."""
         matches = ((_FILE_NAME.fullmatch(path.name), path) for path in self.path.iterdir())
-        found = [((int(match[1]), int(match[2])), path) for match, path in matches if match]
-        return sorted((entry for entry in found if entry[0][0] <= self._epoch), reverse=True)
+        found = (((int(match[1]), int(match[2])), path) for match, path in matches if match)
+        return sorted(found, reverse=True)
 
     def _sync(self) -> None:
         """Have the names in it survive the machine."""
