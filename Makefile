@@ -25,7 +25,7 @@ cpp_files = $$(find include src python/bindings tests bench examples -name '*.[c
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
 
-.PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan test-clang simulate coverage mutants fuzz build wheel check check-cpp check-peers check-python tidy \
+.PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan simulate coverage mutants fuzz build wheel check check-cpp check-peers check-python tidy \
         format bench bench-peers bench-python bench-ray clean distclean FORCE
 .DEFAULT_GOAL := help
 
@@ -44,10 +44,9 @@ test: test-cpp $(stamps)/installed $(stamps)/dev $(stamps)/installed-ray ## buil
 	@echo "Running the Python tests, where Ray is installed and where it is not, side by side: some minutes"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-ray
 
-test-debug: $(stamps)/debian-tests ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
-test-tsan: $(stamps)/debian-tests ## the C++ tests under ThreadSanitizer
-test-clang: $(stamps)/debian-clang ## the C++ tests, built by Clang 19
-test-debug test-tsan test-clang: test-%:
+test-debug: $(stamps)/debian-clang ## the C++ tests, built by Clang 19, under AddressSanitizer and UndefinedBehaviorSanitizer
+test-tsan: $(stamps)/debian-clang ## the C++ tests, built by Clang 19, under ThreadSanitizer
+test-debug test-tsan: test-%:
 	@[[ -f build/$*/build.ninja ]] || cmake --preset $*
 	@cmake --build --preset $* --parallel $(JOBS)
 	@$(fixed_addresses) ctest --preset $* $(CTEST_ARGS)
