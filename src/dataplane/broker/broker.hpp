@@ -1,5 +1,6 @@
 // One channel's state, and the rules by which its clients change it: a state machine without socket, clock or thread. What is
-// said here is said of a queue (MPMC); what other kinds do otherwise, and why, is in files of their own: broker_oneshot.cpp.
+// said here, and in broker_messages.cpp, is said of a queue (MPMC); what other kinds do otherwise, and why, is in files of their
+// own: broker_oneshot.cpp, broker_broadcast.cpp.
 //
 // Its driver (the server, the simulator) tells it what happened and when; it answers with actions, in order:
 //
@@ -44,6 +45,7 @@
 
 #include <dataplane/broker/checkpoint.hpp>
 #include <dataplane/broker/state.hpp>
+#include <dataplane/broker/window.hpp>
 #include <dataplane/wire/frame.hpp>
 #include <dataplane/wire/kind.hpp>
 #include <dataplane/wire/limits.hpp>
@@ -57,10 +59,12 @@ inline constexpr std::uint64_t kUnbounded = std::numeric_limits<std::uint64_t>::
 
 struct BrokerSettings {
   ChannelKind kind = ChannelKind::mpmc;
-  std::uint64_t capacity = 10'000;  // messages; 0: rendezvous; or kUnbounded
+  std::uint64_t capacity = 10'000;  // messages; 0: rendezvous, but not of a broadcast; or kUnbounded
   std::uint64_t epoch = 1;          // 1 + how often the channel's actor was restarted
   bool persistent = false;          // no side ever closes by itself
-  double created_at = 0.0;          // unix seconds, for statistics
+  bool waits_for_slowest =
+      false;                // a full broadcast: senders wait for its slowest receiver; else the oldest message goes
+  double created_at = 0.0;  // unix seconds, for statistics
 
   Duration heartbeat = std::chrono::seconds(1);
   int heartbeat_misses = 4;                            // then a silent client's connection is taken for lost
@@ -187,10 +191,13 @@ class Broker {
   template <class T>
   using Line = channels::detail::IntrusiveList<T>;
 
+  [[nodiscard]] bool is_broadcast() const noexcept { return settings_.kind == ChannelKind::broadcast; }
+
   // --- clients (broker_clients.cpp) ---
   void attach(ConnectionId connection, const Attach& frame);
   void join(Client& client, ConnectionId connection, const Attach& frame);
   void refuse(ConnectionId connection, Frame answer, std::string why);
+  [[nodiscard]] bool takes(FrameType type) const noexcept;
   void detach(Client& client);
   void fail(Client& client, const std::string& why);
   void bury(const ClientId& id, const std::string& why);
@@ -225,7 +232,7 @@ class Broker {
   [[nodiscard]] SideState& side(Side s) noexcept { return sides_[index(s)]; }
   [[nodiscard]] const SideState& side(Side s) const noexcept { return sides_[index(s)]; }
   void open_sender(Client& client, const Open& frame);
-  void open_receiver(Client& client, Open&& frame);
+  void open_receiver(Client& client, Open&& frame, broker_state::Position place);
   void tell_closed(Client& client, SessionId session, Side gone);
   void release(Side s, std::optional<std::string> death);
   void close_side(Side s);
@@ -261,13 +268,16 @@ class Broker {
   void serve_prefetch();
   [[nodiscard]] std::optional<Item> next_item();
   void deliver(Receiver& receiver, Item&& item);
+  void add_delivery(Receiver& receiver, Delivery&& delivery);
   void send_deliveries(Receiver& receiver);
   void recall_spare();
   [[nodiscard]] std::optional<broker_state::Ending> ending() const;
   void tell_end();
+  void send_end(Receiver& receiver, const broker_state::Ending& ending);
   void update_demand(Receiver& receiver, std::uint64_t limit, std::uint32_t waiting, std::uint32_t spare);
   void join_line(Receiver& receiver);
   void leave_line(Receiver& receiver);
+  [[nodiscard]] Line<Receiver>& line_of(const Receiver& receiver) noexcept;
   void set_spare(Receiver& receiver, std::uint32_t spare);
   [[nodiscard]] static const std::shared_ptr<Sender>& find_sender(Client& client, SessionId session);
   [[nodiscard]] static Receiver* find_receiver(Client& client, SessionId session);
@@ -281,10 +291,26 @@ class Broker {
   [[nodiscard]] bool drops_messages() const noexcept;
   void drop_stored(const char* why);
   void drop_messages();
+  void check_queue(std::size_t out_offers) const;
+
+  // --- a broadcast (broker_broadcast.cpp) ---
+  void subscribe(broker_state::Position place);
+  void unsubscribe(Receiver& receiver);
+  void tell_receivers(Client& client, SessionId session);
+  void refuse_unheard();
+  void offer_to_all(broker_state::Offer&& offer, bool nowait, std::uint64_t bytes);
+  [[nodiscard]] bool can_publish() const noexcept;
+  void publish(broker_state::Offer&& offer);
+  void wake_readers();
+  void match_readers();
+  void read(Receiver& receiver);
+  void take(Receiver& receiver, const std::vector<Attempt>& attempts);
+  [[nodiscard]] Attempt first_attempt() const noexcept { return (settings_.epoch << kAttemptEpochShift) + 1; }
+  [[nodiscard]] std::size_t count_unread() const;
+  void check_window() const;
 
   // --- what a oneshot does otherwise (broker_oneshot.cpp) ---
   [[nodiscard]] bool is_oneshot() const noexcept { return settings_.kind == ChannelKind::oneshot; }
-  [[nodiscard]] bool takes(FrameType type) const noexcept;
   void offer_once(broker_state::Offer&& offer);
   [[nodiscard]] bool was_sent() const noexcept { return total_sent_ > 0 || is_lost_; }
   void was_sent_in_an_earlier_epoch();
@@ -322,10 +348,12 @@ class Broker {
   std::size_t unread_slots_ = 0;                         // unread items that hold a slot
   std::size_t reserved_ = 0;                             // slots that permits hold
   std::size_t outstanding_ = 0;                          // unread and unsettled, of all receivers
+  broker_state::Window window_;                          // a broadcast's messages
   std::uint64_t next_order_ = 1;
   Attempt next_attempt_;
   Line<Receiver> waiting_;                    // sessions whose receives wait, in order of arrival
   Line<Receiver> prefetching_;                // sessions that demand, though no receive waits
+  Line<Receiver> caught_up_;                  // a broadcast's: sessions whose receives wait for what is yet to be sent
   std::map<std::uint64_t, Receiver*> spare_;  // by serial: sessions that have something to recall
 
   std::vector<std::shared_ptr<Sender>> owing_stored_;  // what flush() has to do

@@ -64,6 +64,19 @@ void Broker::received(Time now, ConnectionId connection, Frame&& frame) {
   finish_removal(now);
 }
 
+// Do clients of such a channel ever say that? What is a queue's alone is an error elsewhere.
+bool Broker::takes(FrameType type) const noexcept {
+  switch (type) {
+    case FrameType::reserve:
+    case FrameType::fill:
+    case FrameType::unreserve:
+    case FrameType::shutdown: return settings_.kind == ChannelKind::mpmc;
+    case FrameType::settle:
+    case FrameType::release: return !is_broadcast();
+    default: return true;
+  }
+}
+
 void Broker::disconnected(Time now, ConnectionId connection) {
   now_ = now;
   const auto found = connections_.find(connection);
@@ -235,6 +248,7 @@ void Broker::bury(const ClientId& id, const std::string& why) {
   for (const auto& [session, sender] : client->senders) {
     if (sender->counts) release(Side::sender, who);
   }
+  match();  // it may have been the last sender
 }
 
 void Broker::remember_dead(const ClientId& id, Expired&& what) {
@@ -258,6 +272,7 @@ void Broker::bury_sender(Sender& sender) {
 // We can't tell what of it the process has read: all that is outstanding is marked.
 void Broker::bury_receiver(Receiver& receiver) {
   std::erase(delivering_, &receiver);
+  if (is_broadcast()) unsubscribe(receiver);
   for (Outstanding& out : receiver.outstanding) {
     if (out.state == Outstanding::State::gone) continue;
     Item item = take_back(receiver, out);

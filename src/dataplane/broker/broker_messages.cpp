@@ -28,6 +28,7 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
   }
   if (frame.seq != sender->received + 1) return "OFFER with a gap in its sequence numbers";
   if (count > std::max<std::uint64_t>(settings_.capacity, 1)) return "OFFER of more messages than the channel can hold";
+  if (count > 1 && is_broadcast()) return "OFFER of several messages on a broadcast";
   std::uint64_t bytes = frame.message.size();
   if (bytes > settings_.message_bytes_max) return "a message is too large";
   for (const Bytes& message : frame.more) {
@@ -44,6 +45,11 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
   for (Bytes& message : frame.more) offer.more.push_back(hold(std::move(message)));
   if (is_oneshot()) {
     offer_once(std::move(offer));
+    return std::nullopt;
+  }
+  if (is_broadcast()) {
+    offer_to_all(std::move(offer), frame.nowait, bytes);
+    match();
     return std::nullopt;
   }
   if (refuses(*sender, frame.seq)) return std::nullopt;
@@ -70,7 +76,7 @@ bool Broker::refuses(Sender& sender, Seq seq) {
 
 bool Broker::has_room(std::size_t count) const noexcept {
   if (settings_.capacity == kUnbounded) return true;
-  const std::uint64_t taken = ready_.size() + unread_slots_ + reserved_;
+  const std::uint64_t taken = ready_.size() + unread_slots_ + reserved_ + window_.size();
   return taken <= settings_.capacity && count <= settings_.capacity - taken;
 }
 
@@ -273,15 +279,23 @@ void Broker::update_demand(Receiver& receiver, std::uint64_t limit, std::uint32_
 
 void Broker::join_line(Receiver& receiver) {
   if (receiver.line != Receiver::Line::none || receiver.is_closed || !receiver.demands()) return;
-  if (!receiver.client->connection || receiver.live >= kOutstandingMax) return;
+  if (!receiver.client->connection || receiver.unsettled() >= kOutstandingMax) return;
   receiver.line = receiver.waiting > 0 ? Receiver::Line::waiting : Receiver::Line::prefetching;
-  (receiver.line == Receiver::Line::waiting ? waiting_ : prefetching_).push_back(receiver);
+  line_of(receiver).push_back(receiver);
 }
 
 void Broker::leave_line(Receiver& receiver) {
   if (receiver.line == Receiver::Line::none) return;
-  (receiver.line == Receiver::Line::waiting ? waiting_ : prefetching_).remove(receiver);
+  line_of(receiver).remove(receiver);
   receiver.line = Receiver::Line::none;
+}
+
+Broker::Line<broker_state::Receiver>& Broker::line_of(const Receiver& receiver) noexcept {
+  switch (receiver.line) {
+    case Receiver::Line::waiting: return waiting_;
+    case Receiver::Line::caught_up: return caught_up_;
+    default: return prefetching_;
+  }
 }
 
 void Broker::set_spare(Receiver& receiver, std::uint32_t spare) {
@@ -297,6 +311,7 @@ void Broker::set_spare(Receiver& receiver, std::uint32_t spare) {
 // somebody who waits; mostly there is nothing to do.
 void Broker::match() {
   if (is_removed_) return;
+  if (is_broadcast()) return match_readers();
   store_offers();
   serve();
   if (!prefetching_.empty()) serve_prefetch();
@@ -383,17 +398,22 @@ std::optional<broker_state::Item> Broker::next_item() {
 }
 
 void Broker::deliver(Receiver& receiver, Item&& item) {
-  ++receiver.delivered;
-  if (receiver.waiting > 0) --receiver.waiting;
   const Attempt attempt = next_attempt_++;
   Delivery delivery{.attempt = attempt, .redeliveries = item.redeliveries, .message = item.message.bytes()};
-  receiver.deliver_bytes += item.message.bytes().size();
   if (item.redeliveries > 0) ++redelivered_;
   if (item.has_slot) ++unread_slots_;
   ++outstanding_;
   ++receiver.live;
   ++receiver.unread;
   receiver.outstanding.push_back({.attempt = attempt, .state = Outstanding::State::unread, .item = std::move(item)});
+  add_delivery(receiver, std::move(delivery));
+}
+
+// It travels with the others of this batch of events.
+void Broker::add_delivery(Receiver& receiver, Delivery&& delivery) {
+  ++receiver.delivered;
+  if (receiver.waiting > 0) --receiver.waiting;
+  receiver.deliver_bytes += delivery.message.size();
   if (!receiver.deliver) {
     receiver.deliver.emplace(Deliver{.session = receiver.id, .delivery = std::move(delivery)});
     delivering_.push_back(&receiver);
@@ -451,14 +471,18 @@ void Broker::tell_end() {
       join_line(receiver);
       continue;
     }
-    receiver.limit = receiver.delivered;
-    receiver.waiting = 0;
-    send_deliveries(receiver);
-    push(*receiver.client, make_frame(End{.session = receiver.id,
-                                          .received = receiver.client->stream.received(),
-                                          .kind = ending->kind,
-                                          .reason = ending->reason}));
+    send_end(receiver, *ending);
   }
+}
+
+void Broker::send_end(Receiver& receiver, const broker_state::Ending& ending) {
+  receiver.limit = receiver.delivered;
+  receiver.waiting = 0;
+  send_deliveries(receiver);
+  push(*receiver.client, make_frame(End{.session = receiver.id,
+                                        .received = receiver.client->stream.received(),
+                                        .kind = ending.kind,
+                                        .reason = ending.reason}));
 }
 
 // --- how a delivery ends ---
@@ -467,6 +491,10 @@ Broker::Fault Broker::apply(Client& client, Consumed&& frame) {
   Receiver* const found = find_receiver(client, frame.session);
   if (found == nullptr) return std::nullopt;
   Receiver& receiver = *found;
+  if (is_broadcast()) {
+    take(receiver, frame.attempts);
+    return std::nullopt;
+  }
   for (const Attempt attempt : frame.attempts) {
     Outstanding* const out = find(receiver, attempt);
     if (out == nullptr || out->state != Outstanding::State::unread) continue;  // stale

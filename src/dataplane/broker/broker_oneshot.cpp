@@ -15,18 +15,6 @@
 
 namespace klaw::dataplane {
 
-// Its clients never reserve and never shut down: what they could store that way would be a second value.
-bool Broker::takes(FrameType type) const noexcept {
-  if (!is_oneshot()) return true;
-  switch (type) {
-    case FrameType::reserve:
-    case FrameType::fill:
-    case FrameType::unreserve:
-    case FrameType::shutdown: return false;
-    default: return true;
-  }
-}
-
 void Broker::offer_once(broker_state::Offer&& offer) {
   Sender& sender = *offer.sender;
   if (was_sent()) return answer(sender, offer.seq, Answer::Outcome::already_sent);

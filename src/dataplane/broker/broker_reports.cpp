@@ -13,7 +13,7 @@ channels::ChannelStats Broker::stats(Time now) const {
   channels::ChannelStats s;
   s.sender_count = side(Side::sender).count;
   s.receiver_count = side(Side::receiver).count;
-  s.queue_size = ready_.size() + lane_.size() + delayed_.size();
+  s.queue_size = ready_.size() + lane_.size() + delayed_.size() + window_.size();
   if (settings_.capacity != kUnbounded) s.capacity = settings_.capacity;
   s.senders_closed = side(Side::sender).is_closed || is_shut_down();
   s.receivers_closed = side(Side::receiver).is_closed;
@@ -22,12 +22,15 @@ channels::ChannelStats Broker::stats(Time now) const {
   s.total_sent = total_sent_;
   s.total_received = total_received_;
   s.waiting_senders = offers_.size();
-  s.waiting_receivers = waiting_.size();
-  s.in_flight = outstanding_;
+  s.waiting_receivers = waiting_.size() + caught_up_.size();
+  s.in_flight = outstanding_ + count_unread();
   s.redelivered = redelivered_;
   for (const auto* const queue : {&ready_, &lane_}) {
     if (queue->empty()) continue;
     s.oldest_age = std::max(s.oldest_age, std::chrono::duration<double>(now - queue->front().stored_at).count());
+  }
+  if (window_.size() > 0) {
+    s.oldest_age = std::chrono::duration<double>(now - window_.items().front().stored_at).count();
   }
   return s;
 }
@@ -63,6 +66,17 @@ std::vector<MessageView> Broker::messages() const {
                      .by_permit = item.by_permit,
                      .message = &item.message.bytes()});
   };
+  for (broker_state::Position position = window_.base(); position < window_.tail(); ++position) {
+    const broker_state::Window::Kept& kept = window_.at(position);
+    views.push_back({.client = kept.client,
+                     .session = kept.session,
+                     .seq = kept.seq,
+                     .place = MessageView::Place::ready,
+                     .order = position,
+                     .redeliveries = 0,
+                     .has_slot = true,
+                     .message = &kept.message.bytes()});
+  }
   for (const Item& item : lane_) add(item, MessageView::Place::lane, 0, nullptr);
   for (const Item& item : ready_) add(item, MessageView::Place::ready, 0, nullptr);
   for (const auto& [time, item] : delayed_) add(item, MessageView::Place::delayed, 0, nullptr);
@@ -122,8 +136,8 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
                .shutdown = {.is_shut_down = is_shut_down(),
                             .immediate = shutdown_ == broker_state::Shutdown::immediate,
                             .reason = shutdown_reason_},
-               .has_messages = with_messages};
-  if (!with_messages) return c;
+               .has_messages = with_messages && !is_broadcast()};
+  if (!c.has_messages) return c;
   std::vector<MessageView> views = messages();
   // On a rendezvous, what has a slot is an offer that is out at a receiver: it is not stored.
   std::erase_if(views, [&](const MessageView& view) {
@@ -158,6 +172,7 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   high_watermark_ = checkpoint.high_watermark;
   for (const auto& [which, written] :
        {std::pair(Side::sender, &checkpoint.sending), {Side::receiver, &checkpoint.receiving}}) {
+    if (is_broadcast() && which == Side::receiver) continue;  // others may have come since
     SideState& s = side(which);
     s.is_closed = written->is_closed;
     s.kind = written->kind;
@@ -246,6 +261,15 @@ void Broker::check_invariants() const {
   check(!is_shut_down() || offers_.empty(), "B6 what is shut down keeps no offer waiting");
   check(!drops_messages() || (ready_.empty() && lane_.empty() && delayed_.empty()),
         "B6 what nobody may receive is not stored");
+  is_broadcast() ? check_window() : check_queue(out_offers);
+  for (const auto& [token, held] : holds_) ++(held.side == Side::sender ? senders : receivers);
+  check(senders == side(Side::sender).count && receivers == side(Side::receiver).count,
+        "B5 a side's count is its sessions and holds");
+  for (const SideState& s : sides_) check(!s.is_closed || s.count == 0, "B5 a closed side counts nobody");
+  if (is_oneshot()) check_oneshot();
+}
+
+void Broker::check_queue(std::size_t out_offers) const {
   const bool serves = !is_removed_;
   if (serves && settings_.capacity != 0 && !offers_.empty()) {
     check(!has_room(offers_.begin()->second.count()), "B2 the first offer in line does not fit");
@@ -258,11 +282,6 @@ void Broker::check_invariants() const {
   check(std::ranges::is_sorted(ready_, {}, &Item::order), "B4 ready is in order");
   check(std::ranges::is_sorted(lane_, {}, &Item::order), "B4 the lane is in order");
   check(settings_.capacity == 0 || out_offers == 0, "B4 offers are out only on a rendezvous");
-  for (const auto& [token, held] : holds_) ++(held.side == Side::sender ? senders : receivers);
-  check(senders == side(Side::sender).count && receivers == side(Side::receiver).count,
-        "B5 a side's count is its sessions and holds");
-  for (const SideState& s : sides_) check(!s.is_closed || s.count == 0, "B5 a closed side counts nobody");
-  if (is_oneshot()) check_oneshot();
 }
 
 }  // namespace klaw::dataplane

@@ -14,7 +14,10 @@ Broker::Broker(BrokerSettings settings, Time now)
       rejoin_until_(now),
       next_attempt_((settings.epoch << kAttemptEpochShift) + 1),
       created_at_(settings.created_at) {
-  if (settings_.epoch == 1) return;
+  if (settings_.epoch == 1) {
+    if (is_broadcast()) side(Side::receiver) = SideState{.is_closed = true, .kind = CloseKind::peer_gone};
+    return;
+  }
   // After a restart nobody is there yet, and that is not an end: all who live will come back.
   rejoin_until_ = after(now, settings_.rejoin_grace);
   for (SideState& s : sides_) {
@@ -35,18 +38,22 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
   if (client.senders.size() + client.receivers.size() >= kSessionsPerClientMax) return "too many handles";
   if (frame.next == 0) return "OPEN with the sequence number 0";
   if (frame.claim && !frame.counts) return "OPEN claims a count and does not want to count";
+  const bool is_reader = is_broadcast() && frame.side == Side::receiver;
+  if (is_reader && !frame.counts) return "OPEN of a receiver of a broadcast that does not want to count";
   client.last_session = frame.session;
   const auto held = frame.claim ? holds_.find(*frame.claim) : holds_.end();
   const bool is_claimed = held != holds_.end() && held->second.side == frame.side;
   SideState& s = side(frame.side);
-  if (s.is_closed) {
+  if (s.is_closed && !is_reader) {
     refuse_session(client, frame.session, frame.side);
     return std::nullopt;
   }
+  const broker_state::Position place = is_claimed ? held->second.place : window_.tail();
   if (is_claimed) {
     holds_.erase(held);  // its count becomes the session's
   } else if (frame.counts) {
     ++s.count;
+    if (is_reader) subscribe(place);
   }
   if (frame.counts) s.orphan_deadline = kNever;
   push(client, make_frame(Opened{.session = frame.session}));
@@ -54,8 +61,9 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
   if (frame.side == Side::sender) {
     open_sender(client, frame);
   } else {
-    open_receiver(client, std::move(frame));
+    open_receiver(client, std::move(frame), place);
   }
+  if (is_reader) match();  // after a restart, offers wait for the first one
   return std::nullopt;
 }
 
@@ -79,7 +87,7 @@ void Broker::open_sender(Client& client, const Open& frame) {
   if (is_oneshot() && frame.next > 1) was_sent_in_an_earlier_epoch();
 }
 
-void Broker::open_receiver(Client& client, Open&& frame) {
+void Broker::open_receiver(Client& client, Open&& frame, broker_state::Position place) {
   auto receiver = std::make_unique<Receiver>();
   receiver->id = frame.session;
   receiver->client = &client;
@@ -88,6 +96,7 @@ void Broker::open_receiver(Client& client, Open&& frame) {
   receiver->name = std::move(frame.name);
   receiver->node = std::move(frame.node);
   receiver->registered_at = now_;
+  receiver->reading.next = place;
   client.receivers.emplace(frame.session, std::move(receiver));
 }
 
@@ -128,6 +137,7 @@ void Broker::close_receiver(Receiver& receiver) {
   set_spare(receiver, 0);
   receiver.is_closed = true;
   receiver.deliver.reset();
+  if (is_broadcast()) unsubscribe(receiver);
   for (Outstanding& out : receiver.outstanding) {
     if (out.state == Outstanding::State::unread) put_back(take_back(receiver, out));
   }
@@ -146,12 +156,18 @@ Broker::Fault Broker::apply(Client& /*client*/, Hold&& frame) {
   if (holds_.contains(frame.token)) return std::nullopt;
   if (holds_.size() >= kHoldsMax) return "too many handles that were pickled and not yet unpickled";
   SideState& s = side(frame.side);
-  if (s.is_closed) return std::nullopt;  // who claims it will be told
+  const bool is_reader = is_broadcast() && frame.side == Side::receiver;
+  if (s.is_closed && !is_reader) return std::nullopt;  // who claims it will be told
   const Time deadline = after(now_, settings_.hold_limit);
-  holds_.emplace(frame.token, broker_state::HeldHandle{.side = frame.side, .deadline = deadline});
+  const broker_state::Position place = window_.tail();
+  holds_.emplace(frame.token, broker_state::HeldHandle{.side = frame.side, .deadline = deadline, .place = place});
   holds_deadline_ = std::min(holds_deadline_, deadline);
   ++s.count;
   s.orphan_deadline = kNever;
+  if (is_reader) {
+    subscribe(place);
+    match();
+  }
   return std::nullopt;
 }
 
@@ -161,7 +177,9 @@ void Broker::release(Side which, std::optional<std::string> death) {
   if (--s.count > 0 || settings_.persistent) return;
   s.died = death.has_value();
   s.who_died = std::move(death).value_or("");
-  const Time orphaned_until = s.died ? after(now_, settings_.orphan_grace) : now_;
+  // (Who comes to a broadcast gets what is sent from then on: what is sent meanwhile would be for nobody.)
+  const bool has_grace = s.died && !(is_broadcast() && which == Side::receiver);
+  const Time orphaned_until = has_grace ? after(now_, settings_.orphan_grace) : now_;
   s.orphan_deadline = std::max(orphaned_until, rejoin_until_);
   if (s.orphan_deadline <= now_) close_side(which);
 }
@@ -176,6 +194,7 @@ void Broker::drop_orphans(Time now) {
         continue;
       }
       const Side which = it->second.side;
+      if (is_broadcast() && which == Side::receiver) window_.leave(it->second.place);
       it = holds_.erase(it);
       log("a pickled handle was not unpickled in time: it has expired");
       release(which, std::nullopt);
@@ -205,7 +224,7 @@ void Broker::close_side(Side which) {
       for (const auto& [session, sender] : client->senders) tell_closed(*client, session, which);
     }
   }
-  if (which == Side::receiver) drop_messages();
+  if (which == Side::receiver) is_broadcast() ? refuse_unheard() : drop_messages();
   refuse_passers_by(which);
 }
 
@@ -250,6 +269,7 @@ void Broker::tell_closed(Client& client, SessionId session, Side gone) {
   if (const auto found = client.senders.find(session); found != client.senders.end() && found->second->owes_stored) {
     tell_stored(*found->second);
   }
+  if (is_broadcast() && gone == Side::receiver) return tell_receivers(client, session);
   const SideState& s = side(gone);
   push(client, make_frame(Closed{.session = session, .kind = s.kind, .reason = s.reason}));
 }

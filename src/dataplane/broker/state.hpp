@@ -24,6 +24,8 @@ using ConnectionId = std::uint64_t;  // the driver's; never used twice
 
 namespace broker_state {
 
+using Position = std::uint64_t;  // of a message in a broadcast's stream: 0, 1, 2, ...
+
 struct Client;
 
 // A message that the broker has. Whichever way it goes, its destructor tells those who want to know of its end.
@@ -105,6 +107,20 @@ struct Outstanding {
   Item item;
 };
 
+// Of a receiver of a broadcast: what it has yet to be sent, and what it was sent and has not taken.
+struct Reading {
+  struct Unread {
+    Position position;
+    std::size_t bytes;
+  };
+
+  Position next = 0;  // the first message that it was not sent; before the window's base: it has missed some
+  std::deque<Unread> unread = {};
+
+  // The first that it has not taken.
+  [[nodiscard]] Position place() const noexcept { return unread.empty() ? next : unread.front().position; }
+};
+
 // A receiver handle's session; linked in one of the broker's lines while it demands, is open, and its client attached.
 struct Receiver : channels::detail::ListHook {
   SessionId id = 0;
@@ -121,14 +137,16 @@ struct Receiver : channels::detail::ListHook {
   std::uint32_t spare = 0;         // unread ones that no receive waited for, as far as we know
   bool is_recalled = false;        // a RECALL has not been answered
   bool has_none_to_spare = false;  // it answered a RECALL so, and has not reported since
-  enum class Line : std::uint8_t { none, waiting, prefetching } line = Line::none;
+  enum class Line : std::uint8_t { none, waiting, prefetching, caught_up } line = Line::none;
   std::deque<Outstanding> outstanding = {};       // by attempt; those that are gone are swept out now and then
   std::size_t live = 0;                           // of outstanding, how many are not gone
   std::size_t unread = 0;                         // and how many are unread
   std::optional<Deliver> deliver = std::nullopt;  // not sent yet
   std::size_t deliver_bytes = 0;
   std::uint64_t total_received = 0;
+  Reading reading = {};  // of a broadcast; else not used
 
+  [[nodiscard]] std::size_t unsettled() const noexcept { return live + reading.unread.size(); }
   [[nodiscard]] bool demands() const noexcept { return limit > delivered; }
 };
 
@@ -167,6 +185,7 @@ enum class Shutdown : std::uint8_t { none, draining, immediate };
 struct HeldHandle {
   Side side;
   Time deadline;
+  Position place = 0;  // of a receiver of a broadcast: where the handle that claims it begins
 };
 
 }  // namespace broker_state

@@ -229,7 +229,7 @@ class Link {
   [[nodiscard]] std::optional<ChannelClosed> end_of(const Session& s) const;
   void drop_unread(Session& s);
   [[nodiscard]] static std::uint32_t unserved(const Session& s) noexcept;
-  [[nodiscard]] bool has_lease(Time now) const noexcept { return now < lease_until_; }
+  [[nodiscard]] bool has_lease(Time now) const noexcept { return now < lease_until_ || is_broadcast(); }
   void take(Session& s, RecvOperation& w);
   void grant(Session& s);
   void leave_waiting(Session& s, RecvOperation& w);
@@ -241,6 +241,14 @@ class Link {
   void ask(Session& s);
   void ask_again(Session& s, RecvOperation& w);
   void touch(Session& s);
+
+  [[nodiscard]] ChannelClosed gone_error() const;
+
+  // --- a broadcast (link_broadcast.cpp) ---
+  [[nodiscard]] bool is_broadcast() const noexcept { return settings_.kind == ChannelKind::broadcast; }
+  void apply(const Missed& frame);
+  void apply(const Sent& frame);
+  void apply(const Receivers& frame);
 
   // --- the broker (link_connection.cpp) ---
   void apply(const Opened& frame);

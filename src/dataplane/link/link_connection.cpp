@@ -124,6 +124,7 @@ void Link::begin_streams() {
   for_each_session([&](Session& s) {
     // Perhaps that broker lives, or lived long enough to declare us dead, and to give it to others.
     for (Delivery& delivery : s.unread) ++delivery.redeliveries;
+    if (is_broadcast()) s.unread.clear();  // what came after it is lost: no message comes after the error that says so
     s.is_registered = s.is_opened = false;
     s.received = s.limit = s.gave_back_at = s.questions = s.answers = 0;
     s.forget_taken();
@@ -232,9 +233,10 @@ void Link::apply_expired(const Expired& frame) {
     if (s == nullptr) continue;
     for (std::size_t i = 0; i < s->offered.size();) {
       const Offered& offered = s->offered[i];
-      // Of one that we wanted back, or only tried, we can't tell whether it was stored before a later one was.
-      const bool is_known =
-          !offered.nowait && !offered.reserves && !offered.is_withdrawn && offered.seq <= sender.stored;
+      // Of one that we wanted back, or only tried, we can't tell whether it was stored before a later one was; nor of a
+      // broadcast's, which may have met nobody.
+      const bool is_known = !is_broadcast() && !offered.nowait && !offered.reserves && !offered.is_withdrawn &&
+                            offered.seq <= sender.stored;
       if (is_known) {
         finish_offer(*s, i, Waiter::Signal::granted);
       } else {

@@ -84,8 +84,7 @@ Status Link::finish_recv(Time now, RecvOperation& w) {
     // What it was woken for went to others: this process was declared dead, or the channel is gone.
     auto error = closed_for(s);
     if (!error && s != nullptr) error = end_of(*s);
-    w.error = std::move(error).value_or(
-        backend_error("the message was given to another receiver: this process was out of reach"));
+    w.error = std::move(error).value_or(gone_error());
   } else if (!has_lease(now)) {
     // Between its wake-up and now this process stood still for so long that the message may have been given to another.
     w.error =
@@ -149,6 +148,11 @@ void Link::settle(Time now, const Registration& handle, const std::vector<Attemp
 
 // One message, or those there are up to the limit, but none that is granted to others.
 void Link::take(Session& s, RecvOperation& w) {
+  w.skipped = s.unread.front().skipped;
+  if (w.skipped > 0) {  // (of a broadcast, which has no batches)
+    s.unread.pop_front();
+    return touch(s);
+  }
   const std::size_t count = w.many == nullptr ? 1 : std::clamp<std::size_t>(s.spare(), 1, w.max_items);
   if (w.many != nullptr) w.many->reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -300,7 +304,7 @@ void Link::release_spare(Session& s, std::size_t count, bool is_answer) {
 // Nothing of it is handed out any more, nor what woken receives were promised.
 void Link::drop_unread(Session& s) {
   Release frame{.session = s.id, .attempts = {}};
-  for (const Delivery& delivery : std::exchange(s.unread, {})) {
+  for (const link_state::Arrived& delivery : std::exchange(s.unread, {})) {
     if (delivery.attempt >> kAttemptEpochShift == epoch_) frame.attempts.push_back(delivery.attempt);
   }
   if (s.is_registered && !frame.attempts.empty()) push(std::move(frame));
@@ -316,8 +320,8 @@ void Link::apply(Deliver&& frame) {
   if (s == nullptr || !s->is_registered) return;  // closed: CLOSE gives it back
   s->received += frame.count();
   s->reported_waiting -= static_cast<std::uint32_t>(std::min<std::size_t>(s->reported_waiting, frame.count()));
-  s->unread.push_back(std::move(frame.delivery));
-  for (Delivery& delivery : frame.more) s->unread.push_back(std::move(delivery));
+  s->unread.push_back({std::move(frame.delivery)});
+  for (Delivery& delivery : frame.more) s->unread.push_back({std::move(delivery)});
   touch(*s);
   grant(*s);
 }

@@ -14,7 +14,8 @@ Status Link::start_send(Time now, const Registration& handle, SendOperation& w, 
   Session* const s = find(handle);
   auto error = closed_for(s);
   if (!error && shut_down_) error = shutdown_error();
-  if (!error && s->peer_gone && !is_oneshot()) error = s->peer_gone;
+  // (Of another kind the broker has the word: somebody may have subscribed since, or have sent before.)
+  if (!error && s->peer_gone && settings_.kind == ChannelKind::mpmc) error = s->peer_gone;
   if (error) {
     w.error = *std::move(error);
     w.why = w.error.kind;
@@ -79,7 +80,9 @@ void Link::abandon_send(Time now, SendOperation& w) noexcept {
 }
 
 // What one offer may hold: no more messages than the channel, nor than a frame.
-std::uint64_t Link::batch_max() const { return std::clamp<std::uint64_t>(broker_->capacity, 1, kBatchMessagesMax); }
+std::uint64_t Link::batch_max() const {
+  return is_broadcast() ? 1 : std::clamp<std::uint64_t>(broker_->capacity, 1, kBatchMessagesMax);
+}
 
 void Link::leave_backlog(Session& s, SendOperation& w) {
   stop_timer(w.timer, w.deadline);

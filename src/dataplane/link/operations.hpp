@@ -49,12 +49,14 @@ struct SendOperation : detail::SendWaiter<Message> {
   std::uint64_t timer = 0;  // its entry in the link's timers; 0: none
   Seq seq = 0;              // 0 while it is in the backlog
   bool is_too_large = false;
-  std::uint64_t life = 0;  // in which a slot was granted
+  std::uint64_t life = 0;       // in which a slot was granted
+  std::uint64_t receivers = 0;  // of a broadcast, set with Status::done: how many it was sent to
 };
 
 struct RecvOperation : detail::RecvWaiter<Message> {
-  Time deadline = kNever;    // not after the present: try
-  ChannelClosed error = {};  // set with Status::closed
+  std::uint64_t skipped = 0;  // of a broadcast, set with Status::done: no message, so many were missed
+  Time deadline = kNever;     // not after the present: try
+  ChannelClosed error = {};   // set with Status::closed
   // Of a select that only tries: how many of its branches may still find something. The last one that does not ends it.
   std::shared_ptr<detail::Atomic<std::size_t>> tries_left = {};
 

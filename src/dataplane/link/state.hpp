@@ -27,6 +27,11 @@ struct Offered {
   SendOperation* operation;  // null: abandoned
 };
 
+// What has come for a receiver.
+struct Arrived : Delivery {
+  std::uint64_t skipped = 0;  // of a broadcast: no message, so many were missed
+};
+
 // One handle.
 struct Session {
   SessionId id = 0;
@@ -64,7 +69,7 @@ struct Session {
   std::uint64_t fills_answered = 0;
 
   // --- receivers ---
-  std::deque<Delivery> unread = {};                   // in order of delivery
+  std::deque<Arrived> unread = {};                    // in order of delivery
   std::size_t granted = 0;                            // of unread, how many woken receives are about to take
   detail::IntrusiveList<RecvOperation> waiting = {};  // in order of arrival
   std::uint64_t wanted = 0;                           // messages that those of them want that may still wait

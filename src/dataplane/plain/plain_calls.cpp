@@ -47,7 +47,11 @@ Registration& PlainCalls::handle(Time now, Side side, const std::string& name) {
   return handles.emplace(name, link_.open(now, side, std::nullopt, name, !name.empty())).first->second;
 }
 
+// A broadcast's receivers have a place in its stream, and may be told that they missed some of it: they need handles.
+bool PlainCalls::can_receive() const noexcept { return broker_.kind() != ChannelKind::broadcast; }
+
 PlainStatus PlainCalls::register_handle(Time now, Side side, const std::string& name) {
+  if (side == Side::receiver && !can_receive()) return PlainStatus::closed;
   const Registration& registered = handle(now, side, name);
   std::vector<BrokerAction> others = exchange(now);
   left_over_.insert(left_over_.end(), std::make_move_iterator(others.begin()), std::make_move_iterator(others.end()));
@@ -78,6 +82,7 @@ void PlainCalls::put(Time now, PlainCall call, const std::string& name, std::vec
 
 void PlainCalls::get(Time now, PlainCall call, const std::string& name, std::size_t max_items, Time deadline,
                      const PlainOp& op) {
+  if (!can_receive()) return replies_.push_back({.call = call, .status = PlainStatus::closed});
   if (is_repeated(call, op)) return;
   auto pending = std::make_unique<Pending>(*this, call, op.caller);
   pending->side = Side::receiver;

@@ -86,6 +86,7 @@ class PlainCalls {
   };
 
   [[nodiscard]] Registration& handle(Time now, Side side, const std::string& name);
+  [[nodiscard]] bool can_receive() const noexcept;
   [[nodiscard]] bool is_repeated(PlainCall call, const PlainOp& op);
   void settle_start(Pending& p, Status status);
   void conclude(Pending& p, Status status);

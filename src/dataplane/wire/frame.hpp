@@ -93,6 +93,9 @@ enum class FrameType : std::uint8_t {
   credit = 73,
   revoke = 74,
   is_shut_down = 75,
+  missed = 76,
+  sent = 77,
+  receivers = 78,
 };
 
 // What a fields() names: unsigned integers, enums and bool, RandomId and Mac, std::string, Bytes, std::optional and
@@ -409,9 +412,9 @@ struct Answer {
   static constexpr auto kType = FrameType::answer;
   enum class Outcome : std::uint8_t {
     withdrawn,
-    full,          // to a nowait
-    taken,         // capacity 0: a receiver has consumed it
-    refused,       // the channel is shut down: IS_SHUT_DOWN came before; or a oneshot's receivers are gone: CLOSED did
+    full,     // to a nowait
+    taken,    // capacity 0: a receiver has consumed it
+    refused,  // the channel is shut down, a oneshot's receivers are gone, or a broadcast has none: that was said before
     reserved,      // to a RESERVE: a slot is held
     filled,        // to a FILL: it is stored, or dropped, if nobody may receive it any more
     already_sent,  // a oneshot's value was offered before, by whomever
@@ -501,6 +504,37 @@ struct IsShutDown {
   static constexpr auto fields(auto& f) { return std::tie(f.immediate, f.reason); }
 };
 
+// --- broker to client, of a broadcast ---
+
+// In the place of a message: so many were dropped before this receiver had them. Counts as one delivery.
+struct Missed {
+  static constexpr auto kType = FrameType::missed;
+  SessionId session = 0;
+  std::uint64_t skipped = 0;
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.skipped); }
+};
+
+// The answer to an OFFER that is stored: for so many receivers.
+struct Sent {
+  static constexpr auto kType = FrameType::sent;
+  SessionId session = 0;
+  Seq seq = 0;
+  std::uint64_t receivers = 0;
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq, f.receivers); }
+};
+
+// To a sender: whether there are any receivers, and if not, why. Unlike CLOSED it is not the end, and voids nothing.
+struct Receivers {
+  static constexpr auto kType = FrameType::receivers;
+  SessionId session = 0;
+  bool any = false;
+  CloseKind kind = CloseKind::peer_gone;
+  std::optional<std::string> reason = std::nullopt;
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.any, f.kind, f.reason); }
+};
+
+// --- reserved ---
+
 // Reserved slots, to come: a sender with credit need not offer. This version never sends these three; to receive one is
 // an error. They are here so that their numbers are taken.
 struct Credit {
@@ -519,7 +553,7 @@ struct Revoke {
 using Frame = std::variant<Ping, Ack, Hello, Challenge, Proof, Welcome, Attach, Attached, Expired, Refused, Open, Close,
                            Hold, Offer, Withdraw, Demand, DemandShrink, Consumed, Settle, Release, ReturnCredit,
                            Shutdown, Reserve, Fill, Unreserve, Opened, Stored, Answer, Deliver, Recall, DemandIs, End,
-                           Closed, DataLoss, Credit, Revoke, IsShutDown>;
+                           Closed, DataLoss, Credit, Revoke, IsShutDown, Missed, Sent, Receivers>;
 // A frame on its way: kept for retransmission and being written at the same time.
 using FramePtr = std::shared_ptr<const Frame>;
 

@@ -3,6 +3,7 @@
 // Whatever comes, it must keep its invariants, answer only connections that are there, and let go of all memory. Frames
 // are drawn field by field, mostly small, so that they often mean something: a session that exists, the next number.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -54,6 +55,11 @@ class Fuzz {
     s.offered_max = in_.ConsumeIntegralInRange<std::uint32_t>(1, 8);
     s.offered_bytes_max = in_.ConsumeIntegralInRange<std::uint64_t>(1, 64);
     s.message_bytes_max = 32;
+    if (in_.ConsumeBool()) {
+      s.kind = ChannelKind::broadcast;
+      s.capacity = std::max<std::uint64_t>(s.capacity, 1);
+      s.waits_for_slowest = in_.ConsumeBool();
+    }
     return s;
   }
 
@@ -92,6 +98,7 @@ class Fuzz {
     BrokerSettings next;
     next.capacity = in_.ConsumeBool() ? 3 : kUnbounded;
     next.epoch = 3;
+    next.kind = broker_.kind();
     Broker other(next, now_);
     if (!other.restore(now_, checkpoint)) fail("a fresh broker refuses a checkpoint");
     other.check_invariants();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "simulation/broadcast.hpp"
 #include "simulation/world.hpp"
 
 namespace klaw::dataplane::simulation {
@@ -327,7 +328,10 @@ void Client::check_time(const Task& task, Status status) const {
 void Client::sent(Task& task, Status status) {
   Handle& handle = *task.handles[0];
   switch (status) {
-    case Status::done: confirm(handle); return world_.oracle.send_done(task.ids);
+    case Status::done:
+      confirm(handle);
+      if (world_.config.is_broadcast()) world_.oracle.broadcast_to(task.ids, task.send.receivers);
+      return world_.oracle.send_done(task.ids);
     case Status::closed:
       if (task.send.is_already_sent) return world_.oracle.send_voided(task.ids, "already sent");
       if (is_too_large(task)) return world_.oracle.send_voided(task.ids, "too large for a message");
@@ -365,12 +369,22 @@ bool Client::is_too_large(const Task& task) const {
 void Client::received(Task& task, Status status, std::size_t branch) {
   Handle& handle = *task.handles[branch];
   RecvOperation& recv = task.recv[branch];
-  if (status == Status::closed) return failed(handle, task, recv.error);
+  if (status == Status::closed) {
+    if (world_.config.is_broadcast() && (recv.why == CloseKind::ended || recv.why == CloseKind::peer_died)) {
+      broadcast_of(handle).ended({ports_[handle.channel]->link().client_id(), handle.session()});
+    }
+    return failed(handle, task, recv.error);
+  }
   if (status == Status::too_large) world_.oracle.fail("S12", "a receive is never too large");
   if (status == Status::timed_out && task.kind == Task::Kind::recv) {
-    world_.oracle.received_nothing(handle.channel, task.started_at, task.epoch);
+    if (world_.config.is_broadcast()) {
+      if (task.epoch == ports_[handle.channel]->link().epoch()) found_nothing(task, task.started_at);
+    } else {
+      world_.oracle.received_nothing(handle.channel, task.started_at, task.epoch);
+    }
   }
   if (status != Status::done) return;
+  if (world_.config.is_broadcast()) return read(handle, recv);
   const auto take = [&](const Message& message) {
     const MessageId id = world_.oracle.handed_out(handle.id, handle.channel, message, recv.acknowledges);
     world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "got message", id, "attempt",
@@ -386,6 +400,46 @@ void Client::received(Task& task, Status status, std::size_t branch) {
     world_.oracle.fail("S12", "received " + std::to_string(task.many.size()) + " messages: " + describe(task));
   }
   for (const Message& message : task.many) take(message);
+}
+
+Broadcast& Client::broadcast_of(const Handle& handle) const {
+  return world_.oracle.broadcast(handle.channel, ports_[handle.channel]->link().epoch());
+}
+
+// What came is of the broker that the link knows now: all else was dropped with its predecessor.
+void Client::read(const Handle& handle, const RecvOperation& recv) {
+  const Broadcast::Reader reader{ports_[handle.channel]->link().client_id(), handle.session()};
+  if (recv.skipped > 0) {
+    world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "missed", recv.skipped);
+    world_.statistics.count("message: missed", recv.skipped);
+    return broadcast_of(handle).missed(reader, recv.skipped);
+  }
+  if (!recv.value) world_.oracle.fail("S12", "received nothing");
+  const MessageId id = world_.oracle.identify(recv.value->payload);
+  world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "got message", id);
+  world_.statistics.count("message: broadcast");
+  broadcast_of(handle).got(reader, id, *recv.value);
+  if (id < world_.oracle.message_count()) {
+    MessageRecord& record = world_.oracle.record(id);
+    if (record.fate == MessageRecord::Fate::voided)
+      world_.oracle.fail("S11",
+                         "received, though its send was told that nothing has happened: " + world_.oracle.describe(id));
+    if (record.channel != handle.channel)
+      world_.oracle.fail("S6", "from another channel: " + world_.oracle.describe(id));
+    record.handouts.emplace_back(record.home_epoch, recv.value->attempt);
+  }
+}
+
+// Others that receive by the same handle may have been granted what was there.
+void Client::found_nothing(const Task& task, Micros since) const {
+  const Handle& handle = *task.handles[0];
+  const auto is_beside = [&](const auto& entry) {
+    const Task& other = *entry.second;
+    return &other != &task && other.kind <= Task::Kind::select &&
+           std::ranges::find(other.handles, &handle) != other.handles.end();
+  };
+  if (!is_alive_ || std::ranges::any_of(tasks_, is_beside)) return;
+  broadcast_of(handle).found_nothing({ports_[handle.channel]->link().client_id(), handle.session()}, since);
 }
 
 void Client::waited(Task& task, Status status) {

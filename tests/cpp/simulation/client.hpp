@@ -18,6 +18,7 @@
 
 namespace klaw::dataplane::simulation {
 
+class Broadcast;
 class World;
 class Client;
 class Server;
@@ -90,6 +91,8 @@ struct Handle {
   // It counted at the broker of this epoch under this client id, or comes of one that did.
   std::uint64_t counts_in = 0;
   ClientId counts_as = {};
+
+  [[nodiscard]] SessionId session() const noexcept { return static_cast<SessionId>(registration.id); }
 };
 
 // A message that is not settled yet.
@@ -154,6 +157,8 @@ class Client {
   void cancel(Task& task);
   void settle(std::size_t held, bool requeue, Duration delay);
   void woken(Task& task);
+  // Of a broadcast: a receive that waits, or is over, has found nothing that was there since then.
+  void found_nothing(const Task& task, Micros since) const;
 
   // --- what happens to it ---
 
@@ -197,6 +202,8 @@ class Client {
   void reserved(Task& task, Status status);
   [[nodiscard]] bool is_too_large(const Task& task) const;
   void received(Task& task, Status status, std::size_t branch);
+  void read(const Handle& handle, const RecvOperation& recv);
+  [[nodiscard]] Broadcast& broadcast_of(const Handle& handle) const;
   void waited(Task& task, Status status);
   void failed(Handle& handle, const Task& task, const ChannelClosed& error);
   void confirm(Handle& handle);

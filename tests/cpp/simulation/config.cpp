@@ -165,17 +165,25 @@ Config Config::draw(std::uint64_t seed) {
   config.passers_by = random.chance(150) ? random.between(1, 700) : 0;
   config.shutdowns = random.chance(200) ? random.between(1, 60) : 0;
   config.reserves = random.chance(300) ? random.between(1, 300) : 0;
-  config.kind = random.chance(300) ? random.one_of({3}) : 0;
+  config.kind = random.chance(400) ? random.between(1, 3) : 0;
   return config;
 }
 
-ChannelKind Config::channel_kind() const noexcept { return kind == 3 ? ChannelKind::oneshot : ChannelKind::mpmc; }
+ChannelKind Config::channel_kind() const noexcept {
+  if (kind == 0) return ChannelKind::mpmc;
+  return kind == 3 ? ChannelKind::oneshot : ChannelKind::broadcast;
+}
 
 Config Config::adapted() const {
   Config config = *this;
   if (channel_kind() == ChannelKind::mpmc) return config;
   config.prefetch = config.batches = config.anonymous = config.acknowledged = config.shutdowns = config.reserves = 0;
-  config.capacity = 1;
+  if (is_broadcast()) {
+    if (capacity < 1) config.capacity = capacity < 0 ? 100 : 4;
+    config.persistent = 0;
+  } else {
+    config.capacity = 1;
+  }
   return config;
 }
 

@@ -14,7 +14,7 @@ struct Config {
   std::uint64_t seed = 0;
 
   // The channel.
-  std::int64_t kind = 0;  // 0: MPMC, 3: oneshot
+  std::int64_t kind = 0;  // 0: MPMC, 1: broadcast, 2: broadcast that waits for the slowest, 3: oneshot
   std::int64_t channels = 1;
   std::int64_t capacity = 1;  // -1: unbounded
   std::int64_t prefetch = 0;
@@ -89,6 +89,7 @@ struct Config {
 
   [[nodiscard]] static Config draw(std::uint64_t seed);
   [[nodiscard]] ChannelKind channel_kind() const noexcept;
+  [[nodiscard]] bool is_broadcast() const noexcept { return channel_kind() == ChannelKind::broadcast; }
   // The same, without what channels of this kind do not have.
   [[nodiscard]] Config adapted() const;
   // "name=value"; false if there is no such knob.

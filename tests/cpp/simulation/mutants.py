@@ -368,6 +368,71 @@ MUTANTS = [
         "  if (total_received_ > 0 || outstanding_ > 0) return",
         "  return",
     ),
+        "a broadcast: who subscribes gets what is kept for others",
+        "broker/broker_sides.cpp",
+        "is_claimed ? held->second.place : window_.tail();",
+        "is_claimed ? held->second.place : window_.base();",
+    ),
+    Mutant(
+        "a broadcast: what is sent while a receiver is on its way is not for it",
+        "broker/broker_sides.cpp",
+        "is_claimed ? held->second.place : window_.tail();",
+        "window_.tail();\n  if (is_claimed) window_.move(held->second.place, place);",
+    ),
+    Mutant(
+        "a broadcast: a lag that is told one too long",
+        "broker/broker_broadcast.cpp",
+        "const std::uint64_t skipped = window_.base() -",
+        "const std::uint64_t skipped = 1 + window_.base() -",
+    ),
+    Mutant(
+        "a broadcast: a lag that overtakes what was delivered before",
+        "broker/broker_broadcast.cpp",
+        "      send_deliveries(receiver);\n      ++receiver.delivered;",
+        "      ++receiver.delivered;",
+    ),
+    Mutant(
+        "a broadcast: a lost wake-up, those who have read all are not told of more",
+        "broker/broker_broadcast.cpp",
+        ".receivers = window_.readers()}));\n  wake_readers();",
+        ".receivers = window_.readers()}));",
+    ),
+    Mutant(
+        "a broadcast: a send is told of one receiver too many",
+        "broker/broker_broadcast.cpp",
+        ".receivers = window_.readers()}));",
+        ".receivers = window_.readers() + 1}));",
+    ),
+    Mutant(
+        "a broadcast that waits does not, with a receive that is about to take",
+        "broker/broker_broadcast.cpp",
+        "(!settings_.waits_for_slowest || has_room(1));",
+        "(!settings_.waits_for_slowest || has_room(1) || count_unread() > 0);",
+    ),
+    Mutant(
+        "a broadcast: who dies holds its place",
+        "broker/broker_clients.cpp",
+        "  if (is_broadcast()) unsubscribe(receiver);",
+        "  if (is_broadcast()) receiver.reading.unread.clear();",
+    ),
+    Mutant(
+        "a broadcast: after a restart, more offers than there is room for wait on, though nobody waits for the slowest",
+        "broker/broker_broadcast.cpp",
+        "  while (!offers_.empty() && can_publish()) {",
+        "  while (!offers_.empty() && can_publish() && has_room(1)) {",
+    ),
+    Mutant(
+        "a broadcast: what came from an earlier broker is handed out after the error",
+        "link/link_connection.cpp",
+        "    if (is_broadcast()) s.unread.clear();",
+        "    if (false) s.unread.clear();",
+    ),
+    Mutant(
+        "a broadcast: a lag is not counted as a delivery",
+        "link/link_broadcast.cpp",
+        "  ++s->received;\n",
+        "",
+    ),
 ]
 
 

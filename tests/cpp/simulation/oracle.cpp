@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "simulation/broadcast.hpp"
 #include "simulation/witness.hpp"
 
 namespace klaw::dataplane::simulation {
@@ -86,6 +87,7 @@ void Oracle::send_done(const std::vector<MessageId>& ids) {
     if (record.size > static_cast<std::uint64_t>(config_.message_max))
       fail("S14", "too large, and sent: " + describe(id));
     if (!record.was_offered && record.size >= kIdentityBytes) fail("S4", "done, but never offered: " + describe(id));
+    if (config_.is_broadcast()) continue;
     ChannelRecord& channel = channels_[record.channel];
     if (config_.channel_kind() == ChannelKind::oneshot) {
       const bool is_first = channel.sent_in.insert(record.home_epoch).second;
@@ -101,6 +103,19 @@ void Oracle::send_done(const std::vector<MessageId>& ids) {
       fail("S1", std::to_string(channel.stored_waiting) +
                      " messages are sent and not received, more than the capacity; the last is " + describe(id));
     }
+  }
+}
+
+Broadcast& Oracle::broadcast(std::uint8_t channel, std::uint64_t epoch) const {
+  const auto its = std::ranges::find(witnesses_[channel], epoch, [](const Witness* w) { return w->epoch(); });
+  if (its == witnesses_[channel].end()) fail("S6", "something came of epoch " + std::to_string(epoch));
+  return *(*its)->broadcast();
+}
+
+void Oracle::broadcast_to(const std::vector<MessageId>& ids, std::uint64_t receivers) {
+  for (const MessageId id : ids) {
+    const MessageRecord& record = records_[id];
+    broadcast(record.channel, record.home_epoch).send_done(id, receivers);
   }
 }
 

@@ -82,6 +82,7 @@ struct ChannelRecord {
   bool has_delays = false;                            // ... but perhaps it must not be received yet
 };
 
+class Broadcast;
 class Witness;
 
 class Oracle {
@@ -111,9 +112,13 @@ class Oracle {
   // A receive timed out that began then, at a client of that epoch's broker.
   void received_nothing(std::uint8_t channel, Micros since, std::uint64_t epoch) const;
 
+  // Of a broadcast: what its broker of that epoch must agree with.
+  [[nodiscard]] Broadcast& broadcast(std::uint8_t channel, std::uint64_t epoch) const;
+  void broadcast_to(const std::vector<MessageId>& ids, std::uint64_t receivers);
+
   // --- what the brokers see and do ---
 
-  void add_witness(std::uint8_t channel, const Witness* witness) { witnesses_[channel].push_back(witness); }
+  void add_witness(std::uint8_t channel, Witness* witness) { witnesses_[channel].push_back(witness); }
   void epoch_began(std::uint8_t channel, std::uint64_t epoch, const Checkpoint* restored);
   // Nobody is left to receive, or the channel was shut down at once: messages are dropped.
   void receivers_gone(std::uint8_t channel, std::uint64_t epoch);
@@ -132,6 +137,7 @@ class Oracle {
   [[noreturn]] void fail(const char* invariant, const std::string& what) const;
   [[nodiscard]] std::string describe(MessageId id) const;
   [[nodiscard]] std::size_t message_count() const noexcept { return records_.size(); }
+  [[nodiscard]] Micros now() const noexcept { return scheduler_.now(); }
 
  private:
   [[nodiscard]] std::uint64_t epoch_of(const MessageRecord& record, MessageId id, Attempt attempt) const;
@@ -143,7 +149,7 @@ class Oracle {
   Scheduler& scheduler_;
   std::vector<MessageRecord> records_;
   std::vector<ChannelRecord> channels_;
-  std::vector<std::vector<const Witness*>> witnesses_;                 // by channel, oldest first
+  std::vector<std::vector<Witness*>> witnesses_;                       // by channel, oldest first
   std::unordered_map<HandleId, std::uint32_t> last_index_;             // by sender
   std::unordered_map<std::uint64_t, std::uint32_t> first_seen_up_to_;  // by (receiver, sender): index of the last
 };

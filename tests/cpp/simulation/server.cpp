@@ -12,6 +12,7 @@ BrokerSettings settings_of(const Config& config, std::uint64_t epoch) {
   using std::chrono::milliseconds;
   BrokerSettings settings;
   settings.kind = config.channel_kind();
+  settings.waits_for_slowest = config.kind == 2;
   settings.capacity = config.capacity < 0 ? kUnbounded : static_cast<std::uint64_t>(config.capacity);
   settings.epoch = epoch;
   settings.persistent = config.persistent != 0;

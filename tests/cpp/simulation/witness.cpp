@@ -7,6 +7,7 @@ namespace klaw::dataplane::simulation {
 void Witness::received(Time now, ConnectionId connection, const Frame& frame, const Broker& broker) {
   if (const auto found = attached_.find(connection); found != attached_.end()) {
     hear(now, found->second, frame, broker);
+    if (broadcast_ && !is_removed_) hear_broadcast(now, connection, found->second, frame);
   } else if (const auto* const attach = std::get_if<Attach>(&frame)) {
     asked_[connection] = {attach->client, attach->connection};
     if (!attach->resume && attendance_.contains(attach->client)) attendance_[attach->client].has_left = true;
@@ -51,6 +52,27 @@ void Witness::hear(Time now, const ClientId& client, const Frame& frame, const B
   }
 }
 
+void Witness::hear_broadcast(Time now, ConnectionId connection, const ClientId& client, const Frame& frame) {
+  if (const auto* const open = std::get_if<Open>(&frame); open != nullptr && open->side == Side::receiver) {
+    broadcast_->opened(now, {client, open->session}, open->claim);
+    if (hostile_.contains(client)) broadcast_->closed({client, open->session});  // what it gets, nobody sees
+  } else if (const auto* const hold = std::get_if<Hold>(&frame); hold != nullptr && hold->side == Side::receiver) {
+    broadcast_->held(now, hold->token);
+  } else if (const auto* const close = std::get_if<Close>(&frame)) {
+    broadcast_->closed({client, close->session});
+  } else if (const auto* const offer = std::get_if<Offer>(&frame)) {
+    broadcast_->offered(connection, client, *offer);
+  }
+}
+
+void Witness::see_broadcast(Time now, ConnectionId connection, const ClientId& client, const Frame& frame) {
+  if (const auto* const sent = std::get_if<Sent>(&frame)) {
+    broadcast_->sent(connection, client, *sent, count(now, Side::receiver));
+  } else if (const auto* const answer = std::get_if<Answer>(&frame)) {
+    broadcast_->answered(connection, client, *answer, count(now, Side::receiver));
+  }
+}
+
 void Witness::hear_open(const ClientId& client, const Open& frame) {
   sessions_.try_emplace({client, frame.session}, Session{.side = frame.side, .counts = frame.counts});
   claims_[{client, frame.session}] = frame.claim;
@@ -71,7 +93,8 @@ void Witness::hear_close(const SessionName& session, const Broker& broker) {
 // (A hold of a side that has closed counts nowhere.)
 void Witness::hear_hold(Time now, const Hold& frame, const Broker& broker) {
   const Checkpoint now_is = broker.checkpoint(false);
-  if (frame.side == Side::sender ? now_is.sending.is_closed : now_is.receiving.is_closed) return;
+  const bool is_closed = frame.side == Side::sender ? now_is.sending.is_closed : now_is.receiving.is_closed;
+  if (is_closed && !(broadcast_ && frame.side == Side::receiver)) return;
   holds_.try_emplace(frame.token, frame.side, now + settings_.hold_limit);
 }
 
@@ -105,7 +128,7 @@ void Witness::hear_fill(Time now, const ClientId& client, const Fill& frame, con
 
 void Witness::see_answer(Time now, const ClientId& client, const Answer& frame, const Broker& broker) {
   if (settings_.kind == ChannelKind::oneshot) return see_answer_of_oneshot(now, frame, broker);
-  if (frame.outcome == Answer::Outcome::refused && !told_shut_down_.contains(client)) {
+  if (frame.outcome == Answer::Outcome::refused && !broadcast_ && !told_shut_down_.contains(client)) {
     oracle_.fail("S15", "an offer is refused before its client was told why");
   }
   // (It may be sent again on a new connection.)
@@ -150,8 +173,9 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
     return;
   }
   const ClientId client = found->second;
+  if (broadcast_) see_broadcast(now, connection, client, frame);
   if (const auto* const deliver = std::get_if<Deliver>(&frame)) {
-    see_deliver(now, client, *deliver);
+    if (!broadcast_) see_deliver(now, client, *deliver);
   } else if (const auto* const opened = std::get_if<Opened>(&frame)) {
     const SessionName name{client, opened->session};
     sessions_[name].is_open = opened->accepted;
@@ -230,6 +254,7 @@ void Witness::reported_dead(const ClientId& client, bool is_true) {
 
 void Witness::died(const ClientId& client) {
   attendance_[client].is_dead = true;
+  if (broadcast_) broadcast_->died(client);
   std::erase_if(permits_, [&](const auto& entry) { return entry.first.first == client; });
   for (const auto& [attempt, delivered] : delivered_) {
     if (delivered.to.first == client && delivered.id < oracle_.message_count()) {
@@ -343,6 +368,7 @@ void Witness::check_end(Time now, const ClientId& client, const End& frame, cons
     if (settings_.persistent) oracle_.fail("S12", "END on a persistent channel");
     if (count(now, Side::sender).first > 0) oracle_.fail("S12", "END while a sender or a hold counts");
   }
+  if (broadcast_) return;  // what is there is others' to receive; of its own, its reader knows
   for (const MessageView& view : broker.messages()) {
     const bool is_its_own = view.receiver == to.first && view.receiver_session == to.second;
     if (!is_its_own) {

@@ -13,6 +13,7 @@
 
 #include <dataplane/broker/broker.hpp>
 
+#include "simulation/broadcast.hpp"
 #include "simulation/oracle.hpp"
 
 namespace klaw::dataplane::simulation {
@@ -20,7 +21,9 @@ namespace klaw::dataplane::simulation {
 class Witness {
  public:
   Witness(Oracle& oracle, std::uint8_t channel, const BrokerSettings& settings, Time now)
-      : oracle_(oracle), channel_(channel), settings_(settings), began_(now) {}
+      : oracle_(oracle), channel_(channel), settings_(settings), began_(now) {
+    if (settings.kind == ChannelKind::broadcast) broadcast_.emplace(oracle, settings);
+  }
 
   // In the order of the broker's events and actions.
   void received(Time now, ConnectionId connection, const Frame& frame, const Broker& broker);
@@ -41,6 +44,8 @@ class Witness {
   void is_hostile(const ClientId& client) { hostile_.insert(client); }
 
   [[nodiscard]] std::uint64_t epoch() const noexcept { return settings_.epoch; }
+  // Null: it is none.
+  [[nodiscard]] Broadcast* broadcast() noexcept { return broadcast_ ? &*broadcast_ : nullptr; }
   [[nodiscard]] bool has_delivered(MessageId id, Attempt attempt) const;
   // The client was told dead, or has been without a connection for so long that the broker may have declared it dead.
   [[nodiscard]] bool may_be_dead(Time now, const ClientId& client) const;
@@ -85,6 +90,8 @@ class Witness {
   };
 
   void hear(Time now, const ClientId& client, const Frame& frame, const Broker& broker);
+  void hear_broadcast(Time now, ConnectionId connection, const ClientId& client, const Frame& frame);
+  void see_broadcast(Time now, ConnectionId connection, const ClientId& client, const Frame& frame);
   void died(const ClientId& client);
   void hear_close(const SessionName& session, const Broker& broker);
   void hear_hold(Time now, const Hold& frame, const Broker& broker);
@@ -111,6 +118,7 @@ class Witness {
   const std::uint8_t channel_;
   const BrokerSettings settings_;
   const Time began_;
+  std::optional<Broadcast> broadcast_;
   bool began_without_senders_ = false;
   bool is_removed_ = false;
   Checkpoint::Shutdown shutdown_;  // as it was asked for

@@ -31,7 +31,8 @@ void Workload::add_client() {
     const Side side = random_.chance(500) ? Side::sender : Side::receiver;
     // (Nothing is drawn where there are none, so that the seeds of the list mean what they meant.)
     const bool passes_by = world_.config.passers_by != 0 && random_.chance(world_.config.passers_by);
-    client.open(channel, side, std::nullopt, passes_by);
+    const bool can_pass_by = side == Side::sender || !world_.config.is_broadcast();
+    client.open(channel, side, std::nullopt, passes_by && can_pass_by);
   }
 }
 

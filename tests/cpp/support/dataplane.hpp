@@ -5,6 +5,7 @@
 //
 //   OFFER 1:4 a b      session 1, sequence number 4, the payloads        DELIVER 1 a#7 b#8+1   #7: attempt 7 of epoch 1
 //   STORED 1:4         ANSWER 1:4 full                                                         +1: handed out once before
+//   SENT 1:4 to=2      RECEIVERS 1 none peer_gone: why                   MISSED 1 skipped=3
 //   DEMAND 1 to=2 waiting=1 spare=1                                      OPENED 1 refused peer_gone: why
 //
 // After each event the invariants of whoever had it are checked.
@@ -159,6 +160,13 @@ struct Body {
     return (f.session == kAllSessions ? " all" : " " + std::to_string(f.session)) + because(f.kind, f.reason);
   }
   std::string operator()(const DataLoss& f) const { return place(f.session, f.first) + "-" + std::to_string(f.last); }
+  std::string operator()(const Missed& f) const {
+    return " " + std::to_string(f.session) + " skipped=" + std::to_string(f.skipped);
+  }
+  std::string operator()(const Sent& f) const { return place(f.session, f.seq) + " to=" + std::to_string(f.receivers); }
+  std::string operator()(const Receivers& f) const {
+    return " " + std::to_string(f.session) + (f.any ? " some" : " none" + because(f.kind, f.reason));
+  }
   template <class F>
   std::string operator()(const F& /*other*/) const {
     return "";
@@ -662,6 +670,7 @@ inline void Send::abandon() { process_.link.abandon_send(process_.now_, op_); }
 inline std::string Send::ended(Status status) const {
   if (op_.is_already_sent) return "already sent";
   if (status == Status::closed) return text(op_.error);
+  if (status == Status::done && op_.receivers > 0) return "done to=" + std::to_string(op_.receivers);
   return status == Status::done ? "done" : status == Status::too_large ? "too large" : "full";
 }
 
@@ -677,6 +686,7 @@ inline void Recv::abandon() { process_.link.abandon_recv(process_.now_, op_); }
 inline std::string Recv::ended(Status status) const {
   if (status == Status::closed) return text(op_.error);
   if (status == Status::timed_out) return "empty";
+  if (op_.skipped > 0) return "missed " + std::to_string(op_.skipped);
   std::string got;
   const auto add = [&](const Message& message) {
     if (!got.empty()) got += ' ';

@@ -97,6 +97,12 @@ constexpr Layout kLayouts[] = {
      "04000000 2e7fb6a4 4a 01ac02"},
     {R"(IS_SHUT_DOWN{immediate=1 reason="text1"})",
      "09000000 ad9d96a5 4b 0101057465787431"},
+    {R"(MISSED{session=1 skipped=300})",
+     "04000000 86895a54 4c 01ac02"},
+    {R"(SENT{session=1 seq=300 receivers=2})",
+     "05000000 d3f7515a 4d 01ac0202"},
+    {R"(RECEIVERS{session=1 any=1 kind=backend reason="text1"})",
+     "0b000000 abb3ae7a 4e 01010601057465787431"},
 };
 // clang-format on
 
