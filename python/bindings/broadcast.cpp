@@ -27,9 +27,7 @@ class BroadcastSend final : public HandleOp {
     if (status == Status::pending) {
       return tell_full(style(), status, BroadcastSending::core(handle())->capacity(), patience());
     }
-    const Ref receivers = Ref::steal(PyLong_FromSize_t(*op_.result(status)));
-    if (!receivers) return nullptr;
-    return style() == Style::result ? make_ok(receivers.get()) : Py_NewRef(receivers.get());
+    return tell_receivers(style(), *op_.result(status));
   }
 
   int traverse(visitproc visit, void* arg) const override {
@@ -65,19 +63,13 @@ class BroadcastRecv final : public HandleOp {
   PyObject* outcome(Status status) override {
     if (status == Status::closed) return closed(op_.closed());
     if (status == Status::pending) return tell_empty(style(), patience());
-    if (op_.is_lag()) {
-      if (style() == Style::result) return make_err_lagged(op_.skipped());
-      raise_lagged(op_.skipped());
-      return nullptr;
-    }
+    if (op_.is_lag()) return tell_lagged(style(), op_.skipped());
     Ref value = as_object(op_.take());
     return style() == Style::result ? make_ok(value.get()) : value.release();
   }
 
  private:
-  [[nodiscard]] bool is_to_be_skipped() const noexcept {
-    return op_.is_lag() && (style() == Style::iterate || style() == Style::next);
-  }
+  [[nodiscard]] bool is_to_be_skipped() const noexcept { return op_.is_lag() && skips_lags(style()); }
 
   BroadcastReceiving::RecvOp op_;
 };
@@ -118,12 +110,6 @@ PyObject* subscribe(PyObject* object, PyObject* /*unused*/) {
 PyObject* resubscribe(PyObject* object, PyObject* /*unused*/) {
   HandleObject* const self = usable(object);
   return self != nullptr ? make_receiver(self->channel, BroadcastReceiving::core(*self)->reopen()) : nullptr;
-}
-
-PyObject* refuse_clone(PyObject* /*self*/, PyObject* /*unused*/) {
-  PyErr_SetString(PyExc_NotImplementedError,
-                  "Broadcast receivers do not support cloning: resubscribe() makes one that receives from now on");
-  return nullptr;
 }
 
 std::vector<PyMethodDef> sending() {
@@ -173,11 +159,17 @@ std::vector<PyMethodDef> receiving() {
        "blocking_recv(timeout=None)\n--\n\nAs recv(), for a thread without an event loop."},
       {"resubscribe", resubscribe, METH_NOARGS,
        "resubscribe()\n--\n\nA new receiver of what is sent from now on. ChannelClosedError if this one is closed."},
-      {"clone", refuse_clone, METH_NOARGS, "clone()\n--\n\nRaises NotImplementedError: use resubscribe()."},
+      kRefuseBroadcastClone,
   };
 }
 
 }  // namespace
+
+PyObject* refuse_broadcast_clone(PyObject* /*self*/, PyObject* /*unused*/) {
+  PyErr_SetString(PyExc_NotImplementedError,
+                  "Broadcast receivers do not support cloning: resubscribe() makes one that receives from now on");
+  return nullptr;
+}
 
 PyObject* make_broadcast_channel(std::size_t capacity, bool waits) {
   const auto core = std::make_shared<BroadcastCore>(std::bit_ceil(capacity),

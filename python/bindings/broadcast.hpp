@@ -14,6 +14,12 @@ namespace klaw::python {
 using BroadcastCore = channels::detail::Broadcast<SharedRef, GilExclusion>;
 using Subscription = channels::detail::Subscription<SharedRef, GilExclusion>;
 
+// Of receivers, whatever process the channel is in.
+inline constexpr const char* kInsteadOfBroadcastCopy = "use resubscribe()";
+PyObject* refuse_broadcast_clone(PyObject* self, PyObject* unused);
+inline constexpr PyMethodDef kRefuseBroadcastClone = {"clone", refuse_broadcast_clone, METH_NOARGS,
+                                                      "clone()\n--\n\nRaises NotImplementedError: use resubscribe()."};
+
 // A receiver has its place in the stream.
 struct SubscriberObject : HandleObject {
   std::shared_ptr<Subscription> subscription;
@@ -39,7 +45,7 @@ struct BroadcastReceiving : LocalBackend<BroadcastReceiving, Subscription>, Broa
   using Object = SubscriberObject;
   using RecvOp = channels::detail::BroadcastRecvOp<SharedRef, Subscription>;
   using Recv = BroadcastRecv;
-  static constexpr const char* kInsteadOfCopy = "use resubscribe()";
+  static constexpr const char* kInsteadOfCopy = kInsteadOfBroadcastCopy;
 
   static const std::shared_ptr<Subscription>& core(const Handle& self) noexcept {
     return static_cast<const SubscriberObject&>(self).subscription;

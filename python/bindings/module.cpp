@@ -19,6 +19,7 @@
 #include "patience.hpp"
 #include "payload.hpp"
 #include "remote.hpp"
+#include "remote_broadcast.hpp"
 #include "remote_oneshot.hpp"
 #include "select.hpp"
 #include "wake_queue.hpp"
@@ -123,7 +124,8 @@ NB_MODULE(_core, module) {
       !klaw::python::add_mpmc_types(module.ptr()) || !klaw::python::add_oneshot_types(module.ptr()) ||
       !klaw::python::add_broadcast_types(module.ptr()) || !klaw::python::add_watch_types(module.ptr()) ||
       !klaw::python::add_wake_queue_type(module.ptr()) || !klaw::python::add_payload_type(module.ptr()) ||
-      !klaw::python::add_remote_types(module.ptr()) || !klaw::python::add_remote_oneshot_types(module.ptr())) {
+      !klaw::python::add_remote_types(module.ptr()) || !klaw::python::add_remote_oneshot_types(module.ptr()) ||
+      !klaw::python::add_remote_broadcast_types(module.ptr())) {
     nb::raise_python_error();
   }
   // A daemon thread that waits in here when the interpreter ends keeps what it uses: no leak, and no news for users.

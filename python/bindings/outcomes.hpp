@@ -31,6 +31,23 @@ enum class Style : std::uint8_t {
   Py_RETURN_NONE;
 }
 
+// Of a broadcast: to so many receivers.
+[[nodiscard]] inline PyObject* tell_receivers(Style style, std::size_t count) noexcept {
+  const Ref receivers = Ref::steal(PyLong_FromSize_t(count));
+  if (!receivers) return nullptr;
+  return style == Style::result ? make_ok(receivers.get()) : Py_NewRef(receivers.get());
+}
+
+// Of a broadcast: so many messages were missed. An iteration skips that.
+[[nodiscard]] inline PyObject* tell_lagged(Style style, std::uint64_t skipped) noexcept {
+  if (style == Style::result) return make_err_lagged(skipped);
+  raise_lagged(skipped);
+  return nullptr;
+}
+[[nodiscard]] constexpr bool skips_lags(Style style) noexcept {
+  return style == Style::iterate || style == Style::next;
+}
+
 [[nodiscard]] inline PyObject* tell_closed(Style style, const ChannelClosed& error) noexcept {
   if (style == Style::result) return make_err_closed(error);
   if (style == Style::iterate && is_orderly(error.kind)) {

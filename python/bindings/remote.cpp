@@ -464,10 +464,11 @@ PyObject* weak_blocking_upgrade(PyObject* object, PyObject* /*unused*/) {
   return run_blocking(op);
 }
 
-bool is_of(PyObject* object, Side side) noexcept {
+bool is_subtype(PyTypeObject* type, Side side) noexcept {
   return std::ranges::any_of(handle_types[index(side)],
-                             [&](PyTypeObject* type) { return PyObject_TypeCheck(object, type) != 0; });
+                             [&](PyTypeObject* known) { return PyType_IsSubtype(type, known) != 0; });
 }
+bool is_of(PyObject* object, Side side) noexcept { return is_subtype(Py_TYPE(object), side); }
 bool is_remote(PyObject* object) noexcept { return is_of(object, Side::sender) || is_of(object, Side::receiver); }
 
 PyObject* handle_same_channel(PyObject* object, PyObject* other) {
@@ -530,6 +531,25 @@ PyMemberDef handle_members[] = {
 }  // namespace
 
 // --- the types ---
+
+PyObject* remote_clone(PyObject* object, PyObject* unused) { return handle_clone(object, unused); }
+
+PyObject* remote_subscribe(PyObject* object, PyObject* type) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr) return nullptr;
+  if (self->registration.closed) {
+    raise_closed(ChannelClosed{.kind = CloseKind::handle_closed});
+    return nullptr;
+  }
+  auto* const wanted = reinterpret_cast<PyTypeObject*>(type);
+  if (PyType_Check(type) == 0 || !is_subtype(wanted, Side::receiver)) {
+    PyErr_SetString(PyExc_TypeError, "a receiver's type is wanted");
+    return nullptr;
+  }
+  PyObject* const made = make_remote_handle(wanted, Side::receiver, self->channel, Registration{});
+  if (made != nullptr) open_session(*cast_remote(made), std::nullopt);
+  return made;
+}
 
 std::vector<PyMethodDef> remote_methods() {
   return {

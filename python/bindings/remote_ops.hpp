@@ -83,7 +83,7 @@ class RemoteOp : public PendingOp {
 };
 
 // Sends one message, or a batch.
-class RemoteSend final : public RemoteOp {
+class RemoteSend : public RemoteOp {
  public:
   RemoteSend(RemoteHandleObject* handle, const char* name, Patience patience, Style style, Bytes payload)
       : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {
@@ -118,6 +118,9 @@ class RemoteSend final : public RemoteOp {
     if (status == Status::closed) return tell_closed(style(), state_->op.error);
     return tell_full(style(), status, capacity(), patience());
   }
+
+ protected:
+  [[nodiscard]] const dataplane::SendOperation& op() const noexcept { return state_->op; }
 
  private:
   struct State {
@@ -242,6 +245,7 @@ class RemoteRecv : public RemoteOp {
 
  protected:
   void acknowledge() noexcept { state_->op.acknowledges = true; }
+  [[nodiscard]] const dataplane::RecvOperation& op() const noexcept { return state_->op; }
 
  public:
   Status start(Operation* operation) override {

@@ -12,6 +12,10 @@ namespace klaw::python {
 
 [[nodiscard]] std::vector<PyMethodDef> remote_methods();
 [[nodiscard]] std::vector<PyType_Slot> remote_slots(Side side, const char* doc);
+// Methods of a handle that make another one on its channel: of the same type, which counts if this one does; or of a type that
+// is given, of a receiver, which counts from now on. Null with an exception set, also if this one is closed.
+[[nodiscard]] PyObject* remote_clone(PyObject* object, PyObject* unused);
+[[nodiscard]] PyObject* remote_subscribe(PyObject* object, PyObject* type);
 // The type is one of handles of that side. It is added to the module. False with an exception set.
 [[nodiscard]] bool know_remote_type(PyObject* module, PyTypeObject* type, Side side) noexcept;
 

@@ -48,6 +48,9 @@ class RemoteBranch {
     return Ref::steal(op_->acknowledges ? to_delivery(*op_->value, dialer_, registration_->id)
                                         : decode_payload(op_->value->payload));
   }
+  // Of a broadcast.
+  [[nodiscard]] bool is_lag() const noexcept { return op_->skipped > 0; }
+  [[nodiscard]] std::uint64_t skipped() const noexcept { return op_->skipped; }
   [[nodiscard]] ChannelClosed closed() const { return op_->error; }
 
  private:
@@ -149,8 +152,7 @@ bool add_local(PyObject* receiver, ListBranches& branches) {
   return true;
 }
 
-// False with an exception set.
-// `acknowledges`: what queues of other processes give is to be settled.
+// `acknowledges`: what queues of other processes give is to be settled. False with an exception set.
 bool collect_branches(PyObject* receivers, Patience patience, bool acknowledges, ListBranches& branches) {
   const Py_ssize_t count = PyTuple_GET_SIZE(receivers);
   if (count == 0) {

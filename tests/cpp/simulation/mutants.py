@@ -242,8 +242,8 @@ MUTANTS = [
     Mutant(
         "a reserved slot does not count in the capacity",
         "broker/broker_messages.cpp",
-        "ready_.size() + unread_slots_ + reserved_;",
-        "ready_.size() + unread_slots_;",
+        "ready_.size() + unread_slots_ + reserved_ + window_.size();",
+        "ready_.size() + unread_slots_ + window_.size();",
     ),
     Mutant(
         "a leaked reserved slot: the dead keep theirs",
@@ -290,7 +290,7 @@ MUTANTS = [
     Mutant(
         "no lease: a process that stood still goes on",
         "link/link.hpp",
-        "{ return now < lease_until_; }",
+        "{ return now < lease_until_ || is_broadcast(); }",
         "{ return now < lease_until_ || true; }",
     ),
     Mutant(
@@ -368,6 +368,7 @@ MUTANTS = [
         "  if (total_received_ > 0 || outstanding_ > 0) return",
         "  return",
     ),
+    Mutant(
         "a broadcast: who subscribes gets what is kept for others",
         "broker/broker_sides.cpp",
         "is_claimed ? held->second.place : window_.tail();",

@@ -29,8 +29,8 @@ MAKERS = [
     for prefix in ("", "blocking_")
 ]
 each_maker = pytest.mark.parametrize(("make", "arguments"), MAKERS)
-each_on_ray = pytest.mark.parametrize(("make", "arguments"), MAKERS[:2])
-each_local_only = pytest.mark.parametrize(("make", "arguments"), MAKERS[2:])
+each_on_ray = pytest.mark.parametrize(("make", "arguments"), MAKERS[:4])
+each_local_only = pytest.mark.parametrize(("make", "arguments"), MAKERS[4:])
 
 IGNORED_NAME = r"^name is ignored by the local backend; did you mean backend='ray'\?$"
 
@@ -85,7 +85,8 @@ async def test_on_ray_it_is_made_there_with_its_name(make, arguments, monkeypatc
     monkeypatch.setattr(making, "import_module", lambda _module: Recorder())
     flavour = make.__name__.removeprefix("blocking_")
     assert await made(make(*arguments, backend="ray", name="x")) == f"blocking_ray_{flavour}"
-    assert calls == [(f"blocking_ray_{flavour}", arguments, {"name": "x", "namespace": "klaw"})]
+    settings = {"oneshot": (), "broadcast": (16, "lag")}[flavour]
+    assert calls == [(f"blocking_ray_{flavour}", settings, {"name": "x", "namespace": "klaw"})]
 
 
 @each_local_only

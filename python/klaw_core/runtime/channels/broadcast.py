@@ -1,6 +1,7 @@
-"""Broadcast channels within one process: every receiver gets every message sent after it subscribed.
+"""Broadcast channels: every receiver gets every message sent after it subscribed.
 
-Events, news, one stream for several readers. What they promise:
+Events, news, one stream for several readers; within one process or, with ``backend='ray'``, between those of a
+cluster. What they promise:
 
 - **Capacity**: messages that are kept for the slowest receiver, rounded up to a power of two. When
   that is not enough, it is the channel's choice: with ``overflow='lag'`` (the default) a send never
@@ -17,7 +18,7 @@ Events, news, one stream for several readers. What they promise:
 - **Cancel**: a cancelled receive, or one out of time, has taken nothing; a cancelled send has sent
   its message or has not.
 - **Threads**: any thread and any event loop may use any handle, and several may use one at once.
-- **Memory**: receivers share the very object that was sent, never copied or pickled: do not change
+- **Memory**: within one process receivers share the very object that was sent, never copied or pickled: do not change
   it afterwards. It is let go of when the last receiver has it, or has missed it.
 - **Errors**: operations that wait raise ``ChannelClosedError``, ``LaggedError``,
   ``SendTimeoutError`` or ``RecvTimeoutError``; ``try_`` ones return a ``Result``; ``_nowait`` ones
@@ -34,6 +35,8 @@ The state and the waiting are C++ (``include/klaw/channels/broadcast.hpp``).
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, Final, Literal, Self, TypeAlias, cast
 
 from klaw_core import _core
@@ -44,7 +47,7 @@ from klaw_core.runtime.channels.making import (
     Making,
     T,
     integer,
-    local_only,
+    makes_on_ray,
 )
 
 __all__ = ["BroadcastReceiver", "BroadcastSender", "Overflow", "blocking_broadcast", "broadcast"]
@@ -61,16 +64,24 @@ class broadcast(Making[tuple[BroadcastSender[T], BroadcastReceiver[T]]]):  # noq
 
     A plain call that gives a coroutine; the channel is made when that is awaited.
 
+    On Ray the handles are ``RayBroadcastSender`` and ``RayBroadcastReceiver``, with the same methods; what they promise
+    beyond the local ones stands in ``klaw_core.runtime.channels.ray.broadcast``.
+
     Args:
         capacity: messages that are kept for the slowest receiver, at least 1; rounded up to a power of two.
         overflow: when it is full, ``'lag'``: the oldest message goes; ``'wait'``: the send waits.
-        backend: ``'local'``, the default.
-        name, namespace: mean nothing to ``local``.
+        backend: ``'local'`` (the default) or ``'ray'``.
+        name, namespace: on Ray, the name under which others find it. Nothing to ``local``.
 
-    Raises, all at the call:
+    Raises, at the call:
         TypeError: an argument of the wrong type, such as a capacity that is no integer.
         ValueError: a capacity below 1, an unknown overflow, an unknown backend.
-        NotImplementedError: ``backend='ray'``; this version does not have it yet.
+        RuntimeError: Ray is asked for and not installed.
+
+    Raises when it is awaited, on Ray:
+        ChannelBackendErrorException: Ray can't be reached, or the channel's actor can't.
+        ChannelClosedError: there is one of that name, and its senders have closed, its receivers not yet.
+        ValueError: there is a channel of that name of another kind, or with other settings.
 
     Warns:
         UserWarning: a ``name`` without a ``backend``: it would be ignored.
@@ -86,14 +97,15 @@ class broadcast(Making[tuple[BroadcastSender[T], BroadcastReceiver[T]]]):  # noq
         namespace: str = NAMESPACE_DEFAULT,
     ) -> Self:
         settings = _checked(capacity, overflow)
-        local_only("broadcast", backend, name, namespace)
-        return cast("Self", _make(*settings))
+        make = makes_on_ray("broadcast", backend, name, namespace)
+        made = _make(*settings) if make is None else _make_ray(make, *settings, name, namespace)
+        return cast("Self", made)
 
 
 class blocking_broadcast(tuple[BroadcastSender[T], BroadcastReceiver[T]]):  # noqa: N801, SLOT001
     """Make a broadcast channel: ``tx, rx = blocking_broadcast[int](16)``. The twin of ``broadcast``, for threads.
 
-    It never waits, and may be called anywhere. The arguments, errors and warnings are those of ``broadcast``.
+    On ``local`` it never waits, and may be called anywhere. Arguments, errors and warnings are those of ``broadcast``.
     """
 
     def __new__(  # noqa: D102  the class says it
@@ -106,8 +118,10 @@ class blocking_broadcast(tuple[BroadcastSender[T], BroadcastReceiver[T]]):  # no
         namespace: str = NAMESPACE_DEFAULT,
     ) -> Self:
         settings = _checked(capacity, overflow)
-        local_only("blocking_broadcast", backend, name, namespace)
-        return cast("Self", _core.broadcast_channel(*settings))
+        make = makes_on_ray("broadcast", backend, name, namespace)
+        if make is None:
+            return cast("Self", _core.broadcast_channel(*settings))
+        return cast("Self", make(*_for_ray(*settings), name=name, namespace=namespace))
 
 
 def _checked(capacity: object, overflow: object) -> tuple[int, bool]:
@@ -123,4 +137,18 @@ async def _make(capacity: int, waits: bool) -> tuple[BroadcastSender[Any], Broad
     return _core.broadcast_channel(capacity, waits)
 
 
-_make.__name__ = _make.__qualname__ = "broadcast"  # as in "'broadcast' was never awaited"
+async def _make_ray(
+    make: Callable[..., Any], capacity: int, waits: bool, name: str | None, namespace: str
+) -> tuple[BroadcastSender[Any], BroadcastReceiver[Any]]:
+    made: tuple[BroadcastSender[Any], BroadcastReceiver[Any]] = await asyncio.to_thread(
+        make, *_for_ray(capacity, waits), name=name, namespace=namespace
+    )
+    return made
+
+
+def _for_ray(capacity: int, waits: bool) -> tuple[int, Overflow]:
+    return 1 << (capacity - 1).bit_length(), "wait" if waits else "lag"
+
+
+for _made in (_make, _make_ray):
+    _made.__name__ = _made.__qualname__ = "broadcast"  # as in "'broadcast' was never awaited"

@@ -196,9 +196,27 @@ class RemoteTestOneshotReceiver(_core.RemoteOneshotReceiver[Any]):
         return peek_at_broker(self)
 
 
+class RemoteTestBroadcastSender(_core.RemoteBroadcastSender[Any]):
+    __slots__ = ()
+
+    def subscribe(self) -> RemoteTestBroadcastReceiver:
+        return self._subscribe(RemoteTestBroadcastReceiver)
+
+    async def stats(self) -> ChannelStats:
+        return peek_at_broker(self)
+
+
+class RemoteTestBroadcastReceiver(_core.RemoteBroadcastReceiver[Any]):
+    __slots__ = ()
+
+    async def stats(self) -> ChannelStats:
+        return peek_at_broker(self)
+
+
 REMOTE_HANDLES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "mpmc": (RemoteTestSender, RemoteTestReceiver),
     "oneshot": (RemoteTestOneshotSender, RemoteTestOneshotReceiver),
+    "broadcast": (RemoteTestBroadcastSender, RemoteTestBroadcastReceiver),
 }
 
 
@@ -361,6 +379,14 @@ ONESHOT = OtherFlavour(
     is_once=True,
 )
 
+BROADCAST = OtherFlavour(
+    name="broadcast",
+    make=broadcast,
+    sender=frozenset(f"{SENDS} subscribe".split()),
+    receiver=frozenset(f"{RECEIVES} {ITERATES} resubscribe".split()),
+    handle_names=("BroadcastSender", "BroadcastReceiver"),
+)
+
 OTHER_FLAVOURS = (
     ONESHOT,
     replace(
@@ -379,19 +405,37 @@ OTHER_FLAVOURS = (
         is_remote=True,
         marks=(pytest.mark.ray,),
     ),
-    OtherFlavour(
-        name="broadcast",
-        make=broadcast,
-        sender=frozenset(f"{SENDS} subscribe".split()),
-        receiver=frozenset(f"{RECEIVES} {ITERATES} resubscribe".split()),
-        handle_names=("BroadcastSender", "BroadcastReceiver"),
+    BROADCAST,
+    replace(
+        BROADCAST,
+        name="unix_socket_broadcast",
+        make=functools.partial(make_remote, capacity=16, kind="broadcast"),
+        handle_names=("RemoteTestBroadcastSender", "RemoteTestBroadcastReceiver"),
+        is_remote=True,
+        marks=(pytest.mark.without_ray,),
     ),
-    OtherFlavour(
+    replace(
+        BROADCAST,
+        name="ray_broadcast",
+        make=functools.partial(broadcast, backend="ray"),
+        receiver=BROADCAST.receiver | {"reader_id", "node_id"},
+        handle_names=("RayBroadcastSender", "RayBroadcastReceiver"),
+        is_remote=True,
+        marks=(pytest.mark.ray,),
+    ),
+    replace(
+        BROADCAST,
+        name="ray_broadcast_that_waits",
+        make=functools.partial(broadcast, 1, overflow="wait", backend="ray"),
+        receiver=BROADCAST.receiver | {"reader_id", "node_id"},
+        handle_names=("RayBroadcastSender", "RayBroadcastReceiver"),
+        is_remote=True,
+        marks=(pytest.mark.ray,),
+    ),
+    replace(
+        BROADCAST,
         name="broadcast_that_waits",
         make=functools.partial(broadcast, 1, overflow="wait"),
-        sender=frozenset(f"{SENDS} subscribe".split()),
-        receiver=frozenset(f"{RECEIVES} {ITERATES} resubscribe".split()),
-        handle_names=("BroadcastSender", "BroadcastReceiver"),
     ),
     OtherFlavour(
         name="watch",

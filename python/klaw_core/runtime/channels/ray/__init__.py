@@ -14,6 +14,7 @@ Example::
 """
 
 from klaw_core.runtime.channels.ray.actor import RayChannelActor, ReaderInfo
+from klaw_core.runtime.channels.ray.broadcast import RayBroadcastReceiver, RayBroadcastSender
 from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
 from klaw_core.runtime.channels.ray.factory import (
     delete_ray_channel,
@@ -37,6 +38,8 @@ __all__ = [
     "ChannelSupervisor",
     "DeadLetter",
     "PoolStats",
+    "RayBroadcastReceiver",
+    "RayBroadcastSender",
     "RayChannelActor",
     "RayOneshotReceiver",
     "RayOneshotSender",

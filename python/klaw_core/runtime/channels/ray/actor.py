@@ -14,6 +14,8 @@ call an actor; they act on the same queue.
   then happens once.
 - **Restarts**: up to ``max_restarts`` times; what it held is lost then, unless a checkpoint has it (``checkpoints``),
   and every handle is told.
+- **A broadcast** (``kind``) can be sent to by ``put``, one item at a time; to receive needs a handle, since it has a
+  place in the stream: ``get`` and ``register_receiver`` are ``'closed'``.
 - **Payloads** of reference channels (``reference``): it holds Ray's references to them by name, from before a
   message with that name is sent until the broker is done with it. So Ray counts this process among those that
   need the object, whatever becomes of the handles; the socket carries names only.
@@ -139,6 +141,7 @@ class ChannelActor:
         orphan_grace: float = 10.0,
         reference: bool = False,
         checkpoint_dir: str | None = None,
+        overflow: str = "lag",
     ) -> None:
         context = ray.get_runtime_context()
         self._actor_id = context.get_actor_id() or ""
@@ -154,6 +157,7 @@ class ChannelActor:
             "orphan_grace": orphan_grace,
             "reference": reference,
             "checkpoint_dir": checkpoint_dir,
+            "overflow": overflow,
         }
         self._epoch = 1 + _restarts(self._actor_id)
         self._secret = secrets.token_bytes(32)
@@ -162,6 +166,7 @@ class ChannelActor:
         self._server = _core.BrokerServer(
             self._capacity,
             kind=kind,
+            waits_for_slowest=overflow == "wait",
             epoch=self._epoch,
             persistent=persistent,
             orphan_grace=orphan_grace,

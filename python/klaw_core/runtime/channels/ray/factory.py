@@ -20,13 +20,14 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import ray
 
 from klaw_core import _core
 from klaw_core.runtime.channels.errors import ChannelBackendErrorException
 from klaw_core.runtime.channels.ray.actor import PROTOCOL_VERSION, RayChannelActor
+from klaw_core.runtime.channels.ray.broadcast import RayBroadcastReceiver, RayBroadcastSender
 from klaw_core.runtime.channels.ray.connections import connection_of
 from klaw_core.runtime.channels.ray.core import RayReceiver, RaySender
 from klaw_core.runtime.channels.ray.explain import backend_error
@@ -44,6 +45,7 @@ __all__ = [
     "blocking_get_receiver",
     "blocking_get_sender",
     "blocking_peek_channel",
+    "blocking_ray_broadcast",
     "blocking_ray_channel",
     "blocking_ray_oneshot",
     "delete_ray_channel",
@@ -61,6 +63,7 @@ Pair: TypeAlias = tuple[Sending, Receiving]
 _HANDLES: Final[Mapping[str, tuple[type[Any], type[Any]]]] = {
     "mpmc": (RaySender, RayReceiver),
     "oneshot": (RayOneshotSender, RayOneshotReceiver),
+    "broadcast": (RayBroadcastSender, RayBroadcastReceiver),
 }
 """By kind: what its senders and its receivers are."""
 
@@ -71,10 +74,10 @@ _PLACEMENT_LIMIT_S: Final = (
 )
 _ANSWER_LIMIT_S: Final = 10.0  # for one that runs
 _OPEN_LIMIT_S: Final = 15.0  # longer than a link tries: its error says more
+_ORPHAN_GRACE_S: Final = 10.0
 _DELETE_LIMIT_S: Final = 5.0
 _POLL_S: Final = 0.02
 _PROBE_LIMIT_S: Final = 3.0
-_ORPHAN_GRACE_S: Final = 10.0
 _CLASS_NAME: Final = "ChannelActor"
 
 
@@ -134,8 +137,21 @@ def blocking_ray_oneshot(
     """Make a oneshot, or get the one of that name. Raises as ``blocking_ray_channel``."""
     _ensure_ray()
     actor, metadata = _make(_settings_of("oneshot", 1), name, namespace, {})
-    pair: Any = _open_pair(actor, metadata, None)
-    return cast("tuple[RayOneshotSender[Any], RayOneshotReceiver[Any]]", pair)
+    sender: RayOneshotSender[Any] = _open(RayOneshotSender, actor, metadata, None)
+    receiver: RayOneshotReceiver[Any] = _open(RayOneshotReceiver, actor, metadata, None)
+    return sender, receiver
+
+
+def blocking_ray_broadcast(
+    capacity: int, overflow: str, *, name: str | None = None, namespace: str = NAMESPACE_DEFAULT
+) -> tuple[RayBroadcastSender[Any], RayBroadcastReceiver[Any]]:
+    """Make a broadcast, or get the one of that name. Raises as ``blocking_ray_channel``."""
+    _ensure_ray()
+    wanted = _settings_of("broadcast", capacity) | {"overflow": overflow}
+    actor, metadata = _make(wanted, name, namespace, {})
+    sender: RayBroadcastSender[Any] = _open(RayBroadcastSender, actor, metadata, None)
+    receiver: RayBroadcastReceiver[Any] = _open(RayBroadcastReceiver, actor, metadata, None)
+    return sender, receiver
 
 
 def _settings_of(kind: str, capacity: int) -> dict[str, Any]:
