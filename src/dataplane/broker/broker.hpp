@@ -171,7 +171,8 @@ class Broker {
   // Both sides have closed and nothing is left.
   [[nodiscard]] bool is_closed() const;
   [[nodiscard]] Checkpoint checkpoint(bool with_messages) const;
-  // Takes over a checkpoint; false if messages have been stored or clients have attached already.
+  // Takes over a checkpoint; false if messages have been stored or clients have attached already, or if it is of a channel that
+  // had more messages than one of this kind ever has.
   [[nodiscard]] bool restore(Time now, const Checkpoint& checkpoint);
   // In the order in which they would be received; then what is out at receivers.
   [[nodiscard]] std::vector<MessageView> messages() const;

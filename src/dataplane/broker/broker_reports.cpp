@@ -164,6 +164,7 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
 
 bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   if (!clients_.empty() || total_sent_ > 0 || is_removed_) return false;
+  if (is_oneshot() && std::max<std::uint64_t>(checkpoint.total_sent, checkpoint.messages.size()) > 1) return false;
   now_ = now;
   created_at_ = checkpoint.created_at;
   total_sent_ = checkpoint.total_sent;

@@ -142,6 +142,30 @@ TEST(OneshotBroker, AfterARestartOneThatHadNotSentMaySend) {
   EXPECT_THAT(rx.heard(), ElementsAre("DELIVER 1 a#1@2"));
 }
 
+TEST(OneshotBroker, IsRestoredFromACheckpointButNotFromAQueues) {
+  Checkpoint written;
+  {
+    BrokerByHand broker(oneshot());
+    Peer& tx = broker.sender(1);
+    (void)broker.receiver(2);
+    tx.offer(1, 1, {"a"});
+    written = broker.state().checkpoint(true);
+  }
+  BrokerByHand broker(oneshot(2));
+  ASSERT_TRUE(broker.restore(written));
+  Peer& rx = broker.receiver(2);
+  Peer& tx = broker.client(1);
+  tx.open_sender(1, 2);
+  rx.demand(1, 1, 1);
+  EXPECT_THAT(rx.heard(), ElementsAre("DELIVER 1 a#1@2+1"));
+  tx.offer(1, 2, {"b"});
+  EXPECT_THAT(tx.heard(), ElementsAre("OPENED 1", "ANSWER 1:2 already_sent"));
+
+  written.total_sent = 2;
+  BrokerByHand another(oneshot());
+  EXPECT_FALSE(another.restore(written));
+}
+
 TEST(OneshotBroker, WhatIsAQueuesAloneIsAProtocolError) {
   for (const int what : {0, 1, 2, 3}) {
     BrokerByHand broker(oneshot());
