@@ -276,7 +276,7 @@ async def test_an_anonymous_channel_ends_with_its_last_handle(ray_cluster, event
     clone = rx.clone()
     await tx.close()
     await rx.close()
-    assert (await clone.stats()).receiver_count == 1
+    await eventually.stats(clone, receiver_count=1)
     assert actors(actor_id)["State"] == "ALIVE"
     await clone.close()
     await eventually.true(lambda: actors(actor_id)["State"] == "DEAD")
