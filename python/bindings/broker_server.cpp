@@ -247,7 +247,7 @@ class BrokerServer {
     return server_->with_broker([](Broker& broker, Time) { return broker.is_closed(); });
   }
   // (created_at, total_sent, total_received, senders_closed, receivers_closed, all of it as bytes or None), of one moment.
-  // Under the broker's lock, messages are counted and not copied.
+  // Under the broker's lock, messages are listed and not copied.
   nb::tuple checkpoint(bool with_messages) {
     dataplane::Checkpoint c;
     std::string bytes;

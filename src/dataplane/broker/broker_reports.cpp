@@ -52,6 +52,7 @@ std::vector<ReaderStats> Broker::reader_stats() const {
 
 std::vector<MessageView> Broker::messages() const {
   std::vector<MessageView> views;
+  views.reserve(lane_.size() + ready_.size() + delayed_.size() + outstanding_);
   const auto add = [&](const Item& item, MessageView::Place place, Attempt attempt, const Receiver* receiver) {
     views.push_back({.client = item.sender->client_id,
                      .session = item.sender->id,
@@ -143,7 +144,9 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
   std::erase_if(views, [&](const MessageView& view) {
     return view.place == MessageView::Place::offered || (settings_.capacity == 0 && view.has_slot && !view.by_permit);
   });
-  std::ranges::sort(views, {}, &MessageView::order);
+  // Mostly all of them are ready.
+  if (!std::ranges::is_sorted(views, {}, &MessageView::order)) std::ranges::sort(views, {}, &MessageView::order);
+  c.messages.reserve(views.size());
   for (const MessageView& view : views) {
     c.messages.push_back({.client = view.client,
                           .session = view.session,
