@@ -22,6 +22,7 @@ import pytest
 from klaw_core.runtime.channels import (
     ChannelBackendErrorException,
     ChannelClosedError,
+    RecvTimeoutError,
     channel,
     delete_channel,
     get_receiver,
@@ -235,6 +236,25 @@ async def test_a_reader_without_process_says_so_and_loses_nothing(jobs, name, po
     assert "attempt 1 failed" in caplog.text
 
 
+@pytest.mark.parametrize("raised", [StopIteration, SystemExit])
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+async def test_odd_ways_to_fail_are_failures(jobs, name, pools, run, raised, kind):
+    class Plain(pools.ChannelReader):
+        def process(self, item):
+            if self.attempt == 1:
+                raise raised
+
+    class Coroutine(Plain):
+        async def process(self, item):
+            super().process(item)
+
+    reading = run((Plain if kind == "plain" else Coroutine)(name), retry_delay=0.01)
+    await jobs.send(1)
+    await jobs.close()
+    stats = await within(reading)
+    assert (stats.failed, stats.processed) == (1, 1)
+
+
 async def test_a_dead_letter_stays_in_the_channel_while_there_is_no_room_for_it(
     jobs, name, pools, run, monkeypatch, caplog
 ):
@@ -330,23 +350,23 @@ async def test_a_reader_goes_on_when_the_actor_of_its_channel_is_restarted(
     assert (await within(reading)).processed == 1
 
 
-async def test_dead_letters_of_reference_channels_outlive_their_reader(
-    ray_cluster, name, pools, run
-):
+async def test_dead_letters_of_reference_channels_outlive_their_reader(ray, placed, name, pools):
     class Failing(pools.ChannelReader):
         def process(self, item):
             raise ValueError("no")
 
     tx, rx = await channel(4, backend="ray", name=name, reference=True)
-    reading = run(Failing(name), max_attempts=1)
-    await tx.send(b"large")
-    dead = await get_receiver(f"{name}.dead_letters", wait=LIMIT_S)
-    assert type(dead).__name__ == "RayReferenceReceiver"
-    while (await dead.stats()).queue_size == 0:
-        await asyncio.sleep(0.01)
+    reader = Failing.options(num_cpus=0, **placed("there")).remote(name)
+    await tx.send(bytes(1_000_000))
     await tx.close()
-    await within(reading)
-    assert (await within(dead.recv())).item == b"large"
+    await within(reader.start.remote(max_attempts=1))
+    ray.kill(reader)
+    with pytest.raises(ray.exceptions.RayActorError):
+        while True:
+            await within(reader.stats.remote())
+    dead = await get_receiver(f"{name}.dead_letters")
+    assert type(dead).__name__ == "RayReferenceReceiver"
+    assert (await within(dead.recv())).item == bytes(1_000_000)
     await dead.close()
     await rx.close()
     delete_channel(f"{name}.dead_letters")
@@ -525,6 +545,19 @@ async def test_when_the_pool_itself_is_killed_it_starts_anew(
     assert first[3] != second[3], "the reader has outlived its pool"
     await jobs.close()
     assert (await within(waiting)).processed == 1  # it counts anew
+
+
+async def test_an_ordinary_channel_of_dead_letters_ends_with_the_pool(
+    jobs, name, readers, plain_pool_of
+):
+    dead_tx, dead_rx = await channel(8, backend="ray", name=f"{name}.dead_letters")
+    pool = plain_pool_of(0, readers.Telling, max_attempts=1)
+    await within(pool.num_readers())
+    await dead_tx.close()
+    with pytest.raises(RecvTimeoutError):
+        await dead_rx.recv(timeout=0.2)
+    await within(pool.close())
+    assert [letter async for letter in dead_rx] == []
 
 
 async def test_a_pool_of_no_readers_hears_of_the_end(jobs, results, readers, pool_of):

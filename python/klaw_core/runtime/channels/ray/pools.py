@@ -90,7 +90,7 @@ class DeadLetter(Generic[T]):
     Attributes:
         item: as it was sent.
         attempts: how often it was handed out; deaths of readers count.
-        error: what ``process`` raised the last time, ``'ValueError: no picture'``, or that its reader died.
+        error: what ``process`` raised the last time, ``'ValueError: no text'``, or that its reader died.
     """
 
     item: T
@@ -226,11 +226,7 @@ class ChannelReader(Generic[T]):
             ChannelBackendErrorException: there is no such channel, or it can't be reached.
         """
         _check_policy(max_attempts, retry_delay)
-        self._rx = await asyncio.to_thread(
-            blocking_get_receiver, self.channel_name, wait=_FIND_LIMIT_S, namespace=self.namespace
-        )
-        if self._rx is None:
-            raise _no_channel(self.channel_name, self.namespace)
+        self._rx = await _receiver_of(self.channel_name, self.namespace, _FIND_LIMIT_S)
         try:
             while (delivery := await self._next()) is not None:
                 await self._handle(delivery, max_attempts, retry_delay)
@@ -279,9 +275,8 @@ class ChannelReader(Generic[T]):
     async def _handle(
         self, delivery: Delivery[T], max_attempts: int | None, retry_delay: float
     ) -> None:
-        async with (
-            delivery
-        ):  # left by what is no failure of the work, it hands the item back at once
+        # Left by what is no failure of the work (it was cancelled), the block hands the item back at once.
+        async with delivery:
             self.attempt, self.redelivered = delivery.attempt, delivery.redelivered
             self._count(redelivered=int(delivery.redelivered))
             if max_attempts is not None and delivery.attempt > max_attempts:
@@ -289,7 +284,10 @@ class ChannelReader(Generic[T]):
                 return await self._bury(delivery, delivery.attempt - 1, error)
             try:
                 await self._process(delivery.value)
-            except Exception as raised:
+            except (
+                Exception,
+                SystemExit,
+            ) as raised:  # which would end the actor's event loop, not the actor
                 self._count(failed=1)
                 _LOGGER.warning(
                     "channel %r: attempt %d failed: %r",
@@ -311,7 +309,13 @@ class ChannelReader(Generic[T]):
         if inspect.iscoroutinefunction(self.process):
             await self.process(item)
         else:
-            await asyncio.to_thread(self.process, item)
+            await asyncio.to_thread(self._process_here, item)
+
+    def _process_here(self, item: T) -> None:
+        try:
+            self.process(item)
+        except StopIteration as error:  # no future can carry it
+            raise RuntimeError("process raised StopIteration") from error
 
     async def _bury(self, delivery: Delivery[T], attempts: int, error: str) -> None:
         """Into the dead letters, and then out of the channel; else it stays in the channel."""
@@ -355,12 +359,15 @@ def _check_policy(max_attempts: object, retry_delay: object) -> None:
         raise ValueError("retry_delay must be finite")
 
 
-def _no_channel(name: str, namespace: str) -> ChannelBackendErrorException:
-    return backend_error(
-        f"there is no such channel, or only one that has ended: make it first, channel(backend='ray', name={name!r})",
-        name=name,
-        namespace=namespace,
-    )
+async def _receiver_of(name: str, namespace: str, wait: float) -> Any:
+    rx = await asyncio.to_thread(blocking_get_receiver, name, wait=wait, namespace=namespace)
+    if rx is None:
+        raise backend_error(
+            f"there is no such channel, or it has ended; make it first: channel(backend='ray', name={name!r})",
+            name=name,
+            namespace=namespace,
+        )
+    return rx
 
 
 def _dead_letters_of(channel_name: str, namespace: str, by_reference: bool) -> Any:
@@ -444,11 +451,13 @@ class PoolController:
         self._past = ReaderStats()  # of readers that are gone
         self._replaced = 0
         self._rx: Any = None  # keeps the channel open when there is no reader
+        self._dead_letters: Any = None  # and this theirs
         self._gone_since: float | None = None
         self._found = asyncio.Event()  # the channel is held, or was not there
         self._ending = asyncio.Event()
         self._closed = asyncio.Event()
         self._error: Exception | None = None
+        # Held here, or it might be collected.
         self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def scale(self, delta: int) -> int:
@@ -522,7 +531,7 @@ class PoolController:
         try:
             await self._find(_FIND_LIMIT_S)
             if self._policy["max_attempts"] is not None:
-                await self._make_dead_letters()
+                self._dead_letters = await self._open_dead_letters()
             self._fit()
             self._found.set()
             while not self._ending.is_set():
@@ -537,6 +546,9 @@ class PoolController:
         self._fit()
         await asyncio.gather(*(place.task for place in self._places if place.task is not None))
         await self._hold(None)
+        if self._dead_letters is not None:
+            with contextlib.suppress(ChannelClosedError):
+                await self._dead_letters.close()
         self._reader_kwargs.clear()  # there may be handles among them, which end with the pool
         self._closed.set()
 
@@ -547,12 +559,7 @@ class PoolController:
 
     async def _find(self, wait: float) -> None:
         """Hold the channel that has the name now."""
-        rx = await asyncio.to_thread(
-            blocking_get_receiver, self._name, wait=wait, namespace=self._namespace
-        )
-        if rx is None:
-            raise _no_channel(self._name, self._namespace)
-        await self._hold(rx)
+        await self._hold(await _receiver_of(self._name, self._namespace, wait))
 
     async def _hold(self, rx: Any) -> None:
         self._rx, old = rx, self._rx
@@ -560,11 +567,10 @@ class PoolController:
             with contextlib.suppress(ChannelClosedError):
                 await old.close()
 
-    async def _make_dead_letters(self) -> None:
-        """So that they can be listened to before there are any."""
+    async def _open_dead_letters(self) -> Any:
+        """So that they can be listened to before there are any, and as long as there may be some."""
         by_reference = isinstance(self._rx, RayReferenceReceiver)
-        tx = await asyncio.to_thread(_dead_letters_of, self._name, self._namespace, by_reference)
-        await tx.close()
+        return await asyncio.to_thread(_dead_letters_of, self._name, self._namespace, by_reference)
 
     async def _look_at_channel(self) -> None:
         """Has it ended, or gone? A reader at work hears of it; this is for when there is none, or none finds it."""
