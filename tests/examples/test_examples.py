@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -60,8 +61,9 @@ def tree(tmp_path: Path) -> Path:
 
 def test_every_python_example_is_run_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
-        "asyncio_queue.py", "asyncio_queue_as_channel.py", "broadcast.py", "hello.py", "hello_ray.py", "oneshot.py",
-        "ray_queue.py", "ray_queue_as_channel.py", "ray_supervisor.py", "selecting.py", "watch.py", "wordcount.py",
+        "asyncio_queue.py", "asyncio_queue_as_channel.py", "batch_inference.py", "broadcast.py", "hello.py",
+        "hello_ray.py", "oneshot.py", "ray_queue.py", "ray_queue_as_channel.py", "ray_supervisor.py", "selecting.py",
+        "token_streaming.py", "watch.py", "wordcount.py",
     }  # fmt: skip
 
 
@@ -117,14 +119,16 @@ def test_a_queue_and_its_channel_do_the_same(name: str):
 
 @pytest.mark.ray
 @pytest.mark.skipif(not has_ray(), reason="Ray is not installed in this environment")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_the_examples_on_a_ray_cluster_do_what_they_say():
-    names = ("hello_ray", "ray_queue", "ray_queue_as_channel", "ray_supervisor")
+    names = (
+        "hello_ray", "ray_queue", "ray_queue_as_channel", "ray_supervisor", "batch_inference", "token_streaming",
+    )  # fmt: skip
     examples = [EXAMPLES / f"{name}.py" for name in names]
     cluster = [sys.executable, ROOT / "tools" / "ray_cluster.py"]  # one of their own, of two nodes
     done = subprocess.run(
         [*cluster, sys.executable, "-c", RUN_ALL, *examples],
-        capture_output=True, text=True, timeout=170, check=False,
+        capture_output=True, text=True, timeout=230, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = {}
@@ -139,6 +143,16 @@ def test_the_examples_on_a_ray_cluster_do_what_they_say():
         "went on with two again",
         "went on with three again",
     ]
+    written, counted = said.pop("token_streaming")
+    read, sent = [int(number) for number in re.findall(r"\d+", counted)]
+    assert len(written.split()) == read == 60
+    assert read <= sent <= read + 8, "it went on for nobody"
+    stats, *nodes, accuracy, verdict = said.pop("batch_inference")
+    assert "failed=0" in stats
+    assert len(nodes) == 2, "one node has done all"
+    right, guessed = [int(number) for number in re.findall(r"(\d+)%", accuracy)]
+    assert right > 2 * guessed
+    assert verdict == "OK: the model gives the same answers in this process"
     squares = str(sum(n * n for n in range(10)))
     assert said == {"ray_queue": [squares], "ray_queue_as_channel": [squares]}
 
