@@ -62,9 +62,8 @@ struct BrokerSettings {
   std::uint64_t capacity = 10'000;  // messages; 0: rendezvous, but not of a broadcast; or kUnbounded
   std::uint64_t epoch = 1;          // 1 + how often the channel's actor was restarted
   bool persistent = false;          // no side ever closes by itself
-  bool waits_for_slowest =
-      false;                // a full broadcast: senders wait for its slowest receiver; else the oldest message goes
-  double created_at = 0.0;  // unix seconds, for statistics
+  bool waits_for_slowest = false;   // a full broadcast: its senders wait; else its oldest message goes
+  double created_at = 0.0;          // unix seconds, for statistics
 
   Duration heartbeat = std::chrono::seconds(1);
   int heartbeat_misses = 4;                            // then a silent client's connection is taken for lost

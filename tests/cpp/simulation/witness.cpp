@@ -368,6 +368,10 @@ void Witness::check_end(Time now, const ClientId& client, const End& frame, cons
     if (settings_.persistent) oracle_.fail("S12", "END on a persistent channel");
     if (count(now, Side::sender).first > 0) oracle_.fail("S12", "END while a sender or a hold counts");
   }
+  if (epoch() > 1 && !is_once && now < began_ + settings_.rejoin_grace && !began_without_senders_ &&
+      !shutdown_.is_shut_down) {
+    oracle_.fail("S12", "END before rejoin_grace is over");
+  }
   if (broadcast_) return;  // what is there is others' to receive; of its own, its reader knows
   for (const MessageView& view : broker.messages()) {
     const bool is_its_own = view.receiver == to.first && view.receiver_session == to.second;
@@ -375,10 +379,6 @@ void Witness::check_end(Time now, const ClientId& client, const End& frame, cons
       const MessageId id = oracle_.identify(*view.message);
       oracle_.fail("S12", "END while there is " + (id < oracle_.message_count() ? oracle_.describe(id) : "a message"));
     }
-  }
-  if (epoch() > 1 && !is_once && now < began_ + settings_.rejoin_grace && !began_without_senders_ &&
-      !shutdown_.is_shut_down) {
-    oracle_.fail("S12", "END before rejoin_grace is over");
   }
 }
 
