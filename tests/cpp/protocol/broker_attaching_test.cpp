@@ -19,7 +19,8 @@ TEST(Attaching, TheFirstFrameOfAConnectionIsAttach) {
 }
 
 TEST(Attaching, TheAnswerHasTheKindTheEpochAndTheLimits) {
-  BrokerByHand broker({.kind = ChannelKind::watch, .capacity = 7, .epoch = 3, .offered_max = 5, .message_bytes_max = 99});
+  BrokerByHand broker(
+      {.kind = ChannelKind::watch, .capacity = 7, .epoch = 3, .offered_max = 5, .message_bytes_max = 99});
   Peer& c = broker.unattached(1);
   c.attach();
   ASSERT_EQ(c.inbox.size(), 1);
