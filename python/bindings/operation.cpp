@@ -316,6 +316,20 @@ bool start_timer(OperationObject& self) {
   return self.timer != nullptr;
 }
 
+// False with an exception set.
+bool queue_if_remote(const OperationObject& self, std::shared_ptr<WakeQueue>& queue) {
+  if (self.op->is_remote()) queue = WakeQueue::of_loop(self.loop);
+  return !self.op->is_remote() || queue != nullptr;
+}
+
+PySendResult wait_again(OperationObject& self, PyObject** result);
+
+// It was woken.
+PySendResult finish(OperationObject& self, PyObject** result) {
+  const Status status = self.op->finish();
+  return status != Status::pending ? complete(self, status, result) : wait_again(self, result);
+}
+
 // Links it, and yields its future, a fresh one.
 PySendResult wait(OperationObject& self, std::shared_ptr<WakeQueue> queue, PyObject** result) {
   self.waiting.emplace(self, std::move(queue));
@@ -323,7 +337,7 @@ PySendResult wait(OperationObject& self, std::shared_ptr<WakeQueue> queue, PyObj
   if (status != Status::pending) return complete(self, status, result);
   self.phase = Phase::waiting;
   // The I/O thread may have fired it already; nobody else, for they would need the GIL.
-  if (!self.waiting->arm()) return complete(self, self.op->finish(), result);
+  if (!self.waiting->arm()) return finish(self, result);
   self.waiting->enter();
   if (yield_future(self, result) == PYGEN_ERROR) {
     const SavedError saved;
@@ -334,11 +348,13 @@ PySendResult wait(OperationObject& self, std::shared_ptr<WakeQueue> queue, PyObj
   return PYGEN_NEXT;
 }
 
-// It was woken by what it does not wait for. (No remote operation is.)
+// It was woken by what it does not wait for.
 [[gnu::noinline]] PySendResult wait_again(OperationObject& self, PyObject** result) {
   if (self.is_late) return complete(self, Status::pending, result);
+  self.waiting->leave();
   Py_SETREF(self.future, PyObject_CallMethodNoArgs(self.loop, Names::get().create_future));
-  if (self.future != nullptr) return wait(self, nullptr, result);
+  std::shared_ptr<WakeQueue> queue;
+  if (self.future != nullptr && queue_if_remote(self, queue)) return wait(self, std::move(queue), result);
   const SavedError saved;
   abandon(self);
   return PYGEN_ERROR;
@@ -352,8 +368,8 @@ PySendResult wait(OperationObject& self, std::shared_ptr<WakeQueue> queue, PyObj
     abandon(self);
     return PYGEN_ERROR;
   }
-  std::shared_ptr<WakeQueue> queue = self.op->is_remote() ? WakeQueue::of_loop(self.loop) : nullptr;
-  if (self.op->is_remote() && queue == nullptr) {
+  std::shared_ptr<WakeQueue> queue;
+  if (!queue_if_remote(self, queue)) {
     const SavedError saved;
     abandon(self);
     return PYGEN_ERROR;
@@ -401,8 +417,7 @@ bool may_resume(OperationObject& self) noexcept {
   // (A local one that is still in a RunQueue will be resumed by that.)
   if (self.waiting->is_fired() && (self.op->is_remote() || !self.waiting->is_linked())) {
     self.phase = Phase::running;
-    const Status status = self.op->finish();
-    return status != Status::pending ? complete(self, status, result) : wait_again(self, result);
+    return finish(self, result);
   }
   // Resumed by somebody else's hand: wait on, for a fresh future if the old one is spent.
   Py_SETREF(self.future, PyObject_CallMethodNoArgs(self.loop, Names::get().create_future));

@@ -69,6 +69,8 @@ def worker(ray, placed):  # noqa: C901  an actor's class
     class Worker:
         async def keep(self, rx):
             self.rx = rx
+            # Until the broker knows whose it is, it counts as one that is on its way.
+            await asyncio.to_thread(rx._wait_until_opened, LONG_S)
 
         async def find(self, name, namespace):
             self.rx = await get_receiver(name, namespace=namespace)
