@@ -417,12 +417,6 @@ MUTANTS = [
         "  if (is_broadcast()) receiver.reading.unread.clear();",
     ),
     Mutant(
-        "a broadcast: after a restart, more offers than there is room for wait on, though nobody waits for the slowest",
-        "broker/broker_broadcast.cpp",
-        "  while (!offers_.empty() && can_publish()) {",
-        "  while (!offers_.empty() && can_publish() && has_room(1)) {",
-    ),
-    Mutant(
         "a broadcast: what came from an earlier broker is handed out after the error",
         "link/link_connection.cpp",
         "    if (is_broadcast()) s.unread.clear();",
