@@ -23,6 +23,7 @@ from klaw_core.runtime.channels import (
     ChannelBackendErrorException,
     ChannelClosedError,
     RecvTimeoutError,
+    broadcast,
     channel,
     delete_channel,
     get_receiver,
@@ -114,6 +115,15 @@ async def results(ray_channel):
 
 
 @pytest.fixture
+async def results_here():
+    """The same for readers of this process."""
+    tx, rx = await channel()
+    yield tx, rx
+    await tx.close()
+    await rx.close()
+
+
+@pytest.fixture
 def pool_of(ray, placed, name, pools, results):
     """Makes pools of readers on the channel `name`, which end with the test."""
     made = []
@@ -166,12 +176,12 @@ async def told(results, count):
 
 @pytest.mark.parametrize("kind", ["Telling", "Blocking"])
 async def test_a_reader_processes_what_comes_until_the_channel_ends(
-    jobs, name, results, readers, run, kind
+    jobs, name, results_here, readers, run, kind
 ):
-    reader = getattr(readers, kind)(name, results=results[0])
+    reader = getattr(readers, kind)(name, results=results_here[0])
     reading = run(reader)
     await jobs.send_batch(range(5))
-    assert [one[:3] for one in await told(results, 5)] == [(n, 1, False) for n in range(5)]
+    assert [one[:3] for one in await told(results_here, 5)] == [(n, 1, False) for n in range(5)]
     await jobs.close()
     stats = await within(reading)
     assert (stats.processed, stats.failed, stats.redelivered, stats.dead_letters) == (5, 0, 0, 0)
@@ -291,11 +301,11 @@ def _fail():
 
 
 async def test_a_message_that_cannot_be_decoded_stops_no_reader(
-    jobs, name, results, readers, run, caplog
+    jobs, name, results_here, readers, run, caplog
 ):
-    reading = run(readers.Telling(name, results=results[0]))
+    reading = run(readers.Telling(name, results=results_here[0]))
     await jobs.send_batch([1, Odd(), 2])
-    assert [one[0] for one in await told(results, 2)] == [1, 2]
+    assert [one[0] for one in await told(results_here, 2)] == [1, 2]
     await jobs.close()
     stats = await within(reading)
     assert (stats.processed, stats.failed) == (2, 1)
@@ -303,40 +313,40 @@ async def test_a_message_that_cannot_be_decoded_stops_no_reader(
 
 
 async def test_a_reader_that_is_stopped_finishes_what_it_has_and_hands_nothing_back_marked(
-    jobs, name, results, readers, run
+    jobs, name, results_here, readers, run
 ):
-    first, second = (readers.Telling(name, results=results[0], seconds=s) for s in (0.3, 0.0))
+    first, second = (readers.Telling(name, results=results_here[0], seconds=s) for s in (0.3, 0.0))
     reading = run(first)
     await jobs.send_batch([1, 2])
     while (await jobs.stats()).in_flight < 1:
         await asyncio.sleep(0.01)
     await first.stop()
     assert (await within(reading)).processed == 1
-    assert [one[0] for one in await told(results, 1)] == [1]
+    assert [one[0] for one in await told(results_here, 1)] == [1]
     idle = run(second)
-    assert [one[:3] for one in await told(results, 1)] == [(2, 1, False)]
+    assert [one[:3] for one in await told(results_here, 1)] == [(2, 1, False)]
     while (await jobs.stats()).waiting_receivers < 1:
         await asyncio.sleep(0.01)
     await second.stop()
     assert (await within(idle)).processed == 1
 
 
-async def test_a_cancelled_reader_gives_back_what_it_has(jobs, name, results, readers, run):
-    reading = run(readers.Hanging(name, results=results[0]))
+async def test_a_cancelled_reader_gives_back_what_it_has(jobs, name, results_here, readers, run):
+    reading = run(readers.Hanging(name, results=results_here[0]))
     await jobs.send(1)
     while (await jobs.stats()).in_flight < 1:
         await asyncio.sleep(0.01)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    run(readers.Telling(name, results=results[0]))
-    assert [one[:3] for one in await told(results, 1)] == [(1, 2, True)]
+    run(readers.Telling(name, results=results_here[0]))
+    assert [one[:3] for one in await told(results_here, 1)] == [(1, 2, True)]
 
 
 async def test_a_reader_goes_on_when_the_actor_of_its_channel_is_restarted(
-    ray, jobs, name, results, readers, run, eventually
+    ray, jobs, name, results_here, readers, run, eventually
 ):
-    reading = run(readers.Telling(name, results=results[0]))
+    reading = run(readers.Telling(name, results=results_here[0]))
     await eventually.stats(jobs, waiting_receivers=1)
     ray.kill(jobs._channel.owner.actor, no_restart=False)
     while True:
@@ -345,7 +355,7 @@ async def test_a_reader_goes_on_when_the_actor_of_its_channel_is_restarted(
             break
         except ChannelBackendErrorException:  # it is told once, or while there is no actor
             await asyncio.sleep(0.1)
-    assert (await told(results, 1))[0][0] == 2
+    assert (await told(results_here, 1))[0][0] == 2
     await jobs.close()
     assert (await within(reading)).processed == 1
 
@@ -376,6 +386,14 @@ async def test_a_reader_without_a_channel_says_so(name, pools, monkeypatch):
     monkeypatch.setattr(pools, "_FIND_LIMIT_S", 0.0)
     with pytest.raises(ChannelBackendErrorException, match="there is no such channel"):
         await pools.ChannelReader(name).start()
+
+
+async def test_a_reader_of_what_cannot_be_acknowledged_says_so(pools, monkeypatch):
+    tx, rx = await broadcast()
+    monkeypatch.setattr(pools, "blocking_get_receiver", lambda *_, **__: rx)
+    with pytest.raises(ChannelBackendErrorException, match="gives BroadcastReceiver"):
+        await pools.ChannelReader("news").start()
+    assert (await tx.try_send(1)).is_err(), "a receiver is left"
 
 
 @pytest.mark.parametrize(

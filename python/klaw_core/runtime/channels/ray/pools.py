@@ -367,6 +367,13 @@ async def _receiver_of(name: str, namespace: str, wait: float) -> Any:
             name=name,
             namespace=namespace,
         )
+    if not hasattr(rx, "recv_acked"):
+        await rx.close()
+        raise backend_error(
+            f"readers and pools are for channels that channel() makes: this one gives {type(rx).__name__}",
+            name=name,
+            namespace=namespace,
+        )
     return rx
 
 
