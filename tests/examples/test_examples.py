@@ -62,8 +62,8 @@ def tree(tmp_path: Path) -> Path:
 def test_every_python_example_is_run_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "asyncio_queue.py", "asyncio_queue_as_channel.py", "batch_inference.py", "broadcast.py", "hello.py",
-        "hello_ray.py", "oneshot.py", "ray_queue.py", "ray_queue_as_channel.py", "ray_supervisor.py", "selecting.py",
-        "token_streaming.py", "watch.py", "wordcount.py",
+        "hello_ray.py", "oneshot.py", "parameter_broadcast.py", "ray_queue.py", "ray_queue_as_channel.py",
+        "ray_supervisor.py", "selecting.py", "token_streaming.py", "watch.py", "wordcount.py",
     }  # fmt: skip
 
 
@@ -108,6 +108,21 @@ def test_hello_delivers_each_number_once():
     lines = [line.split() for line in done.stdout.splitlines()]
     assert sorted(int(number) for _, _, number in lines) == list(range(10))
     assert {name for name, _, _ in lines} <= {"left", "right"}
+
+
+def trained_together(lines: list[str]) -> None:
+    *shares, age, verdict = [[int(n) for n in re.findall(r"\d+", line)] for line in lines]
+    assert [worker for worker, _, _ in shares] == [0, 1, 2]
+    assert sum(found for _, found, _ in shares) == 300
+    assert all(found > 0 for _, found, _ in shares)
+    assert age[0] < 300
+    assert verdict[0] > 80, "percent of the lines that it has not seen"
+
+
+def test_workers_train_a_model_by_the_latest_parameters():
+    done = run("parameter_broadcast.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    trained_together(done.stdout.splitlines())
 
 
 @pytest.mark.parametrize("name", ["asyncio_queue.py", "asyncio_queue_as_channel.py"])
