@@ -21,6 +21,7 @@ from klaw_core.runtime.channels import (
     get_channel,
     get_receiver,
     get_sender,
+    oneshot,
 )
 
 pytestmark = pytest.mark.ray
@@ -236,6 +237,17 @@ async def test_messages_of_a_reference_channel_are_refused(supervisor, names):
     with pytest.raises(ValueError, match="reference channel"):
         await supervisor.get_checkpoint.remote(names[0], messages=True)
     assert (await supervisor.get_checkpoint.remote(names[0]))["total_sent"] == 1
+
+
+async def test_messages_of_another_kind_of_channel_are_refused(supervisor, names):
+    handles = await oneshot(backend="ray", name=names[0], namespace=NAMESPACE)
+    with pytest.raises(ValueError, match="oneshot channel.*MPMC"):
+        await supervisor.get_checkpoint.remote(names[0], messages=True)
+    state = await supervisor.get_checkpoint.remote(names[0])
+    with pytest.raises(ValueError, match="oneshot channel.*MPMC"):
+        await supervisor.restore_from_checkpoint.remote(names[0], state)
+    for handle in handles:
+        await handle.close()
 
 
 async def test_references_within_another_channel_are_lost_and_told(supervisor, names):

@@ -476,8 +476,11 @@ class ChannelActor:
     async def get_checkpoint_state(self, messages: bool = False) -> dict[str, Any]:
         """The counters, as ``ChannelCheckpoint`` has them; with ``messages`` all that it holds, as bytes.
 
-        ``ValueError`` for the messages of a reference channel: their payloads would not be kept with them.
+        ``ValueError`` for the messages of a reference channel, whose payloads would not be kept with them, and for
+        those of a oneshot, broadcast or watch.
         """
+        if messages:
+            self._check_kind()
         if messages and self._settings["reference"]:
             raise ValueError("a checkpoint can't have the messages of a reference channel")
         # In a thread: of many messages it takes a while.
@@ -509,6 +512,7 @@ class ChannelActor:
         return "ok"
 
     async def _take_over(self, state: dict[str, Any]) -> bool:
+        self._check_kind()
         if "messages" in state:  # which have the counters, too
             return await asyncio.to_thread(
                 self._server.restore_checkpoint, state["messages"], is_own=False
@@ -520,6 +524,10 @@ class ChannelActor:
             senders_closed=bool(state["senders_closed"]),
             receivers_closed=bool(state["receivers_closed"]),
         )
+
+    def _check_kind(self) -> None:
+        if (kind := self._settings["kind"]) != "mpmc":
+            raise ValueError(f"this is a {kind} channel: checkpoints are of MPMC channels")
 
     # --- the end ---
 
