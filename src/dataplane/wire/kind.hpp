@@ -1,6 +1,7 @@
 // What kinds of channels there are, and what Python calls them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -18,10 +19,9 @@ inline constexpr std::array<std::string_view, 4> kKindNames = {"mpmc", "oneshot"
 }
 
 [[nodiscard]] constexpr std::optional<ChannelKind> kind_named(std::string_view wanted) noexcept {
-  for (std::uint8_t i = 0; i < kKindNames.size(); ++i) {
-    if (kKindNames[i] == wanted) return static_cast<ChannelKind>(i);
-  }
-  return std::nullopt;
+  const auto* const found = std::ranges::find(kKindNames, wanted);
+  if (found == kKindNames.end()) return std::nullopt;
+  return static_cast<ChannelKind>(found - kKindNames.begin());
 }
 
 }  // namespace klaw::dataplane
