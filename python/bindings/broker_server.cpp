@@ -132,7 +132,8 @@ class BrokerServer {
   BrokerServer(std::optional<std::uint64_t> capacity, const std::string& kind, bool waits_for_slowest,
                std::uint64_t epoch, bool persistent, double orphan_grace_s, double created_at, const nb::bytes& channel,
                const nb::bytes& secret, std::string unix_path, std::vector<std::string> hosts, std::uint16_t port_min,
-               std::uint16_t port_max, const std::optional<std::tuple<std::string, std::string, std::string>>& tls)
+               std::uint16_t port_max, const std::optional<std::tuple<std::string, std::string, std::string>>& tls,
+               const nb::bytes& initial)
       : mailbox_(std::make_shared<Mailbox<Event>>()) {
     ServerSettings settings{
         .broker = {.kind = known_kind(kind),
@@ -140,6 +141,7 @@ class BrokerServer {
                    .epoch = epoch,
                    .persistent = persistent,
                    .waits_for_slowest = waits_for_slowest,
+                   .initial = Bytes(std::string_view(initial.c_str(), initial.size())),
                    .created_at = created_at,
                    .orphan_grace = std::chrono::duration_cast<dataplane::Duration>(
                        std::chrono::duration<double>(std::min(orphan_grace_s, 1e9))),
@@ -313,10 +315,10 @@ void add_broker_server(nb::module_& module) {
   nb::class_<BrokerServer>(module, "BrokerServer", nb::is_final(), "A channel's broker at its sockets.")
       .def(nb::init<std::optional<std::uint64_t>, std::string, bool, std::uint64_t, bool, double, double, nb::bytes,
                     nb::bytes, std::string, std::vector<std::string>, std::uint16_t, std::uint16_t,
-                    std::optional<std::tuple<std::string, std::string, std::string>>>(),
+                    std::optional<std::tuple<std::string, std::string, std::string>>, nb::bytes>(),
            "capacity"_a.none(), nb::kw_only(), "kind"_a = "mpmc", "waits_for_slowest"_a = false, "epoch"_a,
            "persistent"_a, "orphan_grace"_a, "created_at"_a, "channel"_a, "secret"_a, "unix_path"_a, "hosts"_a,
-           "port_min"_a, "port_max"_a, "tls"_a.none() = nb::none())
+           "port_min"_a, "port_max"_a, "tls"_a.none() = nb::none(), "initial"_a = nb::bytes("", 0))
       .def_prop_ro("addresses", &BrokerServer::addresses, "The host:port of each of its TCP sockets.")
       .def("next_event", &BrokerServer::next_event, "timeout"_a.none() = nb::none(),
            "Blocks: ('log', text), ('ended', ''), ('handles', how many), ('reference', its name) when a reference has "

@@ -21,6 +21,7 @@
 #include "remote.hpp"
 #include "remote_broadcast.hpp"
 #include "remote_oneshot.hpp"
+#include "remote_watch.hpp"
 #include "select.hpp"
 #include "wake_queue.hpp"
 #include "watch.hpp"
@@ -125,7 +126,7 @@ NB_MODULE(_core, module) {
       !klaw::python::add_broadcast_types(module.ptr()) || !klaw::python::add_watch_types(module.ptr()) ||
       !klaw::python::add_wake_queue_type(module.ptr()) || !klaw::python::add_payload_type(module.ptr()) ||
       !klaw::python::add_remote_types(module.ptr()) || !klaw::python::add_remote_oneshot_types(module.ptr()) ||
-      !klaw::python::add_remote_broadcast_types(module.ptr())) {
+      !klaw::python::add_remote_broadcast_types(module.ptr()) || !klaw::python::add_remote_watch_types(module.ptr())) {
     nb::raise_python_error();
   }
   // A daemon thread that waits in here when the interpreter ends keeps what it uses: no leak, and no news for users.

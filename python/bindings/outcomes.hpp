@@ -31,7 +31,7 @@ enum class Style : std::uint8_t {
   Py_RETURN_NONE;
 }
 
-// Of a broadcast: to so many receivers.
+// Of a broadcast or a watch: to so many receivers.
 [[nodiscard]] inline PyObject* tell_receivers(Style style, std::size_t count) noexcept {
   const Ref receivers = Ref::steal(PyLong_FromSize_t(count));
   if (!receivers) return nullptr;

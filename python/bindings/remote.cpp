@@ -127,7 +127,8 @@ PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   }
   auto* const self = cast_channel(type->tp_alloc(type, 0));
   if (self == nullptr) return nullptr;
-  self->owner = nullptr;
+  self->owner = self->value = nullptr;
+  self->version = 0;
   ::new (&self->dialer) std::shared_ptr<dataplane::Dialer>();
   ::new (&self->key) std::string(key_text.value_or(""));
   ::new (&self->about) ChannelBackendError(std::move(about));
@@ -150,11 +151,13 @@ PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
 int channel_traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
   Py_VISIT(cast_channel(object)->owner);
+  Py_VISIT(cast_channel(object)->value);
   return 0;
 }
 
 int channel_clear(PyObject* object) {
   Py_CLEAR(cast_channel(object)->owner);
+  Py_CLEAR(cast_channel(object)->value);
   return 0;
 }
 

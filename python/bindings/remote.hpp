@@ -39,6 +39,8 @@ struct RemoteChannelObject {
   std::string node;
   dataplane::TlsContext tls;  // for TCP; null: none
   std::uint64_t fork_generation;
+  PyObject* value;             // of a watch: the newest that was decoded, or null
+  dataplane::Version version;  // its
 };
 
 struct RemoteHandleObject {

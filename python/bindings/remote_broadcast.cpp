@@ -11,14 +11,6 @@ namespace klaw::python {
 
 namespace {
 
-class RemoteBroadcastSend final : public RemoteSend {
- public:
-  using RemoteSend::RemoteSend;
-  PyObject* outcome(Status status) override {
-    return status == Status::done ? tell_receivers(style(), op().receivers) : RemoteSend::outcome(status);
-  }
-};
-
 // In an iteration a lag is no event.
 class RemoteBroadcastRecv final : public RemoteRecv {
  public:
@@ -46,7 +38,7 @@ class RemoteBroadcastRecv final : public RemoteRecv {
 
 struct RemoteBroadcast : Remote {
   template <class>
-  using Send = RemoteBroadcastSend;
+  using Send = RemoteCountedSend;
   using Recv = RemoteBroadcastRecv;
   static constexpr FixedString kPrefix = "RayBroadcast";
 };

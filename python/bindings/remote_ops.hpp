@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -67,18 +68,24 @@ class RemoteOp : public PendingOp {
     }
     return nullptr;
   }
-  // Long past: it only tries.
-  [[nodiscard]] Time deadline(Time now) const noexcept {
+  // Long past: it only tries. One that is started again has the time that is left.
+  [[nodiscard]] Time deadline(Time now) noexcept {
+    if (!deadline_) deadline_ = deadline_after(now);
+    return *deadline_;
+  }
+
+ private:
+  [[nodiscard]] Time deadline_after(Time now) const noexcept {
     if (!patience().waits()) return Time();
     const auto limit = std::chrono::duration<double, std::micro>(patience().seconds() * 1e6);
     const auto room = std::chrono::duration<double, std::micro>(dataplane::kNever - now);
     return limit >= room ? dataplane::kNever : now + std::chrono::ceil<dataplane::Duration>(limit);
   }
 
- private:
   Ref handle_;
   std::shared_ptr<Dialer> dialer_;
   Ref held_;
+  std::optional<Time> deadline_;
   Style style_;
 };
 
@@ -128,6 +135,15 @@ class RemoteSend : public RemoteOp {
     dataplane::SendOperation op;
   };
   std::unique_ptr<State> state_;
+};
+
+// Tells how many receivers it was sent to.
+class RemoteCountedSend final : public RemoteSend {
+ public:
+  using RemoteSend::RemoteSend;
+  PyObject* outcome(Status status) override {
+    return status == Status::done ? tell_receivers(style(), op().receivers) : RemoteSend::outcome(status);
+  }
 };
 
 // A slot that the broker holds. The channel stays alive with it, and its handle's session.

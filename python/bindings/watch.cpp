@@ -122,14 +122,6 @@ PyObject* has_changed(PyObject* object, PyObject* /*unused*/) {
   return self != nullptr ? PyBool_FromLong(WatchSide::core(*self)->has_changed(self->registration) ? 1 : 0) : nullptr;
 }
 
-// Arguments of a wait for a change: a timeout. False with an exception set.
-bool parse_changed(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
-                   Patience& patience) {
-  static constexpr const char* kNames[] = {"timeout"};
-  PyObject* timeout = nullptr;
-  return parse_arguments(function, kNames, 0, 1, args, nargs, kwnames, &timeout) && parse_patience(timeout, patience);
-}
-
 PyObject* changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   HandleObject* const self = usable(object);
   Patience patience = Patience::forever();
@@ -152,20 +144,6 @@ PyObject* blocking_changed(PyObject* object, PyObject* const* args, Py_ssize_t n
   }
   ChangedPending op(self, "WatchReceiver.blocking_changed", patience, Style::raise);
   return run_blocking(op);
-}
-
-// Arguments of a wait for a value: a predicate and a timeout. False with an exception set.
-bool parse_wait_for(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
-                    PyObject*& predicate, Patience& patience) {
-  static constexpr const char* kNames[] = {"predicate", "timeout"};
-  PyObject* values[2];
-  if (!parse_arguments(function, kNames, 1, 2, args, nargs, kwnames, values) || !parse_patience(values[1], patience)) {
-    return false;
-  }
-  predicate = values[0];
-  if (PyCallable_Check(predicate) != 0) return true;
-  PyErr_Format(PyExc_TypeError, "predicate must be callable, not %.200s", Py_TYPE(predicate)->tp_name);
-  return false;
 }
 
 PyObject* wait_for(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
@@ -244,12 +222,30 @@ std::vector<PyMethodDef> receiving() {
 
 }  // namespace
 
+bool parse_changed(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
+                   Patience& patience) {
+  static constexpr const char* kNames[] = {"timeout"};
+  PyObject* timeout = nullptr;
+  return parse_arguments(function, kNames, 0, 1, args, nargs, kwnames, &timeout) && parse_patience(timeout, patience);
+}
+
+bool parse_wait_for(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
+                    PyObject*& predicate, Patience& patience) {
+  static constexpr const char* kNames[] = {"predicate", "timeout"};
+  PyObject* values[2];
+  if (!parse_arguments(function, kNames, 1, 2, args, nargs, kwnames, values) || !parse_patience(values[1], patience)) {
+    return false;
+  }
+  predicate = values[0];
+  if (PyCallable_Check(predicate) != 0) return true;
+  PyErr_Format(PyExc_TypeError, "predicate must be callable, not %.200s", Py_TYPE(predicate)->tp_name);
+  return false;
+}
+
 PyObject* WatchSend::outcome(Status /*status*/) {
   const auto sent = WatchSide::core(handle())->send(handle().registration, value());
   if (!sent) return closed(sent.error());
-  const Ref receivers = Ref::steal(PyLong_FromSize_t(*sent));
-  if (!receivers) return nullptr;
-  return style() == Style::result ? make_ok(receivers.get()) : Py_NewRef(receivers.get());
+  return tell_receivers(style(), *sent);
 }
 
 PyObject* make_watch_channel(PyObject* initial) {

@@ -19,6 +19,7 @@ SCALARS = {
     "SessionId": "u32",
     "Seq": "u64",
     "Attempt": "u64",
+    "Version": "u64",
     "ChannelId": "id",
     "ClientId": "id",
     "Token": "id",

@@ -1,6 +1,6 @@
 // One channel's state, and the rules by which its clients change it: a state machine without socket, clock or thread. What is
 // said here, and in broker_messages.cpp, is said of a queue (MPMC); what other kinds do otherwise, and why, is in files of their
-// own: broker_oneshot.cpp, broker_broadcast.cpp.
+// own: broker_oneshot.cpp, broker_broadcast.cpp, broker_watch.cpp.
 //
 // Its driver (the server, the simulator) tells it what happened and when; it answers with actions, in order:
 //
@@ -63,6 +63,7 @@ struct BrokerSettings {
   std::uint64_t epoch = 1;          // 1 + how often the channel's actor was restarted
   bool persistent = false;          // no side ever closes by itself
   bool waits_for_slowest = false;   // a full broadcast: its senders wait; else its oldest message goes
+  Bytes initial = {};               // a watch's first value, also after a restart
   double created_at = 0.0;          // unix seconds, for statistics
 
   Duration heartbeat = std::chrono::seconds(1);
@@ -192,6 +193,8 @@ class Broker {
   using Line = channels::detail::IntrusiveList<T>;
 
   [[nodiscard]] bool is_broadcast() const noexcept { return settings_.kind == ChannelKind::broadcast; }
+  // The receivers' side is closed while nobody is there, from the beginning on, and open again with the next who comes.
+  [[nodiscard]] bool reopens() const noexcept { return is_broadcast() || is_watch(); }
 
   // --- clients (broker_clients.cpp) ---
   void attach(ConnectionId connection, const Attach& frame);
@@ -317,6 +320,17 @@ class Broker {
   [[nodiscard]] broker_state::Ending ending_once_sent() const;
   void check_oneshot() const;
 
+  // --- what a watch does otherwise (broker_watch.cpp) ---
+  [[nodiscard]] bool is_watch() const noexcept { return settings_.kind == ChannelKind::watch; }
+  void replace(broker_state::Offer&& offer);
+  void tell_latest(Client& client);
+  void tell_news();
+  void may_be_behind(const Client& client);
+  void note_changes(Receiver& receiver, std::size_t count);
+  [[nodiscard]] bool restore_value(const Checkpoint& checkpoint);
+  [[nodiscard]] std::size_t count_waiting() const;
+  void check_watch() const;
+
   const BrokerSettings settings_;
   Time now_;
   std::vector<BrokerAction> actions_;
@@ -349,6 +363,9 @@ class Broker {
   std::size_t reserved_ = 0;                             // slots that permits hold
   std::size_t outstanding_ = 0;                          // unread and unsettled, of all receivers
   broker_state::Window window_;                          // a broadcast's messages
+  Bytes value_;                                          // a watch's
+  Version version_;
+  bool is_news_ = false;  // some client may have an older one: flush() looks
   std::uint64_t next_order_ = 1;
   Attempt next_attempt_;
   Line<Receiver> waiting_;                    // sessions whose receives wait, in order of arrival

@@ -27,7 +27,7 @@ using broker_state::Reading;
 
 // Somebody receives from `place` on.
 void Broker::subscribe(Position place) {
-  window_.enter(place);
+  if (is_broadcast()) window_.enter(place);
   SideState& s = side(Side::receiver);
   if (!s.is_closed) return;
   s = SideState{.count = s.count};

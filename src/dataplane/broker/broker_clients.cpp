@@ -36,11 +36,14 @@ void Broker::received(Time now, ConnectionId connection, Frame&& frame) {
         using Kind = std::remove_cvref_t<F>;
         if constexpr (std::is_same_v<Kind, Ping>) {
           if (!client.stream.acknowledged(f.received)) return "PING acknowledges frames that were never sent";
+          may_be_behind(client);
           const auto now_us = static_cast<std::uint64_t>(now.time_since_epoch().count());
           send(client, make_frame(Ping{.sent_us = now_us, .echo_us = f.sent_us, .received = client.stream.report()}));
           return std::nullopt;
         } else if constexpr (std::is_same_v<Kind, Ack>) {
-          return client.stream.acknowledged(f.received) ? Fault() : "ACK acknowledges frames that were never sent";
+          if (!client.stream.acknowledged(f.received)) return "ACK acknowledges frames that were never sent";
+          may_be_behind(client);
+          return std::nullopt;
         } else if constexpr (requires { apply(client, std::forward<F>(f)); }) {
           client.stream.count_received(bytes);
           touch(client);
@@ -72,7 +75,7 @@ bool Broker::takes(FrameType type) const noexcept {
     case FrameType::unreserve:
     case FrameType::shutdown: return settings_.kind == ChannelKind::mpmc;
     case FrameType::settle:
-    case FrameType::release: return !is_broadcast();
+    case FrameType::release: return !reopens();
     default: return true;
   }
 }
@@ -114,6 +117,7 @@ void Broker::flush(Time now) {
     sender.owes_stored = false;
   }
   owing_stored_.clear();
+  tell_news();
   for (std::size_t i = 0; i < delivering_.size(); ++i) send_deliveries(*delivering_[i]);
   delivering_.clear();
   for (Client* const client : touched_) {
@@ -191,6 +195,7 @@ void Broker::join(Client& client, ConnectionId connection, const Attach& frame) 
                                    .offered_max = settings_.offered_max,
                                    .offered_bytes_max = settings_.offered_bytes_max,
                                    .message_bytes_max = settings_.message_bytes_max}));
+  may_be_behind(client);
   for (const FramePtr& kept : client.stream.unacknowledged()) send(client, kept);
   for (const auto& [id, receiver] : client.receivers) {
     join_line(*receiver);

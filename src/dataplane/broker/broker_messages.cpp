@@ -47,6 +47,10 @@ Broker::Fault Broker::apply(Client& client, Offer&& frame) {
     offer_once(std::move(offer));
     return std::nullopt;
   }
+  if (is_watch()) {
+    replace(std::move(offer));
+    return std::nullopt;
+  }
   if (is_broadcast()) {
     offer_to_all(std::move(offer), frame.nowait, bytes);
     match();
@@ -247,6 +251,10 @@ Broker::Fault Broker::apply(Client& client, Demand&& frame) {
   Receiver& receiver = *found;
   if (receiver.is_closed) return "DEMAND after CLOSE";
   if (frame.limit > receiver.delivered + kDemandMax) return "DEMAND of too much";
+  if (is_watch()) {
+    receiver.waiting = frame.waiting;
+    return std::nullopt;
+  }
   update_demand(receiver, std::max(frame.limit, receiver.limit), frame.waiting, frame.spare);
   return std::nullopt;
 }
@@ -257,8 +265,13 @@ Broker::Fault Broker::apply(Client& client, DemandShrink&& frame) {
   Receiver& receiver = *found;
   if (receiver.is_closed) return "DEMAND_SHRINK after CLOSE";
   if (frame.limit > receiver.delivered + kDemandMax) return "DEMAND_SHRINK of too much";
-  update_demand(receiver, std::max(frame.limit, receiver.delivered), frame.waiting, frame.spare);
-  send_deliveries(receiver);  // they come before the answer
+  if (is_watch()) {
+    receiver.waiting = frame.waiting;
+    tell_latest(client);
+  } else {
+    update_demand(receiver, std::max(frame.limit, receiver.delivered), frame.waiting, frame.spare);
+    send_deliveries(receiver);  // they come before the answer
+  }
   push(client, make_frame(DemandIs{.session = receiver.id, .limit = receiver.limit}));
   return std::nullopt;
 }
@@ -311,6 +324,7 @@ void Broker::set_spare(Receiver& receiver, std::uint32_t spare) {
 // somebody who waits; mostly there is nothing to do.
 void Broker::match() {
   if (is_removed_) return;
+  if (is_watch()) return;
   if (is_broadcast()) return match_readers();
   store_offers();
   serve();
@@ -491,6 +505,10 @@ Broker::Fault Broker::apply(Client& client, Consumed&& frame) {
   Receiver* const found = find_receiver(client, frame.session);
   if (found == nullptr) return std::nullopt;
   Receiver& receiver = *found;
+  if (is_watch()) {
+    note_changes(receiver, frame.attempts.size());
+    return std::nullopt;
+  }
   if (is_broadcast()) {
     take(receiver, frame.attempts);
     return std::nullopt;

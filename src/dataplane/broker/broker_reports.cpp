@@ -29,6 +29,10 @@ channels::ChannelStats Broker::stats(Time now) const {
     if (queue->empty()) continue;
     s.oldest_age = std::max(s.oldest_age, std::chrono::duration<double>(now - queue->front().stored_at).count());
   }
+  if (is_watch()) {
+    s.queue_size = s.high_watermark = 1;
+    s.waiting_receivers = count_waiting();
+  }
   if (window_.size() > 0) {
     s.oldest_age = std::chrono::duration<double>(now - window_.items().front().stored_at).count();
   }
@@ -108,6 +112,7 @@ std::vector<MessageView> Broker::messages() const {
 
 std::vector<Bytes> Broker::peek(std::size_t max) const {
   std::vector<Bytes> next;
+  if (is_watch() && max > 0) next.push_back(value_);
   for (const auto* const queue : {&lane_, &ready_}) {
     for (const Item& item : *queue) {
       if (next.size() == max) return next;
@@ -139,6 +144,10 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
                             .reason = shutdown_reason_},
                .has_messages = with_messages && !is_broadcast()};
   if (!c.has_messages) return c;
+  if (is_watch()) {
+    c.messages.push_back({.message = value_});
+    return c;
+  }
   std::vector<MessageView> views = messages();
   // On a rendezvous, what has a slot is an offer that is out at a receiver: it is not stored.
   std::erase_if(views, [&](const MessageView& view) {
@@ -168,6 +177,7 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
 bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   if (!clients_.empty() || total_sent_ > 0 || is_removed_) return false;
   if (is_oneshot() && std::max<std::uint64_t>(checkpoint.total_sent, checkpoint.messages.size()) > 1) return false;
+  if (is_watch() && !restore_value(checkpoint)) return false;
   now_ = now;
   created_at_ = checkpoint.created_at;
   total_sent_ = checkpoint.total_sent;
@@ -176,7 +186,7 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   high_watermark_ = checkpoint.high_watermark;
   for (const auto& [which, written] :
        {std::pair(Side::sender, &checkpoint.sending), {Side::receiver, &checkpoint.receiving}}) {
-    if (is_broadcast() && which == Side::receiver) continue;  // others may have come since
+    if (reopens() && which == Side::receiver) continue;  // others may have come since
     SideState& s = side(which);
     s.is_closed = written->is_closed;
     s.kind = written->kind;
@@ -187,6 +197,7 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
     shutdown_ = checkpoint.shutdown.immediate ? broker_state::Shutdown::immediate : broker_state::Shutdown::draining;
     shutdown_reason_ = checkpoint.shutdown.reason;
   }
+  if (is_watch()) return true;
   was_restored_ = checkpoint.has_messages;
   for (const Checkpoint::Sender& sender : checkpoint.senders) {
     restored_[{sender.client, sender.session}] = sender.stored;
@@ -266,6 +277,7 @@ void Broker::check_invariants() const {
   check(!drops_messages() || (ready_.empty() && lane_.empty() && delayed_.empty()),
         "B6 what nobody may receive is not stored");
   is_broadcast() ? check_window() : check_queue(out_offers);
+  if (is_watch()) check_watch();
   for (const auto& [token, held] : holds_) ++(held.side == Side::sender ? senders : receivers);
   check(senders == side(Side::sender).count && receivers == side(Side::receiver).count,
         "B5 a side's count is its sessions and holds");

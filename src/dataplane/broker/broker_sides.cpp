@@ -12,10 +12,12 @@ Broker::Broker(BrokerSettings settings, Time now)
     : settings_(settings),
       now_(now),
       rejoin_until_(now),
+      value_(settings.initial),
+      version_(settings.epoch << kAttemptEpochShift),
       next_attempt_((settings.epoch << kAttemptEpochShift) + 1),
       created_at_(settings.created_at) {
   if (settings_.epoch == 1) {
-    if (is_broadcast()) side(Side::receiver) = SideState{.is_closed = true, .kind = CloseKind::peer_gone};
+    if (reopens()) side(Side::receiver) = SideState{.is_closed = true, .kind = CloseKind::peer_gone};
     return;
   }
   // After a restart nobody is there yet, and that is not an end: all who live will come back.
@@ -38,8 +40,8 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
   if (client.senders.size() + client.receivers.size() >= kSessionsPerClientMax) return "too many handles";
   if (frame.next == 0) return "OPEN with the sequence number 0";
   if (frame.claim && !frame.counts) return "OPEN claims a count and does not want to count";
-  const bool is_reader = is_broadcast() && frame.side == Side::receiver;
-  if (is_reader && !frame.counts) return "OPEN of a receiver of a broadcast that does not want to count";
+  const bool is_reader = reopens() && frame.side == Side::receiver;
+  if (is_reader && !frame.counts) return "OPEN of a receiver that does not want to count";
   client.last_session = frame.session;
   const auto held = frame.claim ? holds_.find(*frame.claim) : holds_.end();
   const bool is_claimed = held != holds_.end() && held->second.side == frame.side;
@@ -56,6 +58,7 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
     if (is_reader) subscribe(place);
   }
   if (frame.counts) s.orphan_deadline = kNever;
+  if (is_watch()) tell_latest(client);  // who has a handle can look at the value
   push(client, make_frame(Opened{.session = frame.session}));
   if (side(other(frame.side)).is_closed) tell_closed(client, frame.session, other(frame.side));
   if (frame.side == Side::sender) {
@@ -156,7 +159,7 @@ Broker::Fault Broker::apply(Client& /*client*/, Hold&& frame) {
   if (holds_.contains(frame.token)) return std::nullopt;
   if (holds_.size() >= kHoldsMax) return "too many handles that were pickled and not yet unpickled";
   SideState& s = side(frame.side);
-  const bool is_reader = is_broadcast() && frame.side == Side::receiver;
+  const bool is_reader = reopens() && frame.side == Side::receiver;
   if (s.is_closed && !is_reader) return std::nullopt;  // who claims it will be told
   const Time deadline = after(now_, settings_.hold_limit);
   const broker_state::Position place = window_.tail();
@@ -178,7 +181,7 @@ void Broker::release(Side which, std::optional<std::string> death) {
   s.died = death.has_value();
   s.who_died = std::move(death).value_or("");
   // (Who comes to a broadcast gets what is sent from then on: what is sent meanwhile would be for nobody.)
-  const bool has_grace = s.died && !(is_broadcast() && which == Side::receiver);
+  const bool has_grace = s.died && !(reopens() && which == Side::receiver);
   const Time orphaned_until = has_grace ? after(now_, settings_.orphan_grace) : now_;
   s.orphan_deadline = std::max(orphaned_until, rejoin_until_);
   if (s.orphan_deadline <= now_) close_side(which);
@@ -224,7 +227,7 @@ void Broker::close_side(Side which) {
       for (const auto& [session, sender] : client->senders) tell_closed(*client, session, which);
     }
   }
-  if (which == Side::receiver) is_broadcast() ? refuse_unheard() : drop_messages();
+  if (which == Side::receiver) reopens() ? refuse_unheard() : drop_messages();
   refuse_passers_by(which);
 }
 
@@ -269,7 +272,8 @@ void Broker::tell_closed(Client& client, SessionId session, Side gone) {
   if (const auto found = client.senders.find(session); found != client.senders.end() && found->second->owes_stored) {
     tell_stored(*found->second);
   }
-  if (is_broadcast() && gone == Side::receiver) return tell_receivers(client, session);
+  if (reopens() && gone == Side::receiver) return tell_receivers(client, session);
+  if (is_watch()) tell_latest(client);  // an unseen value comes before the end
   const SideState& s = side(gone);
   push(client, make_frame(Closed{.session = session, .kind = s.kind, .reason = s.reason}));
 }

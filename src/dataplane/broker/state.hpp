@@ -157,8 +157,10 @@ struct Client {
   Time heard_at = {};                                     // attached: the last frame's time
   Time detached_at = kNever;
   ResumableStream stream = {};
-  bool is_touched = false;     // in the broker's list of clients that flush() may send an ACK
-  SessionId last_session = 0;  // the newest that was opened
+  bool is_touched = false;      // in the broker's list of clients that flush() may send an ACK
+  SessionId last_session = 0;   // the newest that was opened
+  Version latest = 0;           // of a watch: the newest that it was told; 0: none
+  std::uint64_t latest_at = 0;  // by the frame of this number
   std::map<SessionId, std::shared_ptr<Sender>> senders = {};
   std::map<SessionId, std::unique_ptr<Receiver>> receivers = {};
 };

@@ -114,6 +114,17 @@ class Link {
   // Of messages that were received with `acknowledges`. Stale ones are ignored; the handle may be closed.
   void settle(Time now, const Registration&, const std::vector<Attempt>& attempts, bool requeue, Duration delay = {});
 
+  // --- of a watch: what this process knows ---
+
+  // None: the handle is closed, or its broker was never reached.
+  [[nodiscard]] std::optional<Latest> borrow(const Registration&) const;
+  // A receiver's: it has seen it then.
+  [[nodiscard]] std::optional<Latest> borrow_and_update(const Registration&);
+  [[nodiscard]] bool has_changed(const Registration&) const;
+  [[nodiscard]] Version seen(const Registration&) const;
+  // It was unpickled: its original had this value, and had seen that version.
+  void take_along(Time now, const Registration&, const Latest& value, Version seen);
+
   // Done when the handle counts at the broker; closed if its side of the channel has closed.
   [[nodiscard]] Status start_opened(Time now, Side, const Registration&, HandleOperation&, Operation* op);
   // Done when the other side is gone.
@@ -231,6 +242,7 @@ class Link {
   [[nodiscard]] static std::uint32_t unserved(const Session& s) noexcept;
   [[nodiscard]] bool has_lease(Time now) const noexcept { return now < lease_until_ || is_broadcast(); }
   void take(Session& s, RecvOperation& w);
+  [[nodiscard]] Status wait_in_line(Time now, Session& s, RecvOperation& w, Operation& op);
   void grant(Session& s);
   void leave_waiting(Session& s, RecvOperation& w);
   void give_up_grant(Session& s);
@@ -249,6 +261,17 @@ class Link {
   void apply(const Missed& frame);
   void apply(const Sent& frame);
   void apply(const Receivers& frame);
+
+  // --- a watch (link_watch.cpp) ---
+  [[nodiscard]] bool is_watch() const noexcept { return settings_.kind == ChannelKind::watch; }
+  [[nodiscard]] bool is_unseen(const Session& s) const noexcept;
+  [[nodiscard]] Status start_change(Time now, const Registration&, RecvOperation&, Operation* op);
+  [[nodiscard]] Status finish_change(RecvOperation&);
+  void take_latest(Session& s, RecvOperation& w);
+  void learn(Version version, const Bytes& value);
+  void report_watching(Session& s);
+  void apply(const Latest& frame);
+  void apply(const Changed& frame);
 
   // --- the broker (link_connection.cpp) ---
   void apply(const Opened& frame);
@@ -301,6 +324,7 @@ class Link {
   std::optional<Attached> broker_ = std::nullopt;  // what it said of itself at the last attachment
   std::optional<ChannelClosed> gone_ = std::nullopt;
   std::optional<IsShutDown> shut_down_ = std::nullopt;  // what a broker said, this one or an earlier one
+  std::optional<Latest> latest_ = std::nullopt;         // a watch's value, as far as it is known here
   bool must_ack_ = false;
   bool is_draining_ = false;
 

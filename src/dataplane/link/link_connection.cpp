@@ -235,8 +235,8 @@ void Link::apply_expired(const Expired& frame) {
       const Offered& offered = s->offered[i];
       // Of one that we wanted back, or only tried, we can't tell whether it was stored before a later one was; nor of a
       // broadcast's, which may have met nobody.
-      const bool is_known = !is_broadcast() && !offered.nowait && !offered.reserves && !offered.is_withdrawn &&
-                            offered.seq <= sender.stored;
+      const bool is_known = !is_broadcast() && !is_watch() && !offered.nowait && !offered.reserves &&
+                            !offered.is_withdrawn && offered.seq <= sender.stored;
       if (is_known) {
         finish_offer(*s, i, Waiter::Signal::granted);
       } else {
@@ -306,6 +306,7 @@ void Link::apply(const Closed& frame) {
   if (s == nullptr) return;
   s->peer_gone = closed;
   end_waits(s->watching, nullptr);
+  if (is_watch()) return end_waiting(*s, closed);  // what was sent last has come before
   if (s->side != Side::sender || is_oneshot()) return;
   fail_pending(*s, shut_down_ ? shutdown_error() : closed);
   erase_if_done(*s);
@@ -468,6 +469,7 @@ void Link::check_invariants(Time now) const {
   for (const auto& [id, session] : sessions_) {
     Session& s = *session;
     check(s.waiting.empty() || s.spare() == 0 || !has_lease(now), "L2 no receive waits beside a spare message");
+    check(s.waiting.empty() || !is_unseen(s), "L2 no receive waits beside a value that it has not seen");
     std::uint64_t count = 0;
     std::uint64_t bytes = 0;
     Seq last = 0;
@@ -483,7 +485,7 @@ void Link::check_invariants(Time now) const {
     s.waiting.for_each([&](RecvOperation& w) { wanted += w.question == 0 ? wants(w) : 0; });
     check(wanted == s.wanted, "L4 what receives want is counted");
     if (state_ == State::attached && s.is_registered && !s.is_closed && !s.ended && !s.is_dirty &&
-        s.side == Side::receiver && !gone_) {
+        s.side == Side::receiver && !gone_ && !is_watch()) {
       check(s.limit - s.received + s.spare() >= std::min(s.wanted, kDemandMax), "L4 what receives want is demanded");
     }
     const bool waits = !s.waiting.empty() || !s.backlog.empty() || !s.watching.empty() || !s.shutting_down.empty();

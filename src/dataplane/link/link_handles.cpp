@@ -41,6 +41,7 @@ Registration Link::open(Time now, Side side, std::optional<Token> claim, std::st
   session->claim = claim;
   session->counts = counts;
   session->name = shortened(std::move(name));
+  session->seen = latest_ ? latest_->version : 0;
   Session& s = *session;
   sessions_.emplace(s.id, std::move(session));
   if (gone_) {
@@ -147,7 +148,8 @@ void Link::told(std::uint64_t handle, const ChannelClosed& error) {
 bool Link::is_closed(Side side, const Registration& handle) const {
   const Session* const s = find(handle);
   if (s == nullptr || gone_ || s->refused) return true;
-  return side == Side::sender ? shut_down_ || (s->peer_gone && !s->is_spent) : is_over(*s);
+  if (side == Side::sender) return shut_down_ || (s->peer_gone && !s->is_spent);
+  return is_watch() ? s->peer_gone && !is_unseen(*s) : is_over(*s);
 }
 
 // --- operations about a handle ---

@@ -35,6 +35,7 @@ Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, 
   now_ = now;
   // A select that was claimed by another channel while it was on its way here waits for that one.
   if (op != nullptr && !op->lock()) return Status::pending;
+  if (is_watch()) return start_change(now, handle, w, op);
   Session* const s = find(handle);
   auto error = closed_for(s);
   const bool is_ready = !error && s->spare() > 0 && has_lease(now);
@@ -55,19 +56,22 @@ Status Link::start_recv(Time now, const Registration& handle, RecvOperation& w, 
     if (op != nullptr) op->commit(w.index);
     return Status::done;
   }
-  if (op == nullptr) return Status::pending;
-  begin_wait(*s, w, *op);
+  return op == nullptr ? Status::pending : wait_in_line(now, *s, w, *op);
+}
+
+Status Link::wait_in_line(Time now, Session& s, RecvOperation& w, Operation& op) {
+  begin_wait(s, w, op);
   w.question = 0;
-  s->waiting.push_back(w);
-  s->wanted += wants(w);
+  s.waiting.push_back(w);
+  s.wanted += wants(w);
   w.is_asking = w.deadline <= now;
   if (w.is_asking) {
-    s->asking.push_back(&w);
+    s.asking.push_back(&w);
   } else {
-    set_timer(w.timer, w.deadline, s->id, nullptr, &w);
+    set_timer(w.timer, w.deadline, s.id, nullptr, &w);
   }
-  touch(*s);
-  op->unlock();
+  touch(s);
+  op.unlock();
   return Status::pending;
 }
 
@@ -79,6 +83,7 @@ Status Link::finish_recv(Time now, RecvOperation& w) {
   }
   if (w.signal == Waiter::Signal::timed_out) return Status::timed_out;
   w.signal = Waiter::Signal::none;
+  if (is_watch()) return finish_change(w);
   Session* const s = find(w.handle);
   if (s == nullptr || s->unread.empty()) {
     // What it was woken for went to others: this process was declared dead, or the channel is gone.
@@ -221,6 +226,7 @@ void Link::report_taken(Session& s) {
 
 // Asks for as many messages as receives wait for, and lets those know whose time is over.
 void Link::demand(Session& s) {
+  if (is_watch()) return report_watching(s);
   report_taken(s);
   if (!s.is_registered || s.is_closed || s.refused) return;
   const bool is_rendezvous = broker_->capacity == 0;
@@ -344,7 +350,7 @@ void Link::apply(const DemandIs& frame) {
   s->limit = std::max(s->limit, frame.limit);
   for (RecvOperation* const w : std::vector<RecvOperation*>(s->asked)) {
     if (w->question > s->answers) continue;
-    if ((s->received < w->demanded || s->ended) && s->spare() == 0) {
+    if (is_watch() || ((s->received < w->demanded || s->ended) && s->spare() == 0)) {
       leave_waiting(*s, *w);
       // relaxed: it only counts; what a branch has found is told by the claim.
       const bool is_last = !w->tries_left || w->tries_left->fetch_sub(1, std::memory_order_relaxed) == 1;

@@ -156,7 +156,8 @@ void Link::offer(Session& s, SendOperation& w, std::uint64_t bytes) {
                        .bytes = bytes,
                        .nowait = nowait,
                        .reserves = w.reserves,
-                       .operation = &w});
+                       .operation = &w,
+                       .value = is_watch() ? w.values[0].payload : Bytes()});
   s.offered_count += w.count;
   s.offered_bytes += bytes;
   s.next += w.count;

@@ -25,6 +25,7 @@ struct Offered {
   bool reserves;
   bool is_withdrawn = false;
   SendOperation* operation;  // null: abandoned
+  Bytes value = {};          // of a watch
 };
 
 // What has come for a receiver.
@@ -49,6 +50,7 @@ struct Session {
   std::optional<ChannelClosed> ended =
       std::nullopt;  // receivers: nothing more will come, unless it gives something back
   std::optional<ChannelClosed> failure = std::nullopt;  // not told yet: the next operation raises it
+  Version seen = 0;                                     // of a watch; 0: that of the first value that comes
   bool is_spent = false;                                // of a oneshot: it has sent the value, or has received it
   detail::IntrusiveList<HandleOperation> opening = {};
   detail::IntrusiveList<HandleOperation> watching = {};  // for the other side's end

@@ -47,8 +47,10 @@ Registration& PlainCalls::handle(Time now, Side side, const std::string& name) {
   return handles.emplace(name, link_.open(now, side, std::nullopt, name, !name.empty())).first->second;
 }
 
-// A broadcast's receivers have a place in its stream, and may be told that they missed some of it: they need handles.
-bool PlainCalls::can_receive() const noexcept { return broker_.kind() != ChannelKind::broadcast; }
+// A broadcast's receivers have a place in its stream, and a watch's have seen a value: they need handles.
+bool PlainCalls::can_receive() const noexcept {
+  return broker_.kind() == ChannelKind::mpmc || broker_.kind() == ChannelKind::oneshot;
+}
 
 PlainStatus PlainCalls::register_handle(Time now, Side side, const std::string& name) {
   if (side == Side::receiver && !can_receive()) return PlainStatus::closed;

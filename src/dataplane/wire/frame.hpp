@@ -45,6 +45,7 @@ using Nonce = RandomId<struct NonceTag>;
 using Mac = std::array<std::uint8_t, 32>;
 
 using Seq = std::uint64_t;        // of one sender session: 1, 2, 3, ...
+using Version = std::uint64_t;    // of a watch's value; ascending, the epoch in its upper bits
 using Attempt = std::uint64_t;    // one handing out of one message; never used twice in an epoch
 using SessionId = std::uint32_t;  // of one handle; chosen by its client: 1, 2, 3, ...
 inline constexpr SessionId kAllSessions = 0;
@@ -96,6 +97,8 @@ enum class FrameType : std::uint8_t {
   missed = 76,
   sent = 77,
   receivers = 78,
+  latest = 79,
+  changed = 80,
 };
 
 // What a fields() names: unsigned integers, enums and bool, RandomId and Mac, std::string, Bytes, std::optional and
@@ -533,6 +536,28 @@ struct Receivers {
   static constexpr auto fields(auto& f) { return std::tie(f.session, f.any, f.kind, f.reason); }
 };
 
+// --- broker to client, of a watch ---
+
+// The value, for all handles of this client. Acknowledged at once: until then no later one is sent, and changes collapse.
+struct Latest {
+  static constexpr auto kType = FrameType::latest;
+  Version version = 0;
+  Bytes message = {};
+  [[nodiscard]] std::size_t payload_bytes() const noexcept { return message.size(); }
+  static constexpr auto fields(auto& f) { return std::tie(f.version, f.message); }
+};
+
+// The answer to an OFFER that has become the value, of this version, with so many receivers. Its client has it: it gets no
+// LATEST of it.
+struct Changed {
+  static constexpr auto kType = FrameType::changed;
+  SessionId session = 0;
+  Seq seq = 0;
+  Version version = 0;
+  std::uint64_t receivers = 0;
+  static constexpr auto fields(auto& f) { return std::tie(f.session, f.seq, f.version, f.receivers); }
+};
+
 // --- reserved ---
 
 // Reserved slots, to come: a sender with credit need not offer. This version never sends these three; to receive one is
@@ -553,7 +578,7 @@ struct Revoke {
 using Frame = std::variant<Ping, Ack, Hello, Challenge, Proof, Welcome, Attach, Attached, Expired, Refused, Open, Close,
                            Hold, Offer, Withdraw, Demand, DemandShrink, Consumed, Settle, Release, ReturnCredit,
                            Shutdown, Reserve, Fill, Unreserve, Opened, Stored, Answer, Deliver, Recall, DemandIs, End,
-                           Closed, DataLoss, Credit, Revoke, IsShutDown, Missed, Sent, Receivers>;
+                           Closed, DataLoss, Credit, Revoke, IsShutDown, Missed, Sent, Receivers, Latest, Changed>;
 // A frame on its way: kept for retransmission and being written at the same time.
 using FramePtr = std::shared_ptr<const Frame>;
 

@@ -32,6 +32,7 @@ class ResumableStream {
     for (; acknowledged_ < received; ++acknowledged_) kept_.pop_front();
     return true;
   }
+  [[nodiscard]] bool has_acknowledged(std::uint64_t frames) const noexcept { return acknowledged_ >= frames; }
   // How many frames were pushed.
   [[nodiscard]] std::uint64_t sent() const noexcept { return acknowledged_ + kept_.size(); }
   // What the peer has not acknowledged, in order; all of it is sent on a new connection.

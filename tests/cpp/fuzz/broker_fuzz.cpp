@@ -55,10 +55,14 @@ class Fuzz {
     s.offered_max = in_.ConsumeIntegralInRange<std::uint32_t>(1, 8);
     s.offered_bytes_max = in_.ConsumeIntegralInRange<std::uint64_t>(1, 64);
     s.message_bytes_max = 32;
-    if (in_.ConsumeBool()) {
-      s.kind = ChannelKind::broadcast;
+    constexpr ChannelKind kKinds[] = {ChannelKind::mpmc, ChannelKind::oneshot, ChannelKind::broadcast,
+                                      ChannelKind::watch};
+    s.kind = in_.PickValueInArray(kKinds);
+    if (s.kind == ChannelKind::broadcast) {
       s.capacity = std::max<std::uint64_t>(s.capacity, 1);
       s.waits_for_slowest = in_.ConsumeBool();
+    } else if (s.kind != ChannelKind::mpmc) {
+      s.capacity = 1;
     }
     return s;
   }
@@ -103,9 +107,11 @@ class Fuzz {
     if (!other.restore(now_, checkpoint)) fail("a fresh broker refuses a checkpoint");
     other.check_invariants();
     // Where no receiver can come any more, or none may have them, they are dropped.
-    const bool drops = checkpoint.receiving.is_closed || checkpoint.shutdown.immediate;
+    const bool is_watch = broker_.kind() == ChannelKind::watch;  // whose value stays
+    const bool drops = !is_watch && (checkpoint.receiving.is_closed || checkpoint.shutdown.immediate);
     const std::size_t kept = drops ? 0 : checkpoint.messages.size();
-    if (other.messages().size() != kept) fail("a checkpoint's messages are not all there");
+    const std::size_t found = is_watch ? other.peek(1).size() : other.messages().size();
+    if (found != kept) fail("a checkpoint's messages are not all there");
   }
 
   // Its actions name only connections that are open, and it keeps its invariants.

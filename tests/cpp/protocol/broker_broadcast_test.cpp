@@ -241,7 +241,7 @@ TEST(Broadcasting, IsNotForThoseThatSettleReserveShutDownOrSendBatches) {
   EXPECT_THAT(says([](Peer& p) { p.shut_down(); }), HasSubstr("SHUTDOWN on a channel of kind broadcast"));
   EXPECT_THAT(says([](Peer& p) { p.offer(1, 1, {"a", "b"}); }), HasSubstr("OFFER of several messages on a broadcast"));
   EXPECT_THAT(says([](Peer& p) { p.say(Open{.session = 3, .side = Side::receiver, .counts = false}); }),
-              HasSubstr("OPEN of a receiver of a broadcast that does not want to count"));
+              HasSubstr("OPEN of a receiver that does not want to count"));
 }
 
 // --- overflow 'wait' ---

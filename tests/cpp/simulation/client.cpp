@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "simulation/broadcast.hpp"
+#include "simulation/watched.hpp"
 #include "simulation/world.hpp"
 
 namespace klaw::dataplane::simulation {
@@ -331,6 +332,7 @@ void Client::sent(Task& task, Status status) {
     case Status::done:
       confirm(handle);
       if (world_.config.is_broadcast()) world_.oracle.broadcast_to(task.ids, task.send.receivers);
+      if (world_.config.is_watch()) world_.oracle.changed_for(task.ids, task.send.receivers);
       return world_.oracle.send_done(task.ids);
     case Status::closed:
       if (task.send.is_already_sent) return world_.oracle.send_voided(task.ids, "already sent");
@@ -373,11 +375,16 @@ void Client::received(Task& task, Status status, std::size_t branch) {
     if (world_.config.is_broadcast() && (recv.why == CloseKind::ended || recv.why == CloseKind::peer_died)) {
       broadcast_of(handle).ended({ports_[handle.channel]->link().client_id(), handle.session()});
     }
+    if (world_.config.is_watch() && (recv.why == CloseKind::ended || recv.why == CloseKind::peer_died)) {
+      const Link& link = ports_[handle.channel]->link();
+      const Version seen = link.seen(handle.registration);
+      if (seen != 0) world_.oracle.watched(handle.channel, link.epoch()).ended(seen);
+    }
     return failed(handle, task, recv.error);
   }
   if (status == Status::too_large) world_.oracle.fail("S12", "a receive is never too large");
   if (status == Status::timed_out && task.kind == Task::Kind::recv) {
-    if (world_.config.is_broadcast()) {
+    if (world_.config.reopens()) {
       if (task.epoch == ports_[handle.channel]->link().epoch()) found_nothing(task, task.started_at);
     } else {
       world_.oracle.received_nothing(handle.channel, task.started_at, task.epoch);
@@ -385,6 +392,8 @@ void Client::received(Task& task, Status status, std::size_t branch) {
   }
   if (status != Status::done) return;
   if (world_.config.is_broadcast()) return read(handle, recv);
+  if (world_.config.is_watch())
+    return see(handle, {.version = recv.value->attempt, .message = recv.value->payload}, true);
   const auto take = [&](const Message& message) {
     const MessageId id = world_.oracle.handed_out(handle.id, handle.channel, message, recv.acknowledges);
     world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "got message", id, "attempt",
@@ -400,6 +409,36 @@ void Client::received(Task& task, Status status, std::size_t branch) {
     world_.oracle.fail("S12", "received " + std::to_string(task.many.size()) + " messages: " + describe(task));
   }
   for (const Message& message : task.many) take(message);
+}
+
+// No older value comes after a newer one; one change may end several receives.
+void Client::see(Handle& handle, const Latest& latest, bool is_change) {
+  const MessageId id = world_.oracle.identify(latest.message);
+  world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "sees message", id, "version",
+                    latest.version);
+  world_.statistics.count(is_change ? "message: change" : "message: looked at");
+  world_.oracle.watched(handle.channel, latest.version >> kAttemptEpochShift).seen(id, latest.version);
+  if (latest.version < handle.version) {
+    world_.oracle.fail("V7", "handle " + std::to_string(handle.id) + " sees an older value than before");
+  }
+  handle.version = latest.version;
+}
+
+void Client::look(Handle& handle, bool updates) {
+  Link& link = ports_[handle.channel]->link();
+  const bool is_receiver = handle.side == Side::receiver;
+  const bool has_changed = is_receiver && link.has_changed(handle.registration);
+  const Version seen = link.seen(handle.registration);
+  const auto latest =
+      updates && is_receiver ? link.borrow_and_update(handle.registration) : link.borrow(handle.registration);
+  if (!latest) return;
+  if (has_changed != (is_receiver && seen != 0 && seen < latest->version)) {
+    world_.oracle.fail("V7", "handle " + std::to_string(handle.id) + " is wrong about a change");
+  }
+  const Version before = handle.version;
+  see(handle, *latest, false);
+  // Only looked at: a receive may still find it.
+  if (!updates || !is_receiver) handle.version = before;
 }
 
 Broadcast& Client::broadcast_of(const Handle& handle) const {
@@ -432,6 +471,11 @@ void Client::read(const Handle& handle, const RecvOperation& recv) {
 
 // Others that receive by the same handle may have been granted what was there.
 void Client::found_nothing(const Task& task, Micros since) const {
+  if (world_.config.is_watch()) {
+    const Handle& watching = *task.handles[0];
+    const Link& link = ports_[watching.channel]->link();
+    return world_.oracle.watched(watching.channel, link.epoch()).found_nothing(link.seen(watching.registration), since);
+  }
   const Handle& handle = *task.handles[0];
   const auto is_beside = [&](const auto& entry) {
     const Task& other = *entry.second;

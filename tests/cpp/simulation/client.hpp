@@ -86,6 +86,7 @@ struct Handle {
   bool is_flushed = false;       // draining: everything is stored
   bool has_ended = false;        // nothing can be done with it any more
   std::uint64_t errors = 0;      // of the backend, that were raised
+  Version version = 0;           // of a watch: the newest that it has seen
   std::uint64_t epoch_made = 0;  // the channel's, when it was made
   std::uint64_t closed_in = 0;   // the newest epoch that its process had seen when it closed it
   // It counted at the broker of this epoch under this client id, or comes of one that did.
@@ -155,6 +156,8 @@ class Client {
   void release_reserved(std::size_t permit);
   void shut_down(Handle& handle, bool immediate, std::optional<std::string> reason);
   void cancel(Task& task);
+  // At a watch's value.
+  void look(Handle& handle, bool updates);
   void settle(std::size_t held, bool requeue, Duration delay);
   void woken(Task& task);
   // Of a broadcast: a receive that waits, or is over, has found nothing that was there since then.
@@ -203,6 +206,7 @@ class Client {
   [[nodiscard]] bool is_too_large(const Task& task) const;
   void received(Task& task, Status status, std::size_t branch);
   void read(const Handle& handle, const RecvOperation& recv);
+  void see(Handle& handle, const Latest& latest, bool is_change);
   [[nodiscard]] Broadcast& broadcast_of(const Handle& handle) const;
   void waited(Task& task, Status status);
   void failed(Handle& handle, const Task& task, const ChannelClosed& error);

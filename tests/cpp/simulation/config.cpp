@@ -165,13 +165,14 @@ Config Config::draw(std::uint64_t seed) {
   config.passers_by = random.chance(150) ? random.between(1, 700) : 0;
   config.shutdowns = random.chance(200) ? random.between(1, 60) : 0;
   config.reserves = random.chance(300) ? random.between(1, 300) : 0;
-  config.kind = random.chance(400) ? random.between(1, 3) : 0;
+  config.kind = random.chance(450) ? random.between(1, 4) : 0;
   return config;
 }
 
 ChannelKind Config::channel_kind() const noexcept {
   if (kind == 0) return ChannelKind::mpmc;
-  return kind == 3 ? ChannelKind::oneshot : ChannelKind::broadcast;
+  if (kind == 3) return ChannelKind::oneshot;
+  return kind == 4 ? ChannelKind::watch : ChannelKind::broadcast;
 }
 
 Config Config::adapted() const {
@@ -182,6 +183,7 @@ Config Config::adapted() const {
     if (capacity < 1) config.capacity = capacity < 0 ? 100 : 4;
     config.persistent = 0;
   } else {
+    if (is_watch()) config.persistent = 0;
     config.capacity = 1;
   }
   return config;

@@ -14,7 +14,7 @@ struct Config {
   std::uint64_t seed = 0;
 
   // The channel.
-  std::int64_t kind = 0;  // 0: MPMC, 1: broadcast, 2: broadcast that waits for the slowest, 3: oneshot
+  std::int64_t kind = 0;  // 0: MPMC, 1: broadcast, 2: broadcast that waits for the slowest, 3: oneshot, 4: watch
   std::int64_t channels = 1;
   std::int64_t capacity = 1;  // -1: unbounded
   std::int64_t prefetch = 0;
@@ -90,6 +90,9 @@ struct Config {
   [[nodiscard]] static Config draw(std::uint64_t seed);
   [[nodiscard]] ChannelKind channel_kind() const noexcept;
   [[nodiscard]] bool is_broadcast() const noexcept { return channel_kind() == ChannelKind::broadcast; }
+  [[nodiscard]] bool is_watch() const noexcept { return channel_kind() == ChannelKind::watch; }
+  // The receivers' side opens again: it is for those who are there.
+  [[nodiscard]] bool reopens() const noexcept { return is_broadcast() || is_watch(); }
   // The same, without what channels of this kind do not have.
   [[nodiscard]] Config adapted() const;
   // "name=value"; false if there is no such knob.

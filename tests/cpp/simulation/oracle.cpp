@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "simulation/broadcast.hpp"
+#include "simulation/watched.hpp"
 #include "simulation/witness.hpp"
 
 namespace klaw::dataplane::simulation {
@@ -87,7 +88,7 @@ void Oracle::send_done(const std::vector<MessageId>& ids) {
     if (record.size > static_cast<std::uint64_t>(config_.message_max))
       fail("S14", "too large, and sent: " + describe(id));
     if (!record.was_offered && record.size >= kIdentityBytes) fail("S4", "done, but never offered: " + describe(id));
-    if (config_.is_broadcast()) continue;
+    if (config_.reopens()) continue;
     ChannelRecord& channel = channels_[record.channel];
     if (config_.channel_kind() == ChannelKind::oneshot) {
       const bool is_first = channel.sent_in.insert(record.home_epoch).second;
@@ -117,6 +118,17 @@ void Oracle::broadcast_to(const std::vector<MessageId>& ids, std::uint64_t recei
     const MessageRecord& record = records_[id];
     broadcast(record.channel, record.home_epoch).send_done(id, receivers);
   }
+}
+
+Watched& Oracle::watched(std::uint8_t channel, std::uint64_t epoch) const {
+  const auto its = std::ranges::find(witnesses_[channel], epoch, [](const Witness* w) { return w->epoch(); });
+  if (its == witnesses_[channel].end()) fail("S6", "something came of epoch " + std::to_string(epoch));
+  return *(*its)->watched();
+}
+
+void Oracle::changed_for(const std::vector<MessageId>& ids, std::uint64_t receivers) {
+  const MessageRecord& record = records_[ids.front()];
+  watched(record.channel, record.home_epoch).send_done(ids.front(), receivers);
 }
 
 void Oracle::send_voided(const std::vector<MessageId>& ids, const char* how) {

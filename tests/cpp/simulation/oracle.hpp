@@ -83,6 +83,7 @@ struct ChannelRecord {
 };
 
 class Broadcast;
+class Watched;
 class Witness;
 
 class Oracle {
@@ -115,6 +116,9 @@ class Oracle {
   // Of a broadcast: what its broker of that epoch must agree with.
   [[nodiscard]] Broadcast& broadcast(std::uint8_t channel, std::uint64_t epoch) const;
   void broadcast_to(const std::vector<MessageId>& ids, std::uint64_t receivers);
+  // Of a watch, likewise.
+  [[nodiscard]] Watched& watched(std::uint8_t channel, std::uint64_t epoch) const;
+  void changed_for(const std::vector<MessageId>& ids, std::uint64_t receivers);
 
   // --- what the brokers see and do ---
 

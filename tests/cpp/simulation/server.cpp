@@ -8,10 +8,11 @@
 namespace klaw::dataplane::simulation {
 namespace {
 
-BrokerSettings settings_of(const Config& config, std::uint64_t epoch) {
+BrokerSettings settings_of(const Config& config, std::uint64_t epoch, const Bytes& initial) {
   using std::chrono::milliseconds;
   BrokerSettings settings;
   settings.kind = config.channel_kind();
+  settings.initial = initial;
   settings.waits_for_slowest = config.kind == 2;
   settings.capacity = config.capacity < 0 ? kUnbounded : static_cast<std::uint64_t>(config.capacity);
   settings.epoch = epoch;
@@ -29,10 +30,10 @@ BrokerSettings settings_of(const Config& config, std::uint64_t epoch) {
 
 }  // namespace
 
-Server::Server(World& world, Channel& channel, std::uint64_t epoch, const Checkpoint* checkpoint)
+Server::Server(World& world, Channel& channel, std::uint64_t epoch, const Checkpoint* checkpoint, const Bytes& initial)
     : world_(world),
       channel_(channel),
-      settings_(settings_of(world.config, epoch)),
+      settings_(settings_of(world.config, epoch, initial)),
       clock_(world.new_clock()),
       alarm_(world.scheduler),
       witness_(world.oracle, channel.index(), settings_, now()),
@@ -40,6 +41,9 @@ Server::Server(World& world, Channel& channel, std::uint64_t epoch, const Checkp
   world_.oracle.add_witness(channel.index(), &witness_);
   if (checkpoint != nullptr && !broker_->restore(now(), *checkpoint))
     world_.oracle.fail("S4", "the checkpoint was refused");
+  if (checkpoint != nullptr && world.config.is_watch() && !checkpoint->messages.empty()) {
+    witness_.began_with(checkpoint->messages.front().message);
+  }
   if (broker_->stats(now()).senders_closed) witness_.began_without_senders();
   if (checkpoint != nullptr) witness_.began_shut_down(checkpoint->shutdown);
   if (checkpoint != nullptr && checkpoint->total_sent > 0) witness_.began_sent(checkpoint->total_received > 0);
@@ -256,7 +260,9 @@ void Server::check() const {
 // --- Channel ---
 
 Channel::Channel(World& world, std::uint8_t index) : world_(world), index_(index) {
-  incarnations_.push_back(std::make_unique<Server>(world, *this, 1, nullptr));
+  std::vector<MessageId> ids;
+  if (world.config.is_watch()) initial_ = world.oracle.compose(0, index, {8}, ids).front().payload;
+  incarnations_.push_back(std::make_unique<Server>(world, *this, 1, nullptr, initial_));
 }
 
 Server* Channel::look_up(bool may_be_old) {
@@ -279,7 +285,8 @@ void Channel::restart() {
   const std::uint64_t epoch = newest().epoch() + 1;
   world_.trace.note(world_.scheduler.now(), "channel", index_, "restarts with epoch", epoch,
                     checkpoint_ ? "from a checkpoint" : "empty");
-  incarnations_.push_back(std::make_unique<Server>(world_, *this, epoch, checkpoint_ ? &*checkpoint_ : nullptr));
+  incarnations_.push_back(
+      std::make_unique<Server>(world_, *this, epoch, checkpoint_ ? &*checkpoint_ : nullptr, initial_));
   world_.statistics.count("fault: broker restarted");
 }
 

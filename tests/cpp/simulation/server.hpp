@@ -23,7 +23,8 @@ class Channel;
 
 class Server final : public Endpoint {
  public:
-  Server(World& world, Channel& channel, std::uint64_t epoch, const Checkpoint* checkpoint);
+  // `initial`: a watch's.
+  Server(World& world, Channel& channel, std::uint64_t epoch, const Checkpoint* checkpoint, const Bytes& initial);
 
   // --- the network's events ---
   void accept(ConnectionId connection);
@@ -115,6 +116,7 @@ class Channel {
   const std::uint8_t index_;
   std::vector<std::unique_ptr<Server>> incarnations_;  // oldest first
   std::optional<Checkpoint> checkpoint_;
+  Bytes initial_;  // a watch's first value
   bool is_gone_ = false;
 };
 

@@ -8,6 +8,9 @@ void Witness::received(Time now, ConnectionId connection, const Frame& frame, co
   if (const auto found = attached_.find(connection); found != attached_.end()) {
     hear(now, found->second, frame, broker);
     if (broadcast_ && !is_removed_) hear_broadcast(now, connection, found->second, frame);
+    if (const auto* const offer = std::get_if<Offer>(&frame); watched_ && offer != nullptr) {
+      watched_->offered(found->second, *offer);
+    }
   } else if (const auto* const attach = std::get_if<Attach>(&frame)) {
     asked_[connection] = {attach->client, attach->connection};
     if (!attach->resume && attendance_.contains(attach->client)) attendance_[attach->client].has_left = true;
@@ -65,6 +68,16 @@ void Witness::hear_broadcast(Time now, ConnectionId connection, const ClientId& 
   }
 }
 
+void Witness::see_watched(Time now, const ClientId& client, const Frame& frame) {
+  if (const auto* const latest = std::get_if<Latest>(&frame)) {
+    watched_->told(*latest);
+  } else if (const auto* const changed = std::get_if<Changed>(&frame)) {
+    watched_->changed(client, *changed, count(now, Side::receiver));
+  } else if (const auto* const answer = std::get_if<Answer>(&frame)) {
+    watched_->refused(client, *answer, count(now, Side::receiver));
+  }
+}
+
 void Witness::see_broadcast(Time now, ConnectionId connection, const ClientId& client, const Frame& frame) {
   if (const auto* const sent = std::get_if<Sent>(&frame)) {
     broadcast_->sent(connection, client, *sent, count(now, Side::receiver));
@@ -94,7 +107,7 @@ void Witness::hear_close(const SessionName& session, const Broker& broker) {
 void Witness::hear_hold(Time now, const Hold& frame, const Broker& broker) {
   const Checkpoint now_is = broker.checkpoint(false);
   const bool is_closed = frame.side == Side::sender ? now_is.sending.is_closed : now_is.receiving.is_closed;
-  if (is_closed && !(broadcast_ && frame.side == Side::receiver)) return;
+  if (is_closed && !((broadcast_ || watched_) && frame.side == Side::receiver)) return;
   holds_.try_emplace(frame.token, frame.side, now + settings_.hold_limit);
 }
 
@@ -128,7 +141,7 @@ void Witness::hear_fill(Time now, const ClientId& client, const Fill& frame, con
 
 void Witness::see_answer(Time now, const ClientId& client, const Answer& frame, const Broker& broker) {
   if (settings_.kind == ChannelKind::oneshot) return see_answer_of_oneshot(now, frame, broker);
-  if (frame.outcome == Answer::Outcome::refused && !broadcast_ && !told_shut_down_.contains(client)) {
+  if (frame.outcome == Answer::Outcome::refused && !broadcast_ && !watched_ && !told_shut_down_.contains(client)) {
     oracle_.fail("S15", "an offer is refused before its client was told why");
   }
   // (It may be sent again on a new connection.)
@@ -174,6 +187,7 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
   }
   const ClientId client = found->second;
   if (broadcast_) see_broadcast(now, connection, client, frame);
+  if (watched_) see_watched(now, client, frame);
   if (const auto* const deliver = std::get_if<Deliver>(&frame)) {
     if (!broadcast_) see_deliver(now, client, *deliver);
   } else if (const auto* const opened = std::get_if<Opened>(&frame)) {

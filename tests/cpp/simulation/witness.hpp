@@ -15,6 +15,7 @@
 
 #include "simulation/broadcast.hpp"
 #include "simulation/oracle.hpp"
+#include "simulation/watched.hpp"
 
 namespace klaw::dataplane::simulation {
 
@@ -23,6 +24,7 @@ class Witness {
   Witness(Oracle& oracle, std::uint8_t channel, const BrokerSettings& settings, Time now)
       : oracle_(oracle), channel_(channel), settings_(settings), began_(now) {
     if (settings.kind == ChannelKind::broadcast) broadcast_.emplace(oracle, settings);
+    if (settings.kind == ChannelKind::watch) watched_.emplace(oracle, settings.epoch, settings.initial);
   }
 
   // In the order of the broker's events and actions.
@@ -46,6 +48,9 @@ class Witness {
   [[nodiscard]] std::uint64_t epoch() const noexcept { return settings_.epoch; }
   // Null: it is none.
   [[nodiscard]] Broadcast* broadcast() noexcept { return broadcast_ ? &*broadcast_ : nullptr; }
+  [[nodiscard]] Watched* watched() noexcept { return watched_ ? &*watched_ : nullptr; }
+  // A watch, from a checkpoint.
+  void began_with(const Bytes& value) { watched_.emplace(oracle_, settings_.epoch, value); }
   [[nodiscard]] bool has_delivered(MessageId id, Attempt attempt) const;
   // The client was told dead, or has been without a connection for so long that the broker may have declared it dead.
   [[nodiscard]] bool may_be_dead(Time now, const ClientId& client) const;
@@ -91,6 +96,7 @@ class Witness {
 
   void hear(Time now, const ClientId& client, const Frame& frame, const Broker& broker);
   void hear_broadcast(Time now, ConnectionId connection, const ClientId& client, const Frame& frame);
+  void see_watched(Time now, const ClientId& client, const Frame& frame);
   void see_broadcast(Time now, ConnectionId connection, const ClientId& client, const Frame& frame);
   void died(const ClientId& client);
   void hear_close(const SessionName& session, const Broker& broker);
@@ -119,6 +125,7 @@ class Witness {
   const BrokerSettings settings_;
   const Time began_;
   std::optional<Broadcast> broadcast_;
+  std::optional<Watched> watched_;
   bool began_without_senders_ = false;
   bool is_removed_ = false;
   Checkpoint::Shutdown shutdown_;  // as it was asked for

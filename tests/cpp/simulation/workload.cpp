@@ -31,7 +31,7 @@ void Workload::add_client() {
     const Side side = random_.chance(500) ? Side::sender : Side::receiver;
     // (Nothing is drawn where there are none, so that the seeds of the list mean what they meant.)
     const bool passes_by = world_.config.passers_by != 0 && random_.chance(world_.config.passers_by);
-    const bool can_pass_by = side == Side::sender || !world_.config.is_broadcast();
+    const bool can_pass_by = side == Side::sender || !world_.config.reopens();
     client.open(channel, side, std::nullopt, passes_by && can_pass_by);
   }
 }
@@ -69,6 +69,10 @@ void Workload::act(Client& client) {
   if (is_drawn(c.shutdowns)) return shut_down(client);
   if (is_drawn(c.reserves)) return reserve(client);
   if (!client.held().empty() && random_.chance(400)) return settle(client);
+  if (c.is_watch() && random_.chance(150)) {
+    if (Handle* const handle = any_handle(client, std::nullopt)) client.look(*handle, random_.chance(300));
+    return;
+  }
   constexpr std::size_t kPendingMax = 12;
   if (client.tasks().size() >= kPendingMax) return cancel(client);
   return random_.chance(c.receives) ? recv(client) : send(client);

@@ -119,7 +119,7 @@ void World::check_counts(Channel& channel) {
     const Checkpoint now_is = server.broker().checkpoint(false);
     // (A broadcast's receivers are closed while there are none, and no longer.)
     const bool is_closed =
-        side == Side::sender ? now_is.sending.is_closed : now_is.receiving.is_closed && !config.is_broadcast();
+        side == Side::sender ? now_is.sending.is_closed : now_is.receiving.is_closed && !config.reopens();
     const auto [least, most] = channel.newest().witness().count(server.now(), side);
     std::size_t living = 0;
     for (auto& client : clients) {
@@ -141,8 +141,9 @@ void World::check_counts(Channel& channel) {
 
 // L2: no message with a waiting receiver.
 void World::check_nobody_waits_in_vain(Channel& channel) {
-  if (config.is_broadcast()) {
+  if (config.reopens()) {
     for (auto& client : clients) {
+      if (!client->is_alive()) continue;
       for (const auto& [number, task] : client->tasks()) {
         if (task->kind != Task::Kind::recv || task->is_due || task->handles[0]->channel != channel.index()) continue;
         client->found_nothing(*task, scheduler.now());
@@ -183,14 +184,14 @@ void World::check_the_dead_hold_nothing(Channel& channel) {
 }
 
 void World::check_drained() {
-  if (!config.is_broadcast()) {
+  if (!config.reopens()) {
     for (auto& channel : channels) oracle.check_all_received(channel->index());
   }
   for (auto& client : clients) {
     if (!client->is_alive()) continue;
     for (const auto& handle : client->handles()) {
       if (handle->passes_by) continue;  // it is refused once its side has closed, and hears no more
-      if (!config.is_broadcast() && handle->side == Side::sender && handle->errors == 0 &&
+      if (!config.reopens() && handle->side == Side::sender && handle->errors == 0 &&
           oracle.has_losses(handle->id, handle->closed_in) && !channels[handle->channel]->is_gone()) {
         oracle.fail("S13", "handle " + std::to_string(handle->id) + " lost stored messages and was told nothing");
       }
@@ -214,7 +215,8 @@ void World::check_quiet() {
     Server& server = channel->newest();
     const channels::ChannelStats stats = server.broker().stats(server.now());
     if (server.broker().reserved() > 0) oracle.fail("S2", "slots are reserved, and nobody is left");
-    const bool may_keep = config.is_broadcast() && stats.receiver_count > 0;  // for one that is on its way
+    const bool may_keep =
+        config.is_watch() || (config.is_broadcast() && stats.receiver_count > 0);  // for one on its way
     if (stats.in_flight > 0 || (stats.queue_size > 0 && !may_keep)) {
       oracle.fail("S3", std::to_string(stats.queue_size) + " messages are queued and " +
                             std::to_string(stats.in_flight) + " in flight, and nobody is left");

@@ -164,6 +164,12 @@ struct Body {
     return " " + std::to_string(f.session) + " skipped=" + std::to_string(f.skipped);
   }
   std::string operator()(const Sent& f) const { return place(f.session, f.seq) + " to=" + std::to_string(f.receivers); }
+  std::string operator()(const Latest& f) const {
+    return " " + number(f.version) + " " + std::string(f.message.view());
+  }
+  std::string operator()(const Changed& f) const {
+    return place(f.session, f.seq) + " " + number(f.version) + " to=" + std::to_string(f.receivers);
+  }
   std::string operator()(const Receivers& f) const {
     return " " + std::to_string(f.session) + (f.any ? " some" : " none" + because(f.kind, f.reason));
   }
@@ -249,6 +255,7 @@ class Peer {
   void shut_down(bool immediate = false, std::optional<std::string> reason = std::nullopt) {
     say(Shutdown{.immediate = immediate, .reason = std::move(reason)});
   }
+  void ack() { say(Ack{.received = received}); }
   void ping() { say(Ping{.sent_us = 1, .received = received}); }
 
   // What it was told since the last call, over whichever connection.

@@ -103,6 +103,10 @@ constexpr Layout kLayouts[] = {
      "05000000 d3f7515a 4d 01ac0202"},
     {R"(RECEIVERS{session=1 any=1 kind=backend reason="text1"})",
      "0b000000 abb3ae7a 4e 01010601057465787431"},
+    {R"(LATEST{version=1 message=5B})",
+     "08000000 bf949dbc 4f 01057465787431"},
+    {R"(CHANGED{session=1 seq=300 version=2 receivers=301})",
+     "07000000 c7b5251c 50 01ac0202ad02"},
 };
 // clang-format on
 

@@ -29,8 +29,6 @@ MAKERS = [
     for prefix in ("", "blocking_")
 ]
 each_maker = pytest.mark.parametrize(("make", "arguments"), MAKERS)
-each_on_ray = pytest.mark.parametrize(("make", "arguments"), MAKERS[:4])
-each_local_only = pytest.mark.parametrize(("make", "arguments"), MAKERS[4:])
 
 IGNORED_NAME = r"^name is ignored by the local backend; did you mean backend='ray'\?$"
 
@@ -64,14 +62,14 @@ async def test_local_is_the_backend_unless_told(make, arguments):
     await dispose(make(*arguments, backend="local", name="x", namespace="y"))
 
 
-@each_on_ray
+@each_maker
 def test_ray_is_asked_for_where_it_is_not_installed(make, arguments, monkeypatch):
     monkeypatch.setattr(making, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match="^Ray backend requested but 'ray' is not installed.$"):
         make(*arguments, backend="ray", name="x")
 
 
-@each_on_ray
+@each_maker
 async def test_on_ray_it_is_made_there_with_its_name(make, arguments, monkeypatch):
     calls = []
 
@@ -85,16 +83,8 @@ async def test_on_ray_it_is_made_there_with_its_name(make, arguments, monkeypatc
     monkeypatch.setattr(making, "import_module", lambda _module: Recorder())
     flavour = make.__name__.removeprefix("blocking_")
     assert await made(make(*arguments, backend="ray", name="x")) == f"blocking_ray_{flavour}"
-    settings = {"oneshot": (), "broadcast": (16, "lag")}[flavour]
+    settings = {"oneshot": (), "broadcast": (16, "lag"), "watch": (0,)}[flavour]
     assert calls == [(f"blocking_ray_{flavour}", settings, {"name": "x", "namespace": "klaw"})]
-
-
-@each_local_only
-def test_ray_is_not_implemented_yet(make, arguments):
-    with pytest.raises(
-        NotImplementedError, match=r"^\w+\(backend='ray'\) is not part of this version"
-    ):
-        make(*arguments, backend="ray")
 
 
 @each_maker

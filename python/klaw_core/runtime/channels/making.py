@@ -42,7 +42,6 @@ __all__ = [
     "chosen_backend",
     "integer",
     "known_backend",
-    "local_only",
     "makes_on_ray",
     "ray_factory",
 ]
@@ -124,17 +123,6 @@ def makes_on_ray(
         return None
     make: Callable[..., Any] = getattr(ray_factory(RAY_IS_MISSING), f"blocking_ray_{flavour}")
     return make
-
-
-def local_only(flavour: str, backend: object, name: object, namespace: object) -> None:
-    """Check the arguments of a flavour that this version has on the local backend only."""
-    if name is not None:
-        check_string("name", name)
-    check_string("namespace", namespace)
-    if chosen_backend(backend, None, name, depth=4) == "ray":
-        raise NotImplementedError(
-            f"{flavour}(backend='ray') is not part of this version of klaw channels yet; use backend='local'"
-        )
 
 
 def integer(what: str, value: object) -> int:

@@ -1,6 +1,7 @@
-"""Watch channels within one process: the latest value, and who has not seen it yet.
+"""Watch channels: the latest value, and who has not seen it yet.
 
-A configuration, a state, progress. What they promise:
+A configuration, a state, progress; within one process or, with ``backend='ray'``, between those of a cluster. What they
+promise:
 
 - **Send**: never waits; replaces the value and gives the number of receivers.
 - **Receive**: each receiver waits for changes on its own account. Values between two looks collapse
@@ -15,8 +16,8 @@ A configuration, a state, progress. What they promise:
 - **Cancel**: a cancelled wait, or one out of time, has seen nothing; the next one finds the change.
 - **Threads**: any thread and any event loop may use any handle, and several may use one at once. A
   change ends all waits on a handle.
-- **Memory**: the value is a reference to the object sent, never copied or pickled: do not change it
-  afterwards.
+- **Memory**: within one process the value is a reference to the object sent, never copied or pickled: do
+  not change it afterwards.
 - **Errors**: operations that wait raise ``ChannelClosedError`` or ``RecvTimeoutError``; ``try_``
   ones return a ``Result``. On a closed handle ``borrow()`` raises as well, and ``has_changed()`` is
   False.
@@ -36,6 +37,8 @@ The state and the waiting are C++ (``include/klaw/channels/watch.hpp``).
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, Self, cast
 
 from klaw_core import _core
@@ -45,7 +48,7 @@ from klaw_core.runtime.channels.making import (
     Backend,
     Making,
     T,
-    local_only,
+    makes_on_ray,
 )
 
 __all__ = ["WatchReceiver", "WatchSender", "blocking_watch", "watch"]
@@ -56,15 +59,24 @@ class watch(Making[tuple[WatchSender[T], WatchReceiver[T]]]):  # noqa: N801
 
     A plain call that gives a coroutine; the channel is made when that is awaited.
 
+    On Ray the handles are ``RayWatchSender`` and ``RayWatchReceiver``, with the same methods; what they promise beyond
+    the local ones stands in ``klaw_core.runtime.channels.ray.watch``.
+
     Args:
-        initial: the first value, which the receiver has seen.
-        backend: ``'local'``, the default.
-        name, namespace: mean nothing to ``local``.
+        initial: the first value, which the receiver has seen. A watch of that name that is there keeps its own.
+        backend: ``'local'`` (the default) or ``'ray'``.
+        name, namespace: on Ray, the name under which others find it. Nothing to ``local``.
 
     Raises, all at the call:
         TypeError: a name or namespace that is no string.
         ValueError: an unknown backend.
-        NotImplementedError: ``backend='ray'``; this version does not have it yet.
+        RuntimeError: Ray is asked for and not installed.
+
+    Raises when it is awaited, on Ray:
+        ChannelBackendErrorException: Ray can't be reached, or the channel's actor can't.
+        ChannelClosedError: there is one of that name, and its senders have closed, its receivers not yet.
+        ValueError: there is a channel of that name of another kind.
+        Exception: what pickling ``initial`` raises.
 
     Warns:
         UserWarning: a ``name`` without a ``backend``: it would be ignored.
@@ -78,14 +90,17 @@ class watch(Making[tuple[WatchSender[T], WatchReceiver[T]]]):  # noqa: N801
         name: str | None = None,
         namespace: str = NAMESPACE_DEFAULT,
     ) -> Self:
-        local_only("watch", backend, name, namespace)
-        return cast("Self", _make(initial))
+        make = makes_on_ray("watch", backend, name, namespace)
+        return cast(
+            "Self",
+            _make(initial) if make is None else _make_ray(make, initial, name, namespace),
+        )
 
 
 class blocking_watch(tuple[WatchSender[T], WatchReceiver[T]]):  # noqa: N801, SLOT001
     """Make a watch channel: ``tx, rx = blocking_watch[int](0)``. The twin of ``watch``, for threads.
 
-    It never waits, and may be called anywhere. The arguments, errors and warnings are those of ``watch``.
+    On ``local`` it never waits, and may be called anywhere. Arguments, errors and warnings are those of ``watch``.
     """
 
     def __new__(  # noqa: D102  the class says it
@@ -96,12 +111,24 @@ class blocking_watch(tuple[WatchSender[T], WatchReceiver[T]]):  # noqa: N801, SL
         name: str | None = None,
         namespace: str = NAMESPACE_DEFAULT,
     ) -> Self:
-        local_only("blocking_watch", backend, name, namespace)
-        return cast("Self", _core.watch_channel(initial))
+        make = makes_on_ray("watch", backend, name, namespace)
+        if make is None:
+            return cast("Self", _core.watch_channel(initial))
+        return cast("Self", make(initial, name=name, namespace=namespace))
 
 
 async def _make(initial: Any) -> tuple[WatchSender[Any], WatchReceiver[Any]]:
     return _core.watch_channel(initial)
 
 
-_make.__name__ = _make.__qualname__ = "watch"  # as in "'watch' was never awaited"
+async def _make_ray(
+    make: Callable[..., Any], initial: Any, name: str | None, namespace: str
+) -> tuple[WatchSender[Any], WatchReceiver[Any]]:
+    made: tuple[WatchSender[Any], WatchReceiver[Any]] = await asyncio.to_thread(
+        make, initial, name=name, namespace=namespace
+    )
+    return made
+
+
+for _made in (_make, _make_ray):
+    _made.__name__ = _made.__qualname__ = "watch"  # as in "'watch' was never awaited"

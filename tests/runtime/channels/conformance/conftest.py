@@ -213,10 +213,28 @@ class RemoteTestBroadcastReceiver(_core.RemoteBroadcastReceiver[Any]):
         return peek_at_broker(self)
 
 
+class RemoteTestWatchSender(_core.RemoteWatchSender[Any]):
+    __slots__ = ()
+
+    def subscribe(self) -> RemoteTestWatchReceiver:
+        return self._subscribe(RemoteTestWatchReceiver)
+
+    async def stats(self) -> ChannelStats:
+        return peek_at_broker(self)
+
+
+class RemoteTestWatchReceiver(_core.RemoteWatchReceiver[Any]):
+    __slots__ = ()
+
+    async def stats(self) -> ChannelStats:
+        return peek_at_broker(self)
+
+
 REMOTE_HANDLES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "mpmc": (RemoteTestSender, RemoteTestReceiver),
     "oneshot": (RemoteTestOneshotSender, RemoteTestOneshotReceiver),
     "broadcast": (RemoteTestBroadcastSender, RemoteTestBroadcastReceiver),
+    "watch": (RemoteTestWatchSender, RemoteTestWatchReceiver),
 }
 
 
@@ -226,6 +244,7 @@ async def make_remote(
     unbounded: bool = False,
     by_tcp: bool = False,
     kind: str = "mpmc",
+    initial: object = None,
 ) -> tuple[Any, Any]:
     folder = tempfile.mkdtemp(prefix="klaw-")
     identity, secret = os.urandom(16), os.urandom(32)
@@ -234,6 +253,7 @@ async def make_remote(
     server = _core.BrokerServer(
         room,
         kind=kind,
+        initial=_core.encode(initial),
         epoch=1,
         persistent=False,
         orphan_grace=0.0,
@@ -387,6 +407,20 @@ BROADCAST = OtherFlavour(
     handle_names=("BroadcastSender", "BroadcastReceiver"),
 )
 
+WATCH = OtherFlavour(
+    name="watch",
+    make=functools.partial(watch, "initial"),
+    sender=frozenset(f"{SENDS} borrow subscribe".split()),
+    receiver=frozenset(
+        (
+            "borrow borrow_and_update has_changed changed try_changed blocking_changed"
+            f" wait_for blocking_wait_for resubscribe {ITERATES}"
+        ).split()
+    ),
+    handle_names=("WatchSender", "WatchReceiver"),
+    receive=_receive_change,
+)
+
 OTHER_FLAVOURS = (
     ONESHOT,
     replace(
@@ -437,18 +471,22 @@ OTHER_FLAVOURS = (
         name="broadcast_that_waits",
         make=functools.partial(broadcast, 1, overflow="wait"),
     ),
-    OtherFlavour(
-        name="watch",
-        make=functools.partial(watch, "initial"),
-        sender=frozenset(f"{SENDS} borrow subscribe".split()),
-        receiver=frozenset(
-            (
-                "borrow borrow_and_update has_changed changed try_changed blocking_changed"
-                f" wait_for blocking_wait_for resubscribe {ITERATES}"
-            ).split()
-        ),
-        handle_names=("WatchSender", "WatchReceiver"),
-        receive=_receive_change,
+    WATCH,
+    replace(
+        WATCH,
+        name="unix_socket_watch",
+        make=functools.partial(make_remote, capacity=1, kind="watch", initial="initial"),
+        handle_names=("RemoteTestWatchSender", "RemoteTestWatchReceiver"),
+        is_remote=True,
+        marks=(pytest.mark.without_ray,),
+    ),
+    replace(
+        WATCH,
+        name="ray_watch",
+        make=functools.partial(watch, "initial", backend="ray"),
+        handle_names=("RayWatchSender", "RayWatchReceiver"),
+        is_remote=True,
+        marks=(pytest.mark.ray,),
     ),
 )
 # A channel among them, by the least that it has in common with them.

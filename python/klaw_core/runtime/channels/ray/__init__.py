@@ -32,6 +32,7 @@ from klaw_core.runtime.channels.ray.pools import (
 )
 from klaw_core.runtime.channels.ray.reference import RayReferenceReceiver, RayReferenceSender
 from klaw_core.runtime.channels.ray.supervisor import ChannelSupervisor, get_channel_supervisor
+from klaw_core.runtime.channels.ray.watch import RayWatchReceiver, RayWatchSender
 
 __all__ = [
     "ChannelReader",
@@ -47,6 +48,8 @@ __all__ = [
     "RayReferenceReceiver",
     "RayReferenceSender",
     "RaySender",
+    "RayWatchReceiver",
+    "RayWatchSender",
     "ReaderInfo",
     "ReaderPoolController",
     "ReaderStats",

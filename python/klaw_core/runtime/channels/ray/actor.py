@@ -142,6 +142,7 @@ class ChannelActor:
         reference: bool = False,
         checkpoint_dir: str | None = None,
         overflow: str = "lag",
+        initial: bytes = b"",
     ) -> None:
         context = ray.get_runtime_context()
         self._actor_id = context.get_actor_id() or ""
@@ -178,6 +179,7 @@ class ChannelActor:
             port_min=port_min,
             port_max=port_max,
             tls=tls_files(),
+            initial=initial,
         )
         self._checkpoints: Checkpoints | None = None
         if checkpoint_dir is not None:

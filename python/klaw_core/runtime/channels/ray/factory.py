@@ -37,6 +37,7 @@ from klaw_core.runtime.channels.ray.reference import (
     RayReferenceSender,
     read_all,
 )
+from klaw_core.runtime.channels.ray.watch import RayWatchReceiver, RayWatchSender
 from klaw_core.runtime.channels.stats import ChannelStats
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "blocking_ray_broadcast",
     "blocking_ray_channel",
     "blocking_ray_oneshot",
+    "blocking_ray_watch",
     "delete_ray_channel",
     "get_ray_channel",
     "list_ray_channels",
@@ -64,6 +66,7 @@ _HANDLES: Final[Mapping[str, tuple[type[Any], type[Any]]]] = {
     "mpmc": (RaySender, RayReceiver),
     "oneshot": (RayOneshotSender, RayOneshotReceiver),
     "broadcast": (RayBroadcastSender, RayBroadcastReceiver),
+    "watch": (RayWatchSender, RayWatchReceiver),
 }
 """By kind: what its senders and its receivers are."""
 
@@ -154,6 +157,18 @@ def blocking_ray_broadcast(
     return sender, receiver
 
 
+def blocking_ray_watch(
+    initial: Any, *, name: str | None = None, namespace: str = NAMESPACE_DEFAULT
+) -> tuple[RayWatchSender[Any], RayWatchReceiver[Any]]:
+    """Make a watch, or get the one of that name, with the value that it has. Raises as ``blocking_ray_channel``."""
+    value = _core.encode(initial)
+    _ensure_ray()
+    actor, metadata = _make(_settings_of("watch", 1), name, namespace, {}, initial=value)
+    sender: RayWatchSender[Any] = _open(RayWatchSender, actor, metadata, None)
+    receiver: RayWatchReceiver[Any] = _open(RayWatchReceiver, actor, metadata, None)
+    return sender, receiver
+
+
 def _settings_of(kind: str, capacity: int) -> dict[str, Any]:
     """Of what is no queue."""
     return {
@@ -166,11 +181,18 @@ def _settings_of(kind: str, capacity: int) -> dict[str, Any]:
 
 
 def _make(
-    wanted: Mapping[str, Any], name: str | None, namespace: str, options: Mapping[str, Any]
+    wanted: Mapping[str, Any],
+    name: str | None,
+    namespace: str,
+    options: Mapping[str, Any],
+    **content: bytes,
 ) -> tuple[Any, Mapping[str, Any]]:
-    """The actor of a channel with the settings ``wanted``, a new one or the one of that name; and its metadata."""
+    """The actor of a channel with the settings ``wanted``, a new one or the one of that name; and its metadata.
+
+    ``content`` is what a new one begins with.
+    """
     for _ in range(3):
-        actor = _make_actor(wanted, name, namespace, dict(options))
+        actor = _make_actor({**wanted, **content}, name, namespace, dict(options))
         try:
             metadata = _metadata_of(actor, name, namespace, _PLACEMENT_LIMIT_S)
         except ChannelBackendErrorException:

@@ -1,0 +1,315 @@
+// RemoteWatchSender and RemoteWatchReceiver: the handles of a watch of another process.
+//
+// The value is bytes as it comes, and is decoded once, by whoever asks first: so all handles of a process give the same object,
+// as those of a local watch do.
+#include "remote_watch.hpp"
+
+#include "receiver_methods.hpp"
+#include "remote_ops.hpp"
+#include "remote_type.hpp"
+#include "sender_methods.hpp"
+#include "watch.hpp"
+
+namespace klaw::python {
+
+namespace {
+
+using dataplane::Latest;
+using dataplane::Version;
+
+// For the first value of a handle that was not given one: it was built by hand, or its process was forked.
+constexpr double kFirstValueLimit_s = 15.0;
+
+// Null with an exception set: it can't be decoded.
+PyObject* value_of(RemoteChannelObject& channel, Version version, const Bytes& payload) {
+  if (channel.value != nullptr && channel.version == version) return Py_NewRef(channel.value);
+  Ref value = Ref::steal(decode_payload(payload));
+  if (value && channel.version <= version) {
+    channel.version = version;
+    Py_XSETREF(channel.value, Py_NewRef(value.get()));
+  }
+  return value.release();
+}
+
+// --- operations ---
+
+// The value after a change.
+class RemoteChange : public RemoteRecv {
+ public:
+  using RemoteRecv::RemoteRecv;
+  PyObject* outcome(Status status) override {
+    if (status != Status::done) return RemoteRecv::outcome(status);
+    const Ref value = received();
+    if (!value) return nullptr;
+    return style() == Style::result ? make_ok(value.get()) : Py_NewRef(value.get());
+  }
+
+ protected:
+  [[nodiscard]] Ref received() {
+    return Ref::steal(value_of(*handle().channel, op().value->attempt, op().value->payload));
+  }
+};
+
+// Only that there was one.
+class RemoteChanged final : public RemoteRecv {
+ public:
+  using RemoteRecv::RemoteRecv;
+  PyObject* outcome(Status status) override {
+    return status == Status::done ? tell_sent(style()) : RemoteRecv::outcome(status);
+  }
+};
+
+// A certain value.
+class RemoteWaitFor final : public RemoteChange {
+ public:
+  RemoteWaitFor(RemoteHandleObject* handle, const char* name, Patience patience, Ref predicate)
+      : RemoteChange(handle, name, patience, Style::raise), predicate_(std::move(predicate)) {}
+
+  Status start(Operation* operation) override {
+    if (!std::exchange(has_begun_, true)) {
+      const auto current = with_link([&](Link& link, Time) { return link.borrow_and_update(registration()); });
+      if (current && holds(Ref::steal(value_of(*handle().channel, current->version, current->message)))) {
+        return Status::done;
+      }
+    }
+    for (;;) {
+      const Status status = RemoteRecv::start(operation);
+      if (status != Status::done || holds(received())) return status;
+      if (operation != nullptr) operation->renew();
+    }
+  }
+  Status finish() override {
+    const Status status = RemoteRecv::finish();
+    return status != Status::done || holds(received()) ? status : Status::pending;
+  }
+  PyObject* outcome(Status status) override {
+    if (error_) {
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error_.get())), error_.get());
+      return nullptr;
+    }
+    return status == Status::done ? value_.release() : RemoteRecv::outcome(status);
+  }
+
+  int traverse(visitproc visit, void* arg) const override {
+    Py_VISIT(predicate_.get());
+    Py_VISIT(value_.get());
+    Py_VISIT(error_.get());
+    return RemoteRecv::traverse(visit, arg);
+  }
+  [[nodiscard]] bool may_be_in_cycle() const noexcept override { return true; }
+
+ private:
+  // Is it over with this value? Also if that can't be told: the exception comes out of the wait.
+  bool holds(Ref value) {
+    const Ref answer = Ref::steal(value ? PyObject_CallOneArg(predicate_.get(), value.get()) : nullptr);
+    const int is_it = answer ? PyObject_IsTrue(answer.get()) : -1;
+    if (is_it < 0) error_ = fetch_exception();
+    if (is_it > 0) value_ = std::move(value);
+    return is_it != 0;
+  }
+
+  Ref predicate_;
+  Ref value_;
+  Ref error_;
+  bool has_begun_ = false;
+};
+
+struct RemoteWatch : Remote {
+  template <class>
+  using Send = RemoteCountedSend;
+  using Recv = RemoteChange;
+  static constexpr FixedString kPrefix = "RayWatch";
+  static constexpr const char* kInsteadOfCopy = WatchSide::kInsteadOfCopy;
+};
+
+// --- methods ---
+
+std::optional<Latest> latest_of(RemoteHandleObject& self, bool updates) {
+  return self.channel->dialer->with_link([&](Link& link, Time) {
+    return updates ? link.borrow_and_update(self.registration) : link.borrow(self.registration);
+  });
+}
+
+// The value is here. False with an exception set: the handle is closed, or the channel can't be reached.
+bool has_value(RemoteHandleObject& self) {
+  if (self.registration.closed) {
+    raise_closed(ChannelClosed{.kind = CloseKind::handle_closed});
+    return false;
+  }
+  open_if_new(self);
+  if (latest_of(self, false)) return true;
+  RemoteWait op(&self, "the first value", Patience::seconds(kFirstValueLimit_s), RemoteWait::What::opened);
+  return Ref::steal(run_blocking(op)) && latest_of(self, false);
+}
+
+PyObject* look(PyObject* object, bool updates) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr || !has_value(*self)) return nullptr;
+  const std::optional<Latest> latest = latest_of(*self, updates);
+  return value_of(*self->channel, latest->version, latest->message);
+}
+
+PyObject* borrow(PyObject* object, PyObject* /*unused*/) { return look(object, false); }
+PyObject* borrow_and_update(PyObject* object, PyObject* /*unused*/) { return look(object, true); }
+
+PyObject* has_changed(PyObject* object, PyObject* /*unused*/) {
+  const RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr) return nullptr;
+  return PyBool_FromLong(
+      self->channel->dialer->with_link([&](Link& link, Time) { return link.has_changed(self->registration); }) ? 1 : 0);
+}
+
+PyObject* changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  Patience patience = Patience::forever();
+  if (self == nullptr || !parse_changed("changed", args, nargs, kwnames, patience)) return nullptr;
+  return make_operation<RemoteChanged>(self, "RayWatchReceiver.changed", patience, Style::raise);
+}
+
+PyObject* try_changed(PyObject* object, PyObject* /*unused*/) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr) return nullptr;
+  return make_operation<RemoteChanged>(self, "RayWatchReceiver.try_changed", Patience::never(), Style::result);
+}
+
+PyObject* blocking_changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  Patience patience = Patience::forever();
+  if (self == nullptr || !parse_changed("blocking_changed", args, nargs, kwnames, patience) ||
+      !refuse_event_loop("await rx.changed()")) {
+    return nullptr;
+  }
+  RemoteChanged op(self, "RayWatchReceiver.blocking_changed", patience, Style::raise);
+  return run_blocking(op);
+}
+
+PyObject* wait_for(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  PyObject* predicate = nullptr;
+  Patience patience = Patience::forever();
+  if (self == nullptr || !parse_wait_for("wait_for", args, nargs, kwnames, predicate, patience)) return nullptr;
+  return make_operation<RemoteWaitFor>(self, "RayWatchReceiver.wait_for", patience, Ref::borrow(predicate));
+}
+
+PyObject* blocking_wait_for(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  PyObject* predicate = nullptr;
+  Patience patience = Patience::forever();
+  if (self == nullptr || !parse_wait_for("blocking_wait_for", args, nargs, kwnames, predicate, patience) ||
+      !refuse_event_loop("await rx.wait_for(predicate)")) {
+    return nullptr;
+  }
+  RemoteWaitFor op(self, "RayWatchReceiver.blocking_wait_for", patience, Ref::borrow(predicate));
+  return run_blocking(op);
+}
+
+PyObject* resubscribe(PyObject* object, PyObject* /*unused*/) {
+  return remote_subscribe(object, reinterpret_cast<PyObject*>(Py_TYPE(object)));
+}
+
+// (what it has seen, the value's version, its payload)
+PyObject* carried(PyObject* object, PyObject* /*unused*/) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr || !has_value(*self)) return nullptr;
+  const std::optional<Latest> latest = latest_of(*self, false);
+  const Version seen =
+      self->channel->dialer->with_link([&](Link& link, Time) { return link.seen(self->registration); });
+  return Py_BuildValue("KKy#", static_cast<unsigned long long>(seen), static_cast<unsigned long long>(latest->version),
+                       latest->message.data(), static_cast<Py_ssize_t>(latest->message.size()));
+}
+
+PyObject* take_along(PyObject* object, PyObject* args) {
+  const RemoteHandleObject* const self = Remote::usable(object);
+  unsigned long long seen = 0;
+  unsigned long long version = 0;
+  const char* payload = nullptr;
+  Py_ssize_t size = 0;
+  if (self == nullptr || PyArg_ParseTuple(args, "KKy#:_take_along", &seen, &version, &payload, &size) == 0) {
+    return nullptr;
+  }
+  const Latest latest{.version = version, .message = Bytes(std::string_view(payload, static_cast<std::size_t>(size)))};
+  self->channel->dialer->with_link(
+      [&](Link& link, Time now) { link.take_along(now, self->registration, latest, seen); });
+  Py_RETURN_NONE;
+}
+
+constexpr PyMethodDef kCarried = {"_carried", carried, METH_NOARGS,
+                                  "_carried()\n--\n\nWhat an unpickled one takes along, for _take_along()."};
+constexpr PyMethodDef kTakeAlong = {"_take_along", take_along, METH_VARARGS,
+                                    "_take_along(seen, version, payload)\n--\n\nWhat its original had."};
+
+std::vector<PyMethodDef> sending() {
+  using Methods = SenderMethods<RemoteWatch>;
+  return {
+      {"send", as_method(Methods::send), kFastKeywords,
+       "send(value, timeout=None)\n--\n\nAwaitable: replaces the value, and gives the number of receivers; returns "
+       "when "
+       "the channel has it.\nRaises ChannelClosedError without a receiver, SendTimeoutError (then it is not sent). "
+       "Cancel "
+       "safe: a cancelled send has sent the value or has not."},
+      {"try_send", Methods::try_send, METH_O,
+       "try_send(value)\n--\n\nAwaitable: as send(). Ok(number of receivers) or Err(ChannelClosed(...))."},
+      {"send_nowait", Methods::send_nowait, METH_O,
+       "send_nowait(value)\n--\n\nRaises ChannelFullError: the channel is in another process and can't be asked at "
+       "once; use try_send()."},
+      {"blocking_send", as_method(Methods::blocking_send), kFastKeywords,
+       "blocking_send(value, timeout=None)\n--\n\nAs send(), for a thread without an event loop."},
+      {"borrow", borrow, METH_NOARGS,
+       "borrow()\n--\n\nThe latest value that has come to this process. ChannelClosedError if this handle is closed."},
+      {"clone", remote_clone, METH_NOARGS,
+       "clone()\n--\n\nAnother sender; it counts from this call on. ChannelClosedError if this one is closed."},
+      {"_subscribe", remote_subscribe, METH_O,
+       "_subscribe(type)\n--\n\nA new receiver, of this type, which has seen the current value. ChannelClosedError if "
+       "this sender is closed."},
+      kCarried,
+      kTakeAlong,
+  };
+}
+
+std::vector<PyMethodDef> receiving() {
+  return {
+      {"borrow", borrow, METH_NOARGS,
+       "borrow()\n--\n\nThe latest value that has come to this process, which is not marked as seen. "
+       "ChannelClosedError if this handle is closed."},
+      {"borrow_and_update", borrow_and_update, METH_NOARGS,
+       "borrow_and_update()\n--\n\nThe latest value that has come to this process, which this receiver has seen then. "
+       "ChannelClosedError if this handle is closed."},
+      {"has_changed", has_changed, METH_NOARGS,
+       "has_changed()\n--\n\nTrue if a value has come to this process that this receiver has not seen."},
+      {"changed", as_method(changed), kFastKeywords,
+       "changed(timeout=None)\n--\n\nAwaitable: waits for a value that this receiver has not seen, `timeout` seconds "
+       "at most (None: without limit, 0: not at all); then it has seen it.\nRaises ChannelClosedError once the senders "
+       "are gone and the last value was seen, and RecvTimeoutError. Cancel safe: a cancelled wait has seen nothing."},
+      {"try_changed", try_changed, METH_NOARGS,
+       "try_changed()\n--\n\nAwaitable: without waiting for a send. Ok(None), and the value counts as seen; "
+       "Err(ChannelEmpty()) or Err(ChannelClosed(...))."},
+      {"blocking_changed", as_method(blocking_changed), kFastKeywords,
+       "blocking_changed(timeout=None)\n--\n\nAs changed(), for a thread without an event loop."},
+      {"wait_for", as_method(wait_for), kFastKeywords,
+       "wait_for(predicate, timeout=None)\n--\n\nAwaitable: the first value for which predicate(value) is true, "
+       "beginning with the current one, seen or not.\nThe predicate is called in the waiting task. Raises what it "
+       "raises, and what changed() raises. Cancel safe: it holds nothing."},
+      {"blocking_wait_for", as_method(blocking_wait_for), kFastKeywords,
+       "blocking_wait_for(predicate, timeout=None)\n--\n\nAs wait_for(), for a thread without an event loop."},
+      {"resubscribe", resubscribe, METH_NOARGS,
+       "resubscribe()\n--\n\nA new receiver, which has seen the current value. ChannelClosedError if this one is "
+       "closed."},
+      kCarried,
+      kTakeAlong,
+  };
+}
+
+}  // namespace
+
+bool add_remote_watch_types(PyObject* module) noexcept {
+  return add_remote_type<RemoteWatch>(module, Side::sender, "klaw_core._core.RemoteWatchSender",
+                                      "The sending handle of a watch of another process. See klaw_core.runtime."
+                                      "channels.ray.watch.",
+                                      sending(), {}) != nullptr &&
+         add_remote_type<RemoteWatch>(module, Side::receiver, "klaw_core._core.RemoteWatchReceiver",
+                                      "The receiving handle of a watch of another process. See klaw_core.runtime."
+                                      "channels.ray.watch.",
+                                      receiving(), receiver_slots<RemoteWatch>()) != nullptr;
+}
+
+}  // namespace klaw::python
