@@ -214,20 +214,22 @@ PyObject* carried(PyObject* object, PyObject* /*unused*/) {
   const std::optional<Latest> latest = latest_of(*self, false);
   const Version seen =
       self->channel->dialer->with_link([&](Link& link, Time) { return link.seen(self->registration); });
-  return Py_BuildValue("KKy#", static_cast<unsigned long long>(seen), static_cast<unsigned long long>(latest->version),
-                       latest->message.data(), static_cast<Py_ssize_t>(latest->message.size()));
+  const Bytes& payload = latest->message;
+  return Py_BuildValue("KKN", static_cast<unsigned long long>(seen), static_cast<unsigned long long>(latest->version),
+                       PyBytes_FromStringAndSize(payload.data(), static_cast<Py_ssize_t>(payload.size())));
 }
 
 PyObject* take_along(PyObject* object, PyObject* args) {
   const RemoteHandleObject* const self = Remote::usable(object);
   unsigned long long seen = 0;
   unsigned long long version = 0;
-  const char* payload = nullptr;
-  Py_ssize_t size = 0;
-  if (self == nullptr || PyArg_ParseTuple(args, "KKy#:_take_along", &seen, &version, &payload, &size) == 0) {
+  PyObject* payload = nullptr;
+  if (self == nullptr || PyArg_ParseTuple(args, "KKS:_take_along", &seen, &version, &payload) == 0) {
     return nullptr;
   }
-  const Latest latest{.version = version, .message = Bytes(std::string_view(payload, static_cast<std::size_t>(size)))};
+  const Latest latest{.version = version,
+                      .message = Bytes(std::string_view(PyBytes_AS_STRING(payload),
+                                                        static_cast<std::size_t>(PyBytes_GET_SIZE(payload))))};
   self->channel->dialer->with_link(
       [&](Link& link, Time now) { link.take_along(now, self->registration, latest, seen); });
   Py_RETURN_NONE;
