@@ -18,8 +18,9 @@ TIMEOUT_S = 110
 # Runs examples one after the other, on a cluster that it finds; prints what they printed, and with which exit code.
 RUN_ALL = """
 import json, subprocess, sys
-done = {path: subprocess.run([sys.executable, path], capture_output=True, text=True) for path in sys.argv[1:]}
-print(json.dumps({path: [d.returncode, d.stdout, d.stderr] for path, d in done.items()}))
+for example in map(json.loads, sys.argv[1:]):
+    done = subprocess.run([sys.executable, *example], capture_output=True, text=True)
+    print(json.dumps([example[0], done.returncode, done.stdout, done.stderr]))
 """
 
 
@@ -139,15 +140,16 @@ def test_the_examples_on_a_ray_cluster_do_what_they_say():
     names = (
         "hello_ray", "ray_queue", "ray_queue_as_channel", "ray_supervisor", "batch_inference", "token_streaming",
     )  # fmt: skip
-    examples = [EXAMPLES / f"{name}.py" for name in names]
+    examples = [[f"{EXAMPLES / name}.py"] for name in names]
+    examples.append([f"{EXAMPLES / 'parameter_broadcast.py'}", "--backend", "ray"])
     cluster = [sys.executable, ROOT / "tools" / "ray_cluster.py"]  # one of their own, of two nodes
     done = subprocess.run(
-        [*cluster, sys.executable, "-c", RUN_ALL, *examples],
+        [*cluster, sys.executable, "-c", RUN_ALL, *map(json.dumps, examples)],
         capture_output=True, text=True, timeout=230, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = {}
-    for path, (status, stdout, stderr) in json.loads(done.stdout).items():
+    for path, status, stdout, stderr in map(json.loads, done.stdout.splitlines()):
         assert status == 0, stderr
         said[Path(path).stem] = stdout.splitlines()
     shares = [line.removeprefix("a consumer got ") for line in said.pop("hello_ray")]
@@ -168,6 +170,7 @@ def test_the_examples_on_a_ray_cluster_do_what_they_say():
     right, guessed = [int(number) for number in re.findall(r"(\d+)%", accuracy)]
     assert right > 2 * guessed
     assert verdict == "OK: the model gives the same answers in this process"
+    trained_together(said.pop("parameter_broadcast"))
     squares = str(sum(n * n for n in range(10)))
     assert said == {"ray_queue": [squares], "ray_queue_as_channel": [squares]}
 
