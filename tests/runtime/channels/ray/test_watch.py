@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import threading
 
 import pytest
 
@@ -253,5 +254,5 @@ async def test_plain_calls_of_its_actor_can_send_and_not_receive(ray_cluster):
 
 async def test_what_cannot_be_pickled_is_told_before_anything_is_made(ray_cluster, name):
     with pytest.raises(TypeError):
-        await watch(iter(range(3)).__next__, backend="ray", name=name)
+        await watch(threading.Lock(), backend="ray", name=name)
     assert name not in list_channels()
