@@ -87,7 +87,7 @@ class RemoteWaitFor final : public RemoteChange {
       PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error_.get())), error_.get());
       return nullptr;
     }
-    return status == Status::done ? value_.release() : RemoteRecv::outcome(status);
+    return status == Status::done ? value_.release() : RemoteChange::outcome(status);
   }
 
   int traverse(visitproc visit, void* arg) const override {
