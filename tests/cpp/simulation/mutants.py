@@ -429,12 +429,6 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        "a watch: the end comes before the last value",
-        "broker/broker_sides.cpp",
-        "  if (is_watch()) tell_latest(client);  // an unseen value comes before the end",
-        "",
-    ),
-    Mutant(
         "a watch: a send is told of one receiver too many",
         "broker/broker_watch.cpp",
         ".receivers = side(Side::receiver).count}));",
@@ -447,22 +441,10 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        "a watch: who asks is told nothing",
-        "broker/broker_messages.cpp",
-        "    receiver.waiting = frame.waiting;\n    tell_latest(client);",
-        "    receiver.waiting = frame.waiting;",
-    ),
-    Mutant(
         "a watch: versions of a restarted broker are those of its predecessor",
         "broker/broker_sides.cpp",
         "version_(settings.epoch << kAttemptEpochShift)",
         "version_(std::uint64_t{1} << kAttemptEpochShift)",
-    ),
-    Mutant(
-        "a watch: an older value replaces a newer one",
-        "link/link_watch.cpp",
-        "  if (latest_ && latest_->version >= version) return;\n",
-        "",
     ),
     Mutant(
         "a watch: a change wakes one receive only",
