@@ -474,7 +474,10 @@ void Client::found_nothing(const Task& task, Micros since) const {
   if (world_.config.is_watch()) {
     const Handle& watching = *task.handles[0];
     const Link& link = ports_[watching.channel]->link();
-    return world_.oracle.watched(watching.channel, link.epoch()).found_nothing(link.seen(watching.registration), since);
+    const Version seen = link.seen(watching.registration);
+    // Of one that was closed since its time was over nobody knows what it had seen.
+    if (seen != 0) world_.oracle.watched(watching.channel, link.epoch()).found_nothing(seen, since);
+    return;
   }
   const Handle& handle = *task.handles[0];
   const auto is_beside = [&](const auto& entry) {
