@@ -378,7 +378,7 @@ void Client::received(Task& task, Status status, std::size_t branch) {
     if (world_.config.is_watch() && (recv.why == CloseKind::ended || recv.why == CloseKind::peer_died)) {
       const Link& link = ports_[handle.channel]->link();
       const Version seen = link.seen(handle.registration);
-      if (seen != 0) world_.oracle.watched(handle.channel, link.epoch()).ended(seen);
+      if (seen != 0 && task.epoch == link.epoch()) world_.oracle.watched(handle.channel, link.epoch()).ended(seen);
     }
     return failed(handle, task, recv.error);
   }

@@ -32,7 +32,8 @@ class Watched {
   void refused(const ClientId& client, const Answer& frame, Counts receivers);
 
   // --- what clients see ---
-  void send_done(MessageId id, std::uint64_t receivers);
+  // False: this broker did not say so.
+  [[nodiscard]] bool send_done(MessageId id, std::uint64_t receivers);
   void seen(MessageId id, Version version) const;
   void ended(Version seen) const;
   void found_nothing(Version seen, Micros since) const;
