@@ -1,6 +1,6 @@
 """Deliberate faults in the broker and the link: the simulator must catch each of them.
 
-    python tests/cpp/simulation/mutants.py BUILD_DIR [--seeds 5000] [--only NAME]
+    python tests/cpp/simulation/mutants.py BUILD_DIR [--seeds 20000] [--only NAME]
 
 BUILD_DIR is a configured CMake build with klaw_simulate built. For each mutant one source file is changed in a copy and
 compiled with the build's own command, klaw_simulate is linked with it instead of the original, and seeds are run until
@@ -554,7 +554,7 @@ def run(mutant: Mutant, build: Build, seeds: int) -> int | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("build", type=Path)
-    parser.add_argument("--seeds", type=int, default=5000)
+    parser.add_argument("--seeds", type=int, default=20_000)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     build = Build(options.build.resolve())
