@@ -552,7 +552,7 @@ async def nodes_of_receivers(jobs, pool):
 async def test_when_the_pool_itself_is_killed_it_starts_anew(
     ray, jobs, results, readers, pool_of, eventually
 ):
-    pool = await pool_of(1, readers.Telling, kwargs={"seconds": 0.5})
+    pool = await pool_of(1, readers.Telling, kwargs={"seconds": 3.0})  # longer than a death takes
     await stats_say(pool, readers=1)
     await jobs.send_batch([1, 2])
     first = (await told(results, 1))[0]

@@ -239,9 +239,6 @@ async def test_bad_input_is_an_error_at_the_call(open_reference, ray_channel):
         by_hand(plain_tx, plain_rx, owner="me")
     with pytest.raises(TypeError, match="inner must be a RaySender, not RayReferenceSender"):
         by_hand(tx, rx)
-    for call in (tx.reserve, tx.try_reserve, tx.blocking_reserve):
-        with pytest.raises(NotImplementedError, match="not there yet on a reference channel"):
-            call()
 
 
 async def test_by_default_it_holds_sixteen_and_on_local_it_is_a_plain_channel():
