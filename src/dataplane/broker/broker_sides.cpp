@@ -9,13 +9,13 @@
 namespace klaw::dataplane {
 
 Broker::Broker(BrokerSettings settings, Time now)
-    : settings_(settings),
+    : settings_(std::move(settings)),
       now_(now),
       rejoin_until_(now),
-      value_(settings.initial),
-      version_(settings.epoch << kAttemptEpochShift),
-      next_attempt_((settings.epoch << kAttemptEpochShift) + 1),
-      created_at_(settings.created_at) {
+      value_(settings_.initial),
+      version_(settings_.epoch << kAttemptEpochShift),
+      next_attempt_((settings_.epoch << kAttemptEpochShift) + 1),
+      created_at_(settings_.created_at) {
   if (settings_.epoch == 1) {
     if (reopens()) side(Side::receiver) = SideState{.is_closed = true, .kind = CloseKind::peer_gone};
     return;

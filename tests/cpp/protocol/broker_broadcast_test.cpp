@@ -7,7 +7,6 @@
 namespace klaw::dataplane::test {
 namespace {
 
-using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

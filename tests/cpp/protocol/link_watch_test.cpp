@@ -9,7 +9,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using Outcome = Answer::Outcome;
 
 struct WatchByHand : LinkByHand {

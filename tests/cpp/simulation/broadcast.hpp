@@ -29,7 +29,7 @@ class Broadcast {
  public:
   using Reader = std::pair<ClientId, SessionId>;
 
-  Broadcast(const Oracle& oracle, const BrokerSettings& settings) : oracle_(oracle), settings_(settings) {}
+  Broadcast(const Oracle& oracle, BrokerSettings settings) : oracle_(oracle), settings_(std::move(settings)) {}
 
   // --- what its witness hears and sees, in order ---
 

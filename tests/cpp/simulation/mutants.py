@@ -443,7 +443,7 @@ MUTANTS = [
     Mutant(
         "a watch: versions of a restarted broker are those of its predecessor",
         "broker/broker_sides.cpp",
-        "version_(settings.epoch << kAttemptEpochShift)",
+        "version_(settings_.epoch << kAttemptEpochShift)",
         "version_(std::uint64_t{1} << kAttemptEpochShift)",
     ),
     Mutant(
