@@ -168,66 +168,51 @@ def peek_at_broker(handle: Any) -> ChannelStats:
     return stats
 
 
-class RemoteTestSender(_core.RemoteSender[Any]):
+class AskingItsBroker:
+    """What handles of all kinds have here, whose broker is in this process."""
+
     __slots__ = ()
 
     async def stats(self) -> ChannelStats:
         return peek_at_broker(self)
 
 
-class RemoteTestReceiver(_core.RemoteReceiver[Any]):
+class RemoteTestSender(AskingItsBroker, _core.RemoteSender[Any]):
     __slots__ = ()
 
-    async def stats(self) -> ChannelStats:
-        return peek_at_broker(self)
 
-
-class RemoteTestOneshotSender(_core.RemoteOneshotSender[Any]):
+class RemoteTestReceiver(AskingItsBroker, _core.RemoteReceiver[Any]):
     __slots__ = ()
 
-    async def stats(self) -> ChannelStats:
-        return peek_at_broker(self)
 
-
-class RemoteTestOneshotReceiver(_core.RemoteOneshotReceiver[Any]):
+class RemoteTestOneshotSender(AskingItsBroker, _core.RemoteOneshotSender[Any]):
     __slots__ = ()
 
-    async def stats(self) -> ChannelStats:
-        return peek_at_broker(self)
+
+class RemoteTestOneshotReceiver(AskingItsBroker, _core.RemoteOneshotReceiver[Any]):
+    __slots__ = ()
 
 
-class RemoteTestBroadcastSender(_core.RemoteBroadcastSender[Any]):
+class RemoteTestBroadcastSender(AskingItsBroker, _core.RemoteBroadcastSender[Any]):
     __slots__ = ()
 
     def subscribe(self) -> RemoteTestBroadcastReceiver:
         return self._subscribe(RemoteTestBroadcastReceiver)
 
-    async def stats(self) -> ChannelStats:
-        return peek_at_broker(self)
 
-
-class RemoteTestBroadcastReceiver(_core.RemoteBroadcastReceiver[Any]):
+class RemoteTestBroadcastReceiver(AskingItsBroker, _core.RemoteBroadcastReceiver[Any]):
     __slots__ = ()
 
-    async def stats(self) -> ChannelStats:
-        return peek_at_broker(self)
 
-
-class RemoteTestWatchSender(_core.RemoteWatchSender[Any]):
+class RemoteTestWatchSender(AskingItsBroker, _core.RemoteWatchSender[Any]):
     __slots__ = ()
 
     def subscribe(self) -> RemoteTestWatchReceiver:
         return self._subscribe(RemoteTestWatchReceiver)
 
-    async def stats(self) -> ChannelStats:
-        return peek_at_broker(self)
 
-
-class RemoteTestWatchReceiver(_core.RemoteWatchReceiver[Any]):
+class RemoteTestWatchReceiver(AskingItsBroker, _core.RemoteWatchReceiver[Any]):
     __slots__ = ()
-
-    async def stats(self) -> ChannelStats:
-        return peek_at_broker(self)
 
 
 REMOTE_HANDLES: Mapping[str, tuple[type[Any], type[Any]]] = {

@@ -28,8 +28,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.connections import connection_of
-from klaw_core.runtime.channels.ray.handles import known_of, reduced, stats_of
-from klaw_core.runtime.channels.stats import ChannelStats
+from klaw_core.runtime.channels.ray.handles import RayHandle, RayReader
 
 __all__ = ["RayBroadcastReceiver", "RayBroadcastSender"]
 
@@ -37,7 +36,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class RayBroadcastSender(_core.RemoteBroadcastSender[T], Generic[T]):
+class RayBroadcastSender(RayHandle, _core.RemoteBroadcastSender[T], Generic[T]):
     """The sending handle of a broadcast on Ray. Made by ``broadcast(backend='ray')``, or ``get_sender``.
 
     Built by hand on the channel's actor it registers at its first use.
@@ -56,15 +55,8 @@ class RayBroadcastSender(_core.RemoteBroadcastSender[T], Generic[T]):
         """A new receiver of what is sent from now on. ``ChannelClosedError`` if this sender is closed."""
         return self._subscribe(RayBroadcastReceiver)
 
-    async def stats(self) -> ChannelStats:
-        """A consistent snapshot. One actor call."""
-        return await stats_of(self)
 
-    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
-        return reduced(self)
-
-
-class RayBroadcastReceiver(_core.RemoteBroadcastReceiver[T_co], Generic[T_co]):
+class RayBroadcastReceiver(RayReader, _core.RemoteBroadcastReceiver[T_co], Generic[T_co]):
     """The receiving handle of a broadcast on Ray. Made by ``broadcast(backend='ray')``, or ``get_receiver``.
 
     Built by hand on the channel's actor it subscribes at its first use.
@@ -78,20 +70,3 @@ class RayBroadcastReceiver(_core.RemoteBroadcastReceiver[T_co], Generic[T_co]):
     @classmethod
     def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
         return _core.RemoteBroadcastReceiver.__new__(cls, channel, claim=claim)
-
-    @property
-    def reader_id(self) -> str:
-        """Its name at the channel: 32 hexadecimal digits, another for each handle."""
-        return self._name
-
-    @property
-    def node_id(self) -> str:
-        """The Ray node of this process."""
-        return str(known_of(self._channel).node_id)
-
-    async def stats(self) -> ChannelStats:
-        """A consistent snapshot. One actor call."""
-        return await stats_of(self)
-
-    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
-        return reduced(self)

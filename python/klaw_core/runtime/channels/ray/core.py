@@ -40,8 +40,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.connections import connection_of
-from klaw_core.runtime.channels.ray.handles import known_of, reduced, stats_of
-from klaw_core.runtime.channels.stats import ChannelStats
+from klaw_core.runtime.channels.ray.handles import RayHandle, RayReader
 
 __all__ = ["RayReceiver", "RaySender"]
 
@@ -49,7 +48,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 
-class RaySender(_core.RemoteSender[T_contra], Generic[T_contra]):
+class RaySender(RayHandle, _core.RemoteSender[T_contra], Generic[T_contra]):
     """The sending handle of a Ray channel: a ``ChannelSender``. Made by ``channel(backend='ray')``.
 
     Built by hand on any ``RayChannelActor`` it registers at its first use, and so do its clones.
@@ -64,15 +63,8 @@ class RaySender(_core.RemoteSender[T_contra], Generic[T_contra]):
     def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
         return _core.RemoteSender.__new__(cls, channel, claim=claim)
 
-    async def stats(self) -> ChannelStats:
-        """A consistent snapshot. One actor call."""
-        return await stats_of(self)
 
-    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
-        return reduced(self)
-
-
-class RayReceiver(_core.RemoteReceiver[T_co], Generic[T_co]):
+class RayReceiver(RayReader, _core.RemoteReceiver[T_co], Generic[T_co]):
     """The receiving handle of a Ray channel: a ``ChannelReceiver``. Made by ``channel(backend='ray')``.
 
     Built by hand on any ``RayChannelActor`` it registers at its first use, and so do its clones.
@@ -86,20 +78,3 @@ class RayReceiver(_core.RemoteReceiver[T_co], Generic[T_co]):
     @classmethod
     def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
         return _core.RemoteReceiver.__new__(cls, channel, claim=claim)
-
-    @property
-    def reader_id(self) -> str:
-        """Its name at the channel: 32 hexadecimal digits, another for each handle."""
-        return self._name
-
-    @property
-    def node_id(self) -> str:
-        """The Ray node of this process."""
-        return str(known_of(self._channel).node_id)
-
-    async def stats(self) -> ChannelStats:
-        """A consistent snapshot. One actor call."""
-        return await stats_of(self)
-
-    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
-        return reduced(self)

@@ -1,6 +1,6 @@
 """What the handles of all kinds of Ray channels have in common: statistics, and how they are pickled.
 
-A handle is a class of the extension with these methods, and with ``_on(channel, claim)``, which makes one.
+A handle is a class of the extension with these bases, and with ``_on(channel, claim)``, which makes one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from klaw_core.runtime.channels.ray.connections import Connection, connection_of
 from klaw_core.runtime.channels.ray.explain import backend_error
 from klaw_core.runtime.channels.stats import ChannelStats
 
-__all__ = ["known_of", "reduced", "stats_of"]
+__all__ = ["RayHandle", "RayReader", "known_of", "reduced"]
 
 _STATS_LIMIT_S = 5.0
 
@@ -22,6 +22,8 @@ _STATS_LIMIT_S = 5.0
 class _Handle(Protocol):
     @property
     def _channel(self) -> _core.RemoteChannel: ...
+    @property
+    def _name(self) -> str: ...
     def _hold(self, token: bytes, /) -> None: ...
 
 
@@ -30,19 +32,43 @@ def known_of(channel: _core.RemoteChannel) -> Connection:
     return cast("Connection", channel.owner)
 
 
-async def stats_of(handle: _Handle) -> ChannelStats:
-    """A consistent snapshot. One actor call."""
-    known = known_of(handle._channel)
-    try:
-        answer = asyncio.wrap_future(known.actor.get_stats.remote().future())
-        return cast("ChannelStats", await asyncio.wait_for(answer, _STATS_LIMIT_S))
-    except Exception as error:
-        raise backend_error(
-            "the channel's actor was asked for its statistics",
-            name=known.name,
-            namespace=known.namespace,
-            cause=error,
-        ) from error
+class RayHandle:
+    """Of every handle. A base before the class of the extension."""
+
+    __slots__ = ()
+
+    async def stats(self: _Handle) -> ChannelStats:
+        """A consistent snapshot. One actor call."""
+        known = known_of(self._channel)
+        try:
+            answer = asyncio.wrap_future(known.actor.get_stats.remote().future())
+            return cast("ChannelStats", await asyncio.wait_for(answer, _STATS_LIMIT_S))
+        except Exception as error:
+            raise backend_error(
+                "the channel's actor was asked for its statistics",
+                name=known.name,
+                namespace=known.namespace,
+                cause=error,
+            ) from error
+
+    def __reduce_ex__(self: _Handle, protocol: object, /) -> tuple[Any, ...]:
+        return reduced(self)
+
+
+class RayReader(RayHandle):
+    """Of a receiver that the channel knows by a name."""
+
+    __slots__ = ()
+
+    @property
+    def reader_id(self: _Handle) -> str:
+        """Its name at the channel: 32 hexadecimal digits, another for each handle."""
+        return self._name
+
+    @property
+    def node_id(self: _Handle) -> str:
+        """The Ray node of this process."""
+        return str(known_of(self._channel).node_id)
 
 
 def reduced(handle: _Handle) -> tuple[Any, ...]:

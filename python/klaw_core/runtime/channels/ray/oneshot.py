@@ -21,11 +21,10 @@ Memory: the value is pickled, 64 MiB at most.
 
 from __future__ import annotations
 
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from klaw_core import _core
-from klaw_core.runtime.channels.ray.handles import reduced, stats_of
-from klaw_core.runtime.channels.stats import ChannelStats
+from klaw_core.runtime.channels.ray.handles import RayHandle
 
 __all__ = ["RayOneshotReceiver", "RayOneshotSender"]
 
@@ -33,7 +32,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 
-class RayOneshotSender(_core.RemoteOneshotSender[T_contra], Generic[T_contra]):
+class RayOneshotSender(RayHandle, _core.RemoteOneshotSender[T_contra], Generic[T_contra]):
     """The sending handle of a oneshot on Ray. Made by ``oneshot(backend='ray')``."""
 
     __slots__ = ()
@@ -42,15 +41,8 @@ class RayOneshotSender(_core.RemoteOneshotSender[T_contra], Generic[T_contra]):
     def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
         return cls(channel, claim=claim)
 
-    async def stats(self) -> ChannelStats:
-        """A consistent snapshot. One actor call."""
-        return await stats_of(self)
 
-    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
-        return reduced(self)
-
-
-class RayOneshotReceiver(_core.RemoteOneshotReceiver[T_co], Generic[T_co]):
+class RayOneshotReceiver(RayHandle, _core.RemoteOneshotReceiver[T_co], Generic[T_co]):
     """The receiving handle of a oneshot on Ray. Made by ``oneshot(backend='ray')``."""
 
     __slots__ = ()
@@ -58,10 +50,3 @@ class RayOneshotReceiver(_core.RemoteOneshotReceiver[T_co], Generic[T_co]):
     @classmethod
     def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
         return cls(channel, claim=claim)
-
-    async def stats(self) -> ChannelStats:
-        """A consistent snapshot. One actor call."""
-        return await stats_of(self)
-
-    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
-        return reduced(self)

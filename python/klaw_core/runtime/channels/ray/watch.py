@@ -26,8 +26,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
 from klaw_core import _core
-from klaw_core.runtime.channels.ray.handles import reduced, stats_of
-from klaw_core.runtime.channels.stats import ChannelStats
+from klaw_core.runtime.channels.ray.handles import RayHandle, reduced
 
 __all__ = ["RayWatchReceiver", "RayWatchSender"]
 
@@ -35,7 +34,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class RayWatchSender(_core.RemoteWatchSender[T], Generic[T]):
+class RayWatchSender(RayHandle, _core.RemoteWatchSender[T], Generic[T]):
     """The sending handle of a watch on Ray. Made by ``watch(backend='ray')``, or ``get_sender``."""
 
     __slots__ = ()
@@ -48,15 +47,11 @@ class RayWatchSender(_core.RemoteWatchSender[T], Generic[T]):
         """A new receiver, which has seen the current value. ``ChannelClosedError`` if this sender is closed."""
         return self._subscribe(RayWatchReceiver)
 
-    async def stats(self) -> ChannelStats:
-        """A consistent snapshot. One actor call."""
-        return await stats_of(self)
-
     def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
         return _reduced(self)
 
 
-class RayWatchReceiver(_core.RemoteWatchReceiver[T_co], Generic[T_co]):
+class RayWatchReceiver(RayHandle, _core.RemoteWatchReceiver[T_co], Generic[T_co]):
     """The receiving handle of a watch on Ray. Made by ``watch(backend='ray')``, or ``get_receiver``."""
 
     __slots__ = ()
@@ -64,10 +59,6 @@ class RayWatchReceiver(_core.RemoteWatchReceiver[T_co], Generic[T_co]):
     @classmethod
     def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
         return cls(channel, claim=claim)
-
-    async def stats(self) -> ChannelStats:
-        """A consistent snapshot. One actor call."""
-        return await stats_of(self)
 
     def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
         return _reduced(self)
