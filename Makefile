@@ -86,7 +86,7 @@ test-python: $(stamps)/installed $(stamps)/dev ## the Python tests, on the insta
 # Those to which it makes a difference: the rest is the same in the other environment.
 ray_tests := $(addprefix tests/,architecture examples $(addprefix runtime/channels/,conformance ray test_command.py test_factory.py))
 test-ray: $(stamps)/installed-ray ## the Python tests where Ray is installed, on a real cluster of two nodes
-	@PATH="$(CURDIR)/.venv-ray/bin:$$PATH" $(python_ray) -m pytest -m 'not local_conformance' $(ray_tests) $(PYTEST_ARGS)
+	@PATH="$(CURDIR)/.venv-ray/bin:$$PATH" $(python_ray) -m pytest -m 'not local_conformance and not without_ray' $(ray_tests) $(PYTEST_ARGS)
 
 wheel: $(stamps)/venv ## a wheel in dist/
 	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
