@@ -136,7 +136,7 @@ async def work(
 async def train(
     parameters: WatchSender[Parameters], gradients: ChannelReceiver[Gradient]
 ) -> tuple[list[float], Counter[int], int]:
-    """Broadcast what comes of each gradient; give the weights, the gradients of each worker, and the oldest's age."""
+    """Broadcast what comes of the gradients; give the weights, the gradients of each worker, and the oldest's age."""
     weights = [0.0] * CHARACTERS
     found = Counter[int]()
     oldest = 0
@@ -146,7 +146,8 @@ async def train(
             found[gradient.worker] += 1
             oldest = max(oldest, step - 1 - gradient.step)
             weights = [w + RATE * g for w, g in zip(weights, gradient.values, strict=True)]
-            await parameters.send(Parameters(step, weights))
+            if step >= WORKERS:  # the first gradients are one of each: all of them have started
+                await parameters.send(Parameters(step, weights))
     return weights, found, oldest
 
 
