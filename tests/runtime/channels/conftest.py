@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -45,28 +46,42 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     return LOOPS if both else {"asyncio": LOOPS["asyncio"]}
 
 
+def pauses() -> Iterator[float]:
+    """Between one look and the next: none at first, then short ones, which leave the processor to who is waited for."""
+    yield from itertools.repeat(0.0, 100)
+    yield from itertools.repeat(0.001)
+
+
 class Until:
     """Waits until something is so. What never comes is ended by the time limit of the test."""
 
     async def true(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await asyncio.sleep(0)
+        for pause in pauses():
+            if condition():
+                return
+            await asyncio.sleep(pause)
+
+    async def _stats_are(self, handle: Any, condition: Callable[[ChannelStats], bool]) -> None:
+        for pause in pauses():
+            if condition(await handle.stats()):
+                return
+            await asyncio.sleep(pause)
 
     async def senders_wait(self, handle: Any, count: int) -> None:
-        while (await handle.stats()).waiting_senders != count:
-            await asyncio.sleep(0)
+        await self._stats_are(handle, lambda stats: stats.waiting_senders == count)
 
     async def receivers_wait(self, handle: Any, count: int, *, handles: int | None = None) -> None:
         """A broker counts the handles that wait, where a channel of one process counts their receives."""
         if handles is not None and hasattr(handle, "_channel"):
             await asyncio.sleep(0)  # tasks that were just started have their receives wait
             count = handles
-        while (await handle.stats()).waiting_receivers != count:
-            await asyncio.sleep(0)
+        await self._stats_are(handle, lambda stats: stats.waiting_receivers == count)
 
     def true_in_thread(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            time.sleep(0)  # gives way to the other threads
+        for pause in pauses():
+            if condition():
+                return
+            time.sleep(pause)
 
     def stats(self, handle: Any) -> Any:
         """The stats, without a loop: of a local channel they are ready at once."""
@@ -143,8 +158,7 @@ class Job:
         return self._value
 
     async def awaited(self) -> Any:
-        while not self.done():
-            await asyncio.sleep(0)
+        await Until().true(self.done)
         return self.result()
 
 

@@ -196,7 +196,7 @@ async def test_a_huge_limit_will_do(open_channel):
 
 
 @needs("blocking_batches")
-@pytest.mark.parametrize("values", [None, 5, object()], ids=repr)
+@pytest.mark.parametrize("values", [None, 5, object()], ids=lambda values: type(values).__name__)
 async def test_a_batch_that_is_no_iterable_is_a_type_error_at_the_call(open_channel, values):
     tx, _rx = await open_channel(4)
     for send in (tx.send_batch, tx.try_send_batch):
