@@ -9,6 +9,7 @@
 #include "remote_type.hpp"
 #include "sender_methods.hpp"
 #include "watch.hpp"
+#include "watch_methods.hpp"
 
 namespace klaw::python {
 
@@ -83,17 +84,13 @@ class RemoteWaitFor final : public RemoteChange {
     return status != Status::done || holds(received()) ? status : Status::pending;
   }
   PyObject* outcome(Status status) override {
-    if (error_) {
-      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error_.get())), error_.get());
-      return nullptr;
-    }
+    if (predicate_.raise()) return nullptr;
     return status == Status::done ? value_.release() : RemoteChange::outcome(status);
   }
 
   int traverse(visitproc visit, void* arg) const override {
-    Py_VISIT(predicate_.get());
+    if (const int result = predicate_.traverse(visit, arg); result != 0) return result;
     Py_VISIT(value_.get());
-    Py_VISIT(error_.get());
     return RemoteRecv::traverse(visit, arg);
   }
   [[nodiscard]] bool may_be_in_cycle() const noexcept override { return true; }
@@ -101,16 +98,13 @@ class RemoteWaitFor final : public RemoteChange {
  private:
   // Is it over with this value? Also if that can't be told: the exception comes out of the wait.
   bool holds(Ref value) {
-    const Ref answer = Ref::steal(value ? PyObject_CallOneArg(predicate_.get(), value.get()) : nullptr);
-    const int is_it = answer ? PyObject_IsTrue(answer.get()) : -1;
-    if (is_it < 0) error_ = fetch_exception();
-    if (is_it > 0) value_ = std::move(value);
-    return is_it != 0;
+    const bool is_over = predicate_(value);
+    if (is_over) value_ = std::move(value);
+    return is_over;
   }
 
-  Ref predicate_;
+  Predicate predicate_;
   Ref value_;
-  Ref error_;
   bool has_begun_ = false;
 };
 
@@ -118,35 +112,40 @@ struct RemoteWatch : Remote {
   template <class>
   using Send = RemoteCountedSend;
   using Recv = RemoteChange;
+  using Changed = RemoteChanged;
+  using WaitFor = RemoteWaitFor;
   static constexpr FixedString kPrefix = "RayWatch";
   static constexpr const char* kInsteadOfCopy = WatchSide::kInsteadOfCopy;
 };
 
 // --- methods ---
 
-std::optional<Latest> latest_of(RemoteHandleObject& self, bool updates) {
+std::optional<Latest> latest_here(RemoteHandleObject& self, bool updates) {
   return self.channel->dialer->with_link([&](Link& link, Time) {
     return updates ? link.borrow_and_update(self.registration) : link.borrow(self.registration);
   });
 }
 
-// The value is here. False with an exception set: the handle is closed, or the channel can't be reached.
-bool has_value(RemoteHandleObject& self) {
+// The latest value, once there is one. None with an exception set: the handle is closed, or the channel can't be reached.
+std::optional<Latest> latest_of(RemoteHandleObject& self, bool updates) {
   if (self.registration.closed) {
     raise_closed(ChannelClosed{.kind = CloseKind::handle_closed});
-    return false;
+    return std::nullopt;
   }
   open_if_new(self);
-  if (latest_of(self, false)) return true;
+  std::optional<Latest> latest = latest_here(self, updates);
+  if (latest) return latest;
   RemoteWait op(&self, "the first value", Patience::seconds(kFirstValueLimit_s), RemoteWait::What::opened);
-  return Ref::steal(run_blocking(op)) && latest_of(self, false);
+  if (!Ref::steal(run_blocking(op))) return std::nullopt;
+  latest = latest_here(self, updates);
+  if (!latest) raise_closed(ChannelClosed{.kind = CloseKind::handle_closed});  // meanwhile, by another thread
+  return latest;
 }
 
 PyObject* look(PyObject* object, bool updates) {
   RemoteHandleObject* const self = Remote::usable(object);
-  if (self == nullptr || !has_value(*self)) return nullptr;
-  const std::optional<Latest> latest = latest_of(*self, updates);
-  return value_of(*self->channel, latest->version, latest->message);
+  const std::optional<Latest> latest = self != nullptr ? latest_of(*self, updates) : std::nullopt;
+  return latest ? value_of(*self->channel, latest->version, latest->message) : nullptr;
 }
 
 PyObject* borrow(PyObject* object, PyObject* /*unused*/) { return look(object, false); }
@@ -159,50 +158,6 @@ PyObject* has_changed(PyObject* object, PyObject* /*unused*/) {
       self->channel->dialer->with_link([&](Link& link, Time) { return link.has_changed(self->registration); }) ? 1 : 0);
 }
 
-PyObject* changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  RemoteHandleObject* const self = Remote::usable(object);
-  Patience patience = Patience::forever();
-  if (self == nullptr || !parse_changed("changed", args, nargs, kwnames, patience)) return nullptr;
-  return make_operation<RemoteChanged>(self, "RayWatchReceiver.changed", patience, Style::raise);
-}
-
-PyObject* try_changed(PyObject* object, PyObject* /*unused*/) {
-  RemoteHandleObject* const self = Remote::usable(object);
-  if (self == nullptr) return nullptr;
-  return make_operation<RemoteChanged>(self, "RayWatchReceiver.try_changed", Patience::never(), Style::result);
-}
-
-PyObject* blocking_changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  RemoteHandleObject* const self = Remote::usable(object);
-  Patience patience = Patience::forever();
-  if (self == nullptr || !parse_changed("blocking_changed", args, nargs, kwnames, patience) ||
-      !refuse_event_loop("await rx.changed()")) {
-    return nullptr;
-  }
-  RemoteChanged op(self, "RayWatchReceiver.blocking_changed", patience, Style::raise);
-  return run_blocking(op);
-}
-
-PyObject* wait_for(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  RemoteHandleObject* const self = Remote::usable(object);
-  PyObject* predicate = nullptr;
-  Patience patience = Patience::forever();
-  if (self == nullptr || !parse_wait_for("wait_for", args, nargs, kwnames, predicate, patience)) return nullptr;
-  return make_operation<RemoteWaitFor>(self, "RayWatchReceiver.wait_for", patience, Ref::borrow(predicate));
-}
-
-PyObject* blocking_wait_for(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  RemoteHandleObject* const self = Remote::usable(object);
-  PyObject* predicate = nullptr;
-  Patience patience = Patience::forever();
-  if (self == nullptr || !parse_wait_for("blocking_wait_for", args, nargs, kwnames, predicate, patience) ||
-      !refuse_event_loop("await rx.wait_for(predicate)")) {
-    return nullptr;
-  }
-  RemoteWaitFor op(self, "RayWatchReceiver.blocking_wait_for", patience, Ref::borrow(predicate));
-  return run_blocking(op);
-}
-
 PyObject* resubscribe(PyObject* object, PyObject* /*unused*/) {
   return remote_subscribe(object, reinterpret_cast<PyObject*>(Py_TYPE(object)));
 }
@@ -210,8 +165,8 @@ PyObject* resubscribe(PyObject* object, PyObject* /*unused*/) {
 // (what it has seen, the value's version, its payload)
 PyObject* carried(PyObject* object, PyObject* /*unused*/) {
   RemoteHandleObject* const self = Remote::usable(object);
-  if (self == nullptr || !has_value(*self)) return nullptr;
-  const std::optional<Latest> latest = latest_of(*self, false);
+  const std::optional<Latest> latest = self != nullptr ? latest_of(*self, false) : std::nullopt;
+  if (!latest) return nullptr;
   const Version seen =
       self->channel->dialer->with_link([&](Link& link, Time) { return link.seen(self->registration); });
   const Bytes& payload = latest->message;
@@ -269,36 +224,23 @@ std::vector<PyMethodDef> sending() {
 }
 
 std::vector<PyMethodDef> receiving() {
-  return {
-      {"borrow", borrow, METH_NOARGS,
-       "borrow()\n--\n\nThe latest value that has come to this process, which is not marked as seen. "
-       "ChannelClosedError if this handle is closed."},
-      {"borrow_and_update", borrow_and_update, METH_NOARGS,
-       "borrow_and_update()\n--\n\nThe latest value that has come to this process, which this receiver has seen then. "
-       "ChannelClosedError if this handle is closed."},
-      {"has_changed", has_changed, METH_NOARGS,
-       "has_changed()\n--\n\nTrue if a value has come to this process that this receiver has not seen."},
-      {"changed", as_method(changed), kFastKeywords,
-       "changed(timeout=None)\n--\n\nAwaitable: waits for a value that this receiver has not seen, `timeout` seconds "
-       "at most (None: without limit, 0: not at all); then it has seen it.\nRaises ChannelClosedError once the senders "
-       "are gone and the last value was seen, and RecvTimeoutError. Cancel safe: a cancelled wait has seen nothing."},
-      {"try_changed", try_changed, METH_NOARGS,
-       "try_changed()\n--\n\nAwaitable: without waiting for a send. Ok(None), and the value counts as seen; "
-       "Err(ChannelEmpty()) or Err(ChannelClosed(...))."},
-      {"blocking_changed", as_method(blocking_changed), kFastKeywords,
-       "blocking_changed(timeout=None)\n--\n\nAs changed(), for a thread without an event loop."},
-      {"wait_for", as_method(wait_for), kFastKeywords,
-       "wait_for(predicate, timeout=None)\n--\n\nAwaitable: the first value for which predicate(value) is true, "
-       "beginning with the current one, seen or not.\nThe predicate is called in the waiting task. Raises what it "
-       "raises, and what changed() raises. Cancel safe: it holds nothing."},
-      {"blocking_wait_for", as_method(blocking_wait_for), kFastKeywords,
-       "blocking_wait_for(predicate, timeout=None)\n--\n\nAs wait_for(), for a thread without an event loop."},
-      {"resubscribe", resubscribe, METH_NOARGS,
-       "resubscribe()\n--\n\nA new receiver, which has seen the current value. ChannelClosedError if this one is "
-       "closed."},
-      kCarried,
-      kTakeAlong,
-  };
+  std::vector<PyMethodDef> methods = watch_methods<RemoteWatch>();
+  methods.insert(
+      methods.end(),
+      {{"borrow", borrow, METH_NOARGS,
+        "borrow()\n--\n\nThe latest value that has come to this process, which is not marked as seen. "
+        "ChannelClosedError if this handle is closed."},
+       {"borrow_and_update", borrow_and_update, METH_NOARGS,
+        "borrow_and_update()\n--\n\nThe latest value that has come to this process, which this receiver has seen then. "
+        "ChannelClosedError if this handle is closed."},
+       {"has_changed", has_changed, METH_NOARGS,
+        "has_changed()\n--\n\nTrue if a value has come to this process that this receiver has not seen."},
+       {"resubscribe", resubscribe, METH_NOARGS,
+        "resubscribe()\n--\n\nA new receiver, which has seen the current value. ChannelClosedError if this one is "
+        "closed."},
+       kCarried,
+       kTakeAlong});
+  return methods;
 }
 
 }  // namespace

@@ -34,13 +34,6 @@ struct WatchSide : LocalBackend<WatchSide, WatchCore> {
   }
 };
 
-// Arguments of a wait for a change: a timeout. False with an exception set.
-[[nodiscard]] bool parse_changed(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
-                                 Patience& patience);
-// Arguments of a wait for a value: a predicate and a timeout. False with an exception set.
-[[nodiscard]] bool parse_wait_for(const char* function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
-                                  PyObject*& predicate, Patience& patience);
-
 // (tx, rx) of a new channel. Null with an exception set.
 [[nodiscard]] PyObject* make_watch_channel(PyObject* initial);
 
