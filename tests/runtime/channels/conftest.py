@@ -271,7 +271,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
-    """One for all tests of a run, of two nodes. This process is a driver on its head node."""
+    """One for all tests of a process, of two nodes. This process is a driver on its head node."""
     spec = importlib.util.spec_from_file_location("ray_cluster", TOOLS / "ray_cluster.py")
     assert spec is not None
     assert spec.loader is not None
