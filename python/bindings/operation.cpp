@@ -168,9 +168,10 @@ void inbox_dealloc(PyObject* object) {
 }
 
 // Resumes it together with what is on its way to the same loop already, or orphans it if the loop is closed. False with an
-// exception set: neither could be done.
-bool resume_from_other_thread(OperationObject& self) noexcept {
-  const Ref key = Ref::steal(PyLong_FromVoidPtr(self.loop));
+// exception set: neither could be done. The dictionary is Python's own code, so other threads may run meanwhile: the task may
+// be cancelled, and the operation over, when it returns; then it is resumed for nothing.
+bool resume_from_other_thread(OperationObject& self, const Ref& loop) noexcept {
+  const Ref key = Ref::steal(PyLong_FromVoidPtr(loop.get()));
   if (!key) return false;
   const Ref due = Ref::steal(PyObject_GetItem(inboxes, key.get()));
   // One without a list is being called this moment, or has been.
@@ -185,16 +186,16 @@ bool resume_from_other_thread(OperationObject& self) noexcept {
     return false;
   }
   // Refused by a loop that is closed: then the inbox goes with this scope.
-  if (!Ref::steal(PyObject_CallMethodOneArg(self.loop, Names::get().call_soon_threadsafe, inbox.get()))) PyErr_Clear();
+  if (!Ref::steal(PyObject_CallMethodOneArg(loop.get(), Names::get().call_soon_threadsafe, inbox.get()))) PyErr_Clear();
   return true;
 }
 
 // In the loop's own thread the task is resumed directly; from elsewhere, or when the loop does not run, through its inbox.
-bool resume(OperationObject& self) noexcept {
+bool resume(OperationObject& self, const Ref& loop) noexcept {
   const Classes* const classes = Classes::get();
   const Ref running = Ref::steal(classes != nullptr ? PyObject_CallNoArgs(classes->get_running_loop) : nullptr);
   if (!running) return false;
-  return running.get() == self.loop ? complete_future(self) : resume_from_other_thread(self);
+  return running.get() == loop.get() ? complete_future(self) : resume_from_other_thread(self, loop);
 }
 
 void LoopOperation::wake(Operation& self) noexcept {
@@ -213,8 +214,9 @@ void LoopOperation::run(Operation& self) noexcept {
     owner->waiting.reset();  // it was cancelled after we had been queued
     return;
   }
+  const Ref loop = Ref::borrow(owner->loop);  // which the operation lets go of when it is over
   owner->op->release();  // from here on it belongs to its task only: if that goes, what it was granted goes to the next
-  if (!klaw::python::resume(*owner)) {
+  if (!klaw::python::resume(*owner, loop)) {
     PyErr_Clear();
     klaw::python::orphan(*owner);
   }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from queue import SimpleQueue
 
 import pytest
 import uvloop
@@ -266,19 +270,37 @@ def test_a_loop_is_interrupted_once_a_turn_however_many_tasks_are_woken(in_threa
         runner.run(main(runner.get_loop()))
 
 
-async def test_a_thread_wakes_a_task_that_was_cancelled_meanwhile(in_thread):
+@pytest.fixture
+def impatient_threads() -> Iterator[None]:
+    """Whoever waits for the GIL gets it at the next instruction of Python's: also in the midst of a wake-up."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+async def test_a_thread_wakes_a_task_that_was_cancelled_meanwhile(in_thread, impatient_threads):
     tx, rx = blocking_channel(1)
-    for n in range(50):
+    numbers = range(5_000)
+    turn: SimpleQueue[int] = SimpleQueue()
+
+    def send_each() -> None:
+        for _ in numbers:
+            tx.blocking_send(turn.get())
+
+    job = in_thread(send_each)
+    for n in numbers:
         waiting = asyncio.ensure_future(rx.recv())
         await asyncio.sleep(0)
-        job = in_thread(tx.blocking_send, n)
+        turn.put(n)
+        time.sleep(n % 50 * 1e-6)  # noqa: ASYNC251  meanwhile the thread begins to wake the task
         waiting.cancel()
         try:
             received = await waiting
         except asyncio.CancelledError:
             received = await rx.recv()
         assert received == n
-        await job.awaited()
+    await job.awaited()
 
 
 @pytest.mark.parametrize("close", ["close", "blocking_close", "drop"])
