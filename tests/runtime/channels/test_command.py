@@ -1,6 +1,7 @@
 """``klaw`` without a cluster: its arguments, its texts, and what it says when something is not installed."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -68,6 +69,15 @@ def test_what_is_not_json_is_told_before_anything_is_sent():
     assert done.exit_code == Status.USAGE
     assert done.stderr.startswith("klaw: argument 2 is not JSON")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("before", [None, "127.0.0.1:2"])
+def test_the_address_is_that_of_the_command_alone(monkeypatch, before: str | None):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("RAY_ADDRESS", before)
+    run("send", "jobs", "no JSON", "--address", "127.0.0.1:1")
+    assert os.environ.get("RAY_ADDRESS") == before
 
 
 # ------------------------------------------------------------------------------------------ failures

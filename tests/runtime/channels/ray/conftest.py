@@ -16,6 +16,7 @@ import pytest
 from klaw_core.runtime.channels import ChannelClosedError, channel
 
 LONG_S = 60.0
+SECOND_IP = "127.0.0.3"
 
 
 @pytest.fixture
@@ -32,8 +33,7 @@ def placed(ray_cluster: Any) -> Callable[[str], dict[str, Any]]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = ray.get_runtime_context().get_node_id()
-    ids = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    there = next(iter(ids - {here}))
+    [there] = [node["NodeID"] for node in ray.nodes() if node["NodeManagerAddress"] == SECOND_IP]
 
     def options(where: str) -> dict[str, Any]:
         node = here if where == "here" else there

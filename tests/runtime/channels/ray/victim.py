@@ -2,16 +2,18 @@
 
     victim.py send FIRST ENDPOINT      sends (name, FIRST), (name, FIRST + 1)...; prints each once send() has returned
     victim.py receive ENDPOINT         receives for ever; prints each once recv() has returned it
-    victim.py acked ENDPOINT           likewise, and settles none of them
+    victim.py acked ENDPOINT           likewise, and settles none of them; keeps them beyond the channel's end
 
 It knows nothing of Ray, so it starts in a moment. ENDPOINT is what the actor's get_endpoint() gives, pickled, as hex.
 """
 
 import pickle
+import signal
 import sys
 import threading
 
 from klaw_core import _core
+from klaw_core.runtime.errors import ChannelClosedError
 
 
 def connect(endpoint):
@@ -43,9 +45,12 @@ def main():
     elif what == "acked":
         rx = _core.RemoteReceiver(channel)
         held = []
-        while True:
-            held.append(rx.blocking_recv_acked())
-            print(held[-1].value, flush=True)
+        try:
+            while True:
+                held.append(rx.blocking_recv_acked())
+                print(held[-1].value, flush=True)
+        except ChannelClosedError:  # what it holds itself does not keep its end back
+            signal.pause()
     else:
         rx = _core.RemoteReceiver(channel)
         while True:

@@ -218,10 +218,17 @@ def delete(name: Name, address: Address = _CLUSTER, namespace: Namespace = _NAME
 @contextmanager
 def _cluster(address: str, name: str | None = None) -> Generator[None]:
     """Where the backend looks for it: without this it would start a cluster of its own if it finds none."""
+    before = os.environ.get("RAY_ADDRESS")
     os.environ["RAY_ADDRESS"] = address
     logging.getLogger("ray._private.worker").setLevel(logging.WARNING)  # not that it connects
-    with told(name):
-        yield
+    try:
+        with told(name):
+            yield
+    finally:
+        if before is None:
+            del os.environ["RAY_ADDRESS"]
+        else:
+            os.environ["RAY_ADDRESS"] = before
 
 
 def _stats(name: str, namespace: str) -> ChannelStats:
