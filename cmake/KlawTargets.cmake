@@ -43,8 +43,6 @@ function(klaw_gtest_folder folder)
   target_link_libraries(${target} PRIVATE klaw_own ${arg_LIBRARIES} GTest::gmock GTest::gtest_main)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_compile_options(${target} PRIVATE ${arg_OPTIONS})
-  # What all of them include took half of the time of each.
-  target_precompile_headers(${target} PRIVATE <gmock/gmock.h> <gtest/gtest.h> <klaw/channels.hpp>)
   gtest_discover_tests(${target}
     TEST_PREFIX ${folder}.
     DISCOVERY_MODE PRE_TEST
