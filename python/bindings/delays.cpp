@@ -37,27 +37,30 @@ std::uint64_t asked_generation = 0;
   }
 }
 
-PyObject* run_delays(PyObject* /*self*/, PyObject* /*unused*/) { run(*asked); }
+PyObject* run_delays(PyObject* mailbox, PyObject* /*unused*/) {
+  run(*static_cast<Mailbox<Due>*>(PyCapsule_GetPointer(mailbox, nullptr)));
+}
 PyMethodDef run_def = {"_run_delays", run_delays, METH_NOARGS, nullptr};
 
 }  // namespace
 
 bool start_delays() {
   if (asked != nullptr && asked_generation == fork_generation) return true;
-  asked = new Mailbox<Due>;
-  asked_generation = fork_generation;
+  auto* const mailbox = new Mailbox<Due>;  // leaked if the thread does not start: perhaps it has begun
+  const Ref capsule = Ref::steal(PyCapsule_New(mailbox, nullptr, nullptr));
   const Ref threading = Ref::steal(PyImport_ImportModule("threading"));
   const Ref type = Ref::steal(threading ? PyObject_GetAttrString(threading.get(), "Thread") : nullptr);
-  const Ref target = Ref::steal(PyCFunction_New(&run_def, nullptr));
+  const Ref target = Ref::steal(capsule ? PyCFunction_New(&run_def, capsule.get()) : nullptr);
   const Ref arguments = Ref::steal(
       type && target ? Py_BuildValue("{sOsssO}", "target", target.get(), "name", "klaw-delays", "daemon", Py_True)
                      : nullptr);
   const Ref nothing = Ref::steal(PyTuple_New(0));
   const Ref thread =
       Ref::steal(arguments && nothing ? PyObject_Call(type.get(), nothing.get(), arguments.get()) : nullptr);
-  if (thread && Ref::steal(PyObject_CallMethod(thread.get(), "start", nullptr))) return true;
-  asked = nullptr;  // leaked: perhaps the thread has begun
-  return false;
+  if (!thread || !Ref::steal(PyObject_CallMethod(thread.get(), "start", nullptr))) return false;
+  asked = mailbox;  // that of another thread of Python's, which came meanwhile, keeps what it was asked before
+  asked_generation = fork_generation;
+  return true;
 }
 
 void release_at(Clock::time_point due, std::weak_ptr<channels::detail::MpmcCore<Ref>> core) {
