@@ -26,8 +26,14 @@ enum class Style : std::uint8_t {
 
 // All of them: a new reference, or null with an exception set (but for Style::next).
 
+// One of those that are always the same.
+[[nodiscard]] inline PyObject* shared_result(PyObject* Classes::* which) noexcept {
+  const Classes* const classes = Classes::get();
+  return classes != nullptr ? Py_NewRef(classes->*which) : nullptr;
+}
+
 [[nodiscard]] inline PyObject* tell_sent(Style style) noexcept {
-  if (style == Style::result) return Py_NewRef(Classes::get()->ok_none);
+  if (style == Style::result) return shared_result(&Classes::ok_none);
   Py_RETURN_NONE;
 }
 
@@ -60,7 +66,7 @@ enum class Style : std::uint8_t {
 
 // Of a oneshot.
 [[nodiscard]] inline PyObject* tell_already_sent(Style style) noexcept {
-  if (style == Style::result) return Py_NewRef(Classes::get()->err_already_sent);
+  if (style == Style::result) return shared_result(&Classes::err_already_sent);
   raise_already_sent();
   return nullptr;
 }
@@ -77,7 +83,7 @@ enum class Style : std::uint8_t {
 }
 
 [[nodiscard]] inline PyObject* tell_empty(Style style, Patience patience) noexcept {
-  if (style == Style::result) return Py_NewRef(Classes::get()->err_empty);
+  if (style == Style::result) return shared_result(&Classes::err_empty);
   if (style == Style::nowait) {
     raise_empty();
   } else {
