@@ -191,7 +191,8 @@ class BrokerServer {
   nb::object put(const nb::list& items, const nb::object& timeout, const std::string& handle, const std::string& caller,
                  std::uint64_t number) {
     auto request = make_request(false, handle, caller, number);
-    for (const nb::handle item : items) {
+    const nb::tuple mine(items);  // pickling may change the caller's
+    for (const nb::handle item : mine) {
       std::optional<Bytes> payload = encode_payload(item.ptr());
       if (!payload) nb::raise_python_error();
       request->messages.push_back(*std::move(payload));
