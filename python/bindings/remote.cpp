@@ -303,9 +303,11 @@ bool parse_token(PyObject* object, Token& token) {
   return true;
 }
 
+// It has the session before the dialer wakes anybody, with whom Python's threads might take turns.
 void open_session(RemoteHandleObject& self, std::optional<Token> claim) {
-  self.registration = self.channel->dialer->with_link(
-      [&](dataplane::Link& link, dataplane::Time now) { return link.open(now, self.side, claim, name_of(self)); });
+  self.channel->dialer->with_link([&](dataplane::Link& link, dataplane::Time now) {
+    self.registration = link.open(now, self.side, claim, name_of(self));
+  });
 }
 
 // handle(channel, claim=None)
@@ -430,7 +432,8 @@ class RemoteUpgrade final : public RemoteWait {
   explicit RemoteUpgrade(RemoteHandleObject* made)
       : RemoteWait(made, "RayWeak.upgrade", Patience::forever(), What::opened) {}
   ~RemoteUpgrade() override {
-    if (!is_given_) Remote::close(handle(), std::nullopt);
+    // Without a channel: the collector has been at the handle before us, and has closed it.
+    if (!is_given_ && handle().channel != nullptr) Remote::close(handle(), std::nullopt);
   }
   PyObject* outcome(Status status) override {
     if (status == Status::done) {

@@ -25,6 +25,7 @@ constexpr double kFirstValueLimit_s = 15.0;
 PyObject* value_of(RemoteChannelObject& channel, Version version, const Bytes& payload) {
   if (channel.value != nullptr && channel.version == version) return Py_NewRef(channel.value);
   Ref value = Ref::steal(decode_payload(payload));
+  if (channel.value != nullptr && channel.version == version) return Py_NewRef(channel.value);  // meanwhile, by another
   if (value && channel.version <= version) {
     channel.version = version;
     Py_XSETREF(channel.value, Py_NewRef(value.get()));
