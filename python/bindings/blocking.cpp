@@ -1,6 +1,5 @@
 #include "blocking.hpp"
 
-#include <cxxabi.h>
 #include <klaw/channels/detail/thread_wait.hpp>
 namespace klaw::python {
 
@@ -32,27 +31,17 @@ int is_main_thread() {
   return PyLong_AsUnsignedLong(ident.get()) == PyThread_get_thread_ident() ? 1 : 0;
 }
 
-// Until it was fired (true), or the deadline has passed (false). -1: a signal handler raised.
-int park(ThreadOperation& thread, const Deadline& deadline) {
-  const int on_main = is_main_thread();
-  if (on_main < 0) return -1;
+// Until it was fired (1), or the deadline has passed (0). -1: a signal handler raised.
+int park(ThreadOperation& thread, const Deadline& deadline, bool on_main) {
   for (;;) {
     Deadline until = deadline;
     const Clock::time_point look = Clock::now() + kSignalCheck;
-    if (on_main == 1 && (!until || look < *until)) until = look;
+    if (on_main && (!until || look < *until)) until = look;
     const Event::Wait ended = wait_without_gil(thread, until);
     if (ended == Event::Wait::set) return 1;
-    if (on_main == 1 && PyErr_CheckSignals() < 0) return -1;
+    if (on_main && PyErr_CheckSignals() < 0) return -1;
     if (ended == Event::Wait::timed_out && deadline && Clock::now() >= *deadline) return 0;
   }
-}
-
-}  // namespace
-
-namespace {
-
-[[noreturn]] void sleep_for_ever() noexcept {
-  for (ThreadOperation never;;) (void)never.wait(std::nullopt);
 }
 
 enum class Slept : std::uint8_t {
@@ -61,11 +50,11 @@ enum class Slept : std::uint8_t {
   interrupted,  // it was abandoned, and an exception is set
 };
 
-Slept sleep_on(PendingOp& op, const Deadline& deadline, Status& status) {
+Slept sleep_on(PendingOp& op, const Deadline& deadline, bool on_main, Status& status) {
   ThreadOperation thread;
   status = op.start(&thread);
   if (status != Status::pending) return Slept::woken;
-  const int fired = thread.arm() ? park(thread, deadline) : 1;
+  const int fired = thread.arm() ? park(thread, deadline, on_main) : 1;
   if (fired == 1) {
     status = op.finish();
     return Slept::woken;
@@ -86,13 +75,13 @@ Slept sleep_on(PendingOp& op, const Deadline& deadline, Status& status) {
 
 }  // namespace
 
-void restore_thread(PyThreadState* state) {
+void sleep_for_ever() noexcept {
+  for (ThreadOperation never;;) (void)never.wait(std::nullopt);
+}
+
+void restore_thread(PyThreadState* state) noexcept {
   if (_Py_IsFinalizing() != 0) sleep_for_ever();
-  try {
-    PyEval_RestoreThread(state);
-  } catch (abi::__forced_unwind&) {  // finalisation has begun since we looked
-    sleep_for_ever();
-  }
+  outlive_exit([&] { PyEval_RestoreThread(state); });  // finalisation may have begun since we looked
 }
 
 bool block_on(PendingOp& op, Status& status) {
@@ -102,9 +91,12 @@ bool block_on(PendingOp& op, Status& status) {
   if (op.patience().is_limited() && !op.keeps_time()) {
     deadline = channels::detail::deadline_after(std::chrono::duration<double>(op.patience().seconds()));
   }
+  // Asked before it is linked: that is Python's code, in which a daemon thread may end when the interpreter goes down.
+  const int on_main = is_main_thread();
+  if (on_main < 0) return false;
   Slept slept;
   do {
-    slept = sleep_on(op, deadline, status);
+    slept = sleep_on(op, deadline, on_main == 1, status);
   } while (slept == Slept::woken && status == Status::pending);  // by what it does not wait for
   return slept != Slept::interrupted;
 }

@@ -9,7 +9,7 @@ namespace klaw::python {
 
 // Takes the GIL again, after a sleep without it. If the interpreter is going down meanwhile, Python would unwind the thread
 // through our frames: it sleeps on instead, until the process ends.
-void restore_thread(PyThreadState* state);
+void restore_thread(PyThreadState* state) noexcept;
 
 // Drives `op` in this thread with the GIL released while it sleeps. False with an exception set (KeyboardInterrupt and
 // the like; `op` was abandoned then). Else `status` is how it ended; Status::pending: the time ran out.

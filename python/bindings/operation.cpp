@@ -2,8 +2,8 @@
 
 #include <array>
 #include <cassert>
-
-#include <structmember.h>
+#include <memory>
+#include <unordered_map>
 
 #include "wake_queue.hpp"
 
@@ -101,38 +101,71 @@ bool is_foreign(const OperationObject& self) noexcept { return self.fork_generat
 
 // --- resuming a task ---
 
+// `object.method(argument)`, from frames through which nothing may unwind. Null with an exception set.
+Ref call(const Ref& object, PyObject* method, PyObject* argument = nullptr) noexcept {
+  PyObject* const arguments[] = {object.get(), argument};
+  const std::size_t count = argument != nullptr ? 2 : 1;
+  return Ref::steal(outlive_exit([&] { return PyObject_VectorcallMethod(method, arguments, count, nullptr); }));
+}
+
 // Completes the future that the task waits for. Must run in the loop's thread. False with an exception set.
 bool complete_future(OperationObject& self) noexcept {
   if (self.future == nullptr) return true;
   self.is_resumed = true;
-  const Ref is_done = Ref::steal(PyObject_CallMethodNoArgs(self.future, Names::get().done));
+  const Ref future = Ref::borrow(self.future);
+  const Ref is_done = call(future, Names::get().done);
   if (!is_done) return false;
   if (is_done.get() == Py_True) return true;  // the task was cancelled meanwhile: it is on its way, and will hand on
-  return static_cast<bool>(Ref::steal(PyObject_CallMethodOneArg(self.future, Names::get().set_result, Py_None)));
+  return static_cast<bool>(call(future, Names::get().set_result, Py_None));
+}
+
+// The op of an operation that is over. Taken out before anything is done with it that may run Python's code: whoever closes
+// the operation meanwhile, in another thread or in that code, finds nothing that is left to do.
+struct DestroyOp {
+  bool leaks = false;  // with what it refers to: see is_foreign()
+  void operator()(PendingOp* op) const noexcept {
+    if (!leaks) op->~PendingOp();
+  }
+};
+using OwnedOp = std::unique_ptr<PendingOp, DestroyOp>;
+
+// Null if it was taken before.
+OwnedOp take_op(OperationObject& self) noexcept {
+  return {std::exchange(self.op, nullptr), DestroyOp{.leaks = is_foreign(self)}};
 }
 
 // Its loop is closed, so it will never take what it was granted: the next in line gets it.
 void orphan(OperationObject& self) noexcept {
   if (self.phase != Phase::waiting) return;
   self.phase = Phase::orphaned;
-  self.op->abandon();
+  const OwnedOp op = take_op(self);
+  op->abandon();
+  op->release();
 }
 
 // The awaitables of one event loop that other threads have woken. They are resumed together, by one call into the loop.
 // Only the loop holds it, as a callback that is due: if the loop is closed first, it goes, and orphans what is in it.
 struct LoopInboxObject {
-  PyObject_HEAD PyObject* weakrefs;
-  PyObject* woken;  // list of OperationObject
+  PyObject_HEAD PyObject* loop;  // its address
+  PyObject* woken;               // list of OperationObject; null once it was taken
 };
 
 PyTypeObject* inbox_type = nullptr;
-PyObject* inboxes = nullptr;  // WeakValueDictionary: address of an event loop -> its inbox, while one is due
+// The inbox of each event loop that has one due, which takes itself out; under the GIL. No dictionary of Python's: its code
+// would let in other threads and signal handlers. Never destroyed: threads may wake others until the process ends.
+std::unordered_map<PyObject*, LoopInboxObject*>& due_inboxes = *new std::unordered_map<PyObject*, LoopInboxObject*>;
 
 LoopInboxObject& cast_inbox(PyObject* object) noexcept { return *reinterpret_cast<LoopInboxObject*>(object); }
 
+// What is in it. A thread that wakes an awaitable from here on finds no inbox that is due, and sends the next one.
+Ref take_woken(LoopInboxObject& inbox) noexcept {
+  const auto due = due_inboxes.find(inbox.loop);
+  if (due != due_inboxes.end() && due->second == &inbox) due_inboxes.erase(due);
+  return Ref::steal(std::exchange(inbox.woken, nullptr));
+}
+
 PyObject* inbox_call(PyObject* object, PyObject* /*args*/, PyObject* /*kwargs*/) {
-  // A thread that wakes an awaitable from here on finds no inbox that is due, and sends the next one.
-  const Ref woken = Ref::steal(std::exchange(cast_inbox(object).woken, nullptr));
+  const Ref woken = take_woken(cast_inbox(object));
   for (Py_ssize_t i = 0; woken && i < PyList_GET_SIZE(woken.get()); ++i) {
     PyObject* const item = PyList_GET_ITEM(woken.get(), i);
     if (!complete_future(*cast(item))) PyErr_WriteUnraisable(item);
@@ -147,13 +180,13 @@ int inbox_traverse(PyObject* object, visitproc visit, void* arg) {
 }
 
 int inbox_clear(PyObject* object) {
-  Py_CLEAR(cast_inbox(object).woken);
+  take_woken(cast_inbox(object));
   return 0;
 }
 
 void inbox_finalize(PyObject* object) {
   const SavedError saved;
-  const Ref woken = Ref::steal(std::exchange(cast_inbox(object).woken, nullptr));
+  const Ref woken = take_woken(cast_inbox(object));
   for (Py_ssize_t i = 0; woken && i < PyList_GET_SIZE(woken.get()); ++i) orphan(*cast(PyList_GET_ITEM(woken.get(), i)));
 }
 
@@ -161,32 +194,41 @@ void inbox_dealloc(PyObject* object) {
   if (PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
   PyTypeObject* const type = Py_TYPE(object);
   PyObject_GC_UnTrack(object);
-  if (cast_inbox(object).weakrefs != nullptr) PyObject_ClearWeakRefs(object);
   inbox_clear(object);
   type->tp_free(object);
   Py_DECREF(type);
 }
 
+// Has the loop call the inbox. A loop that is closed refuses: then the inbox goes with the last reference to it. Any other
+// exception is no answer of the loop's but a signal handler's, or of whoever interrupts this thread: the loop is asked again
+// (a second call of an inbox does nothing), and the exception comes later.
+void call_soon(const Ref& loop, const Ref& inbox) noexcept {
+  constexpr int kAttempts = 3;
+  Ref interruption;
+  for (int i = 0; i < kAttempts && !call(loop, Names::get().call_soon_threadsafe, inbox.get()); ++i) {
+    const bool is_refused = PyErr_ExceptionMatches(PyExc_RuntimeError) != 0;
+    Ref error = fetch_exception();
+    if (is_refused) break;
+    interruption = std::move(error);
+  }
+  if (interruption) postpone(interruption);
+}
+
 // Resumes it together with what is on its way to the same loop already, or orphans it if the loop is closed. False with an
-// exception set: neither could be done. The dictionary is Python's own code, so other threads may run meanwhile: the task may
-// be cancelled, and the operation over, when it returns; then it is resumed for nothing.
+// exception set: neither could be done. Other threads may run meanwhile: the task may be cancelled, and the operation over,
+// when it returns; then it is resumed for nothing.
 bool resume_from_other_thread(OperationObject& self, const Ref& loop) noexcept {
-  const Ref key = Ref::steal(PyLong_FromVoidPtr(loop.get()));
-  if (!key) return false;
-  const Ref due = Ref::steal(PyObject_GetItem(inboxes, key.get()));
-  // One without a list is being called this moment, or has been.
-  if (due && cast_inbox(due.get()).woken != nullptr)
-    return PyList_Append(cast_inbox(due.get()).woken, cast(&self)) == 0;
-  PyErr_Clear();
+  if (const auto due = due_inboxes.find(loop.get()); due != due_inboxes.end()) {
+    return PyList_Append(due->second->woken, cast(&self)) == 0;
+  }
   const Ref inbox = Ref::steal(inbox_type->tp_alloc(inbox_type, 0));
   if (!inbox) return false;
-  PyObject* const woken = cast_inbox(inbox.get()).woken = PyList_New(0);
-  if (woken == nullptr || PyList_Append(woken, cast(&self)) < 0 ||
-      PyObject_SetItem(inboxes, key.get(), inbox.get()) < 0) {
-    return false;
-  }
-  // Refused by a loop that is closed: then the inbox goes with this scope.
-  if (!Ref::steal(PyObject_CallMethodOneArg(loop.get(), Names::get().call_soon_threadsafe, inbox.get()))) PyErr_Clear();
+  LoopInboxObject& made = cast_inbox(inbox.get());
+  made.loop = loop.get();
+  made.woken = PyList_New(0);
+  if (made.woken == nullptr || PyList_Append(made.woken, cast(&self)) < 0) return false;
+  due_inboxes.insert_or_assign(loop.get(), &made);
+  call_soon(loop, inbox);
   return true;
 }
 
@@ -199,9 +241,7 @@ bool resume(OperationObject& self, const Ref& loop) noexcept {
 }
 
 void LoopOperation::wake(Operation& self) noexcept {
-  if (static_cast<LoopOperation&>(self).enqueue_from_io_thread()) return;
-  // All others who wake hold the GIL (see python.hpp).
-  assert(PyGILState_Check() != 0);
+  if (static_cast<LoopOperation&>(self).enqueue_without_gil()) return;
   Py_INCREF(cast(static_cast<LoopOperation&>(self).owner_));
   RunQueue::of_this_thread().push(self);
 }
@@ -217,8 +257,9 @@ void LoopOperation::run(Operation& self) noexcept {
   const Ref loop = Ref::borrow(owner->loop);  // which the operation lets go of when it is over
   owner->op->release();  // from here on it belongs to its task only: if that goes, what it was granted goes to the next
   if (!klaw::python::resume(*owner, loop)) {
-    PyErr_Clear();
+    const Ref error = fetch_exception();
     klaw::python::orphan(*owner);
+    postpone(error);
   }
 }
 
@@ -232,23 +273,15 @@ void LoopOperation::resume() noexcept {
 void LoopOperation::orphan() noexcept {
   const Ref keep = Ref::borrow(cast(owner_));
   klaw::python::orphan(*owner_);
-  if (owner_->op != nullptr) owner_->op->release();
 }
 
 // --- phases ---
 
-void destroy_op(OperationObject& self) noexcept {
-  if (self.op == nullptr) return;
-  PendingOp* const op = std::exchange(self.op, nullptr);
-  if (!is_foreign(self)) op->~PendingOp();  // else leaked, with what it refers to: see is_foreign()
-}
-
 [[gnu::noinline]] void drop_wait(OperationObject& self) noexcept {
-  if (self.op != nullptr) self.op->release();
   if (PyObject* const timer = std::exchange(self.timer, nullptr)) {
     const SavedError saved;
     const Ref owned = Ref::steal(timer);
-    if (!Ref::steal(PyObject_CallMethodNoArgs(timer, Names::get().cancel))) PyErr_WriteUnraisable(timer);
+    if (!call(owned, Names::get().cancel)) PyErr_WriteUnraisable(timer);
   }
   if (self.waiting && !is_foreign(self)) {
     self.waiting->leave();
@@ -262,22 +295,26 @@ void destroy_op(OperationObject& self) noexcept {
 // To phase done, without an outcome: what was waiting is cancelled.
 void abandon(OperationObject& self) noexcept {
   const Phase before = std::exchange(self.phase, Phase::done);
+  const OwnedOp op = take_op(self);
   if (before == Phase::waiting && !is_foreign(self)) {
     // Claimed already? Then it was fired too: under the GIL, which we hold, or by the I/O thread, which leave() waits for.
     (void)self.waiting->cancel();
     self.waiting->leave();
-    self.op->abandon();
+    op->abandon();
   }
+  if (op) op->release();
   drop_wait(self);
-  destroy_op(self);
 }
 
 // To phase done with the outcome of `status`.
 PySendResult complete(OperationObject& self, Status status, PyObject** result) {
   const bool has_waited = std::exchange(self.phase, Phase::done) == Phase::waiting || self.loop != nullptr;
-  if (has_waited) drop_wait(self);
-  *result = self.op->outcome(status);
-  destroy_op(self);
+  const OwnedOp op = take_op(self);
+  if (has_waited) {
+    op->release();
+    drop_wait(self);
+  }
+  *result = op->outcome(status);
   return *result != nullptr ? PYGEN_RETURN : PYGEN_ERROR;
 }
 
@@ -337,9 +374,9 @@ PySendResult wait(OperationObject& self, std::shared_ptr<WakeQueue> queue, PyObj
   self.waiting.emplace(self, std::move(queue));
   const Status status = self.op->start(&*self.waiting);
   if (status != Status::pending) return complete(self, status, result);
-  self.phase = Phase::waiting;
-  // The I/O thread may have fired it already; nobody else, for they would need the GIL.
+  // One that needs no GIL may have fired it already.
   if (!self.waiting->arm()) return finish(self, result);
+  self.phase = Phase::waiting;
   self.waiting->enter();
   if (yield_future(self, result) == PYGEN_ERROR) {
     const SavedError saved;
@@ -413,6 +450,7 @@ bool may_resume(OperationObject& self) noexcept {
 [[gnu::noinline]] PySendResult resume_waiting(OperationObject& self, PyObject** result) {
   if (!may_resume(self)) return PYGEN_ERROR;
   if (self.waiting->claimed_index() == Operation::kCancelled) {
+    self.phase = Phase::running;
     self.op->abandon();
     return complete(self, Status::pending, result);
   }
@@ -693,19 +731,10 @@ PyType_Spec operation_spec = {
     .slots = operation_slots,
 };
 
-PyMemberDef inbox_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(LoopInboxObject, weakrefs), READONLY, nullptr},
-    {},
-};
-
 PyType_Slot inbox_slots[] = {
-    {Py_tp_members, inbox_members},
-    {Py_tp_finalize, reinterpret_cast<void*>(inbox_finalize)},
-    {Py_tp_call, reinterpret_cast<void*>(inbox_call)},
-    {Py_tp_traverse, reinterpret_cast<void*>(inbox_traverse)},
-    {Py_tp_clear, reinterpret_cast<void*>(inbox_clear)},
-    {Py_tp_dealloc, reinterpret_cast<void*>(inbox_dealloc)},
-    {},
+    {Py_tp_finalize, reinterpret_cast<void*>(inbox_finalize)}, {Py_tp_call, reinterpret_cast<void*>(inbox_call)},
+    {Py_tp_traverse, reinterpret_cast<void*>(inbox_traverse)}, {Py_tp_clear, reinterpret_cast<void*>(inbox_clear)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(inbox_dealloc)},   {},
 };
 
 PyType_Spec inbox_spec = {
@@ -771,9 +800,7 @@ bool add_operation_type(PyObject* module) noexcept {
   inbox_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &inbox_spec, nullptr));
   await_iterator_type =
       reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &await_iterator_spec, nullptr));
-  const Ref weakref = Ref::steal(PyImport_ImportModule("weakref"));
-  inboxes = weakref ? PyObject_CallMethod(weakref.get(), "WeakValueDictionary", nullptr) : nullptr;
-  return operation_type != nullptr && inbox_type != nullptr && await_iterator_type != nullptr && inboxes != nullptr &&
+  return operation_type != nullptr && inbox_type != nullptr && await_iterator_type != nullptr &&
          PyModule_AddObjectRef(module, "Operation", reinterpret_cast<PyObject*>(operation_type)) == 0;
 }
 

@@ -256,7 +256,7 @@ std::optional<Bytes> encode_pickle(PyObject* value) {
     PyErr_SetString(PyExc_RuntimeError, "no pickler was set");
     return std::nullopt;
   }
-  const Ref pair = Ref::steal(PyObject_CallOneArg(pickle_dumps, value));
+  const Ref pair = Ref::steal(outlive_exit([&] { return PyObject_CallOneArg(pickle_dumps, value); }));
   if (!pair) return std::nullopt;
   PyObject* const buffers = PyTuple_GET_ITEM(pair.get(), 1);
   std::vector<View> parts;
@@ -298,7 +298,7 @@ PyObject* decode_pickle(const Bytes& payload) {
     if (i == 0) pickle = std::move(part);
     at = aligned(at + size);
   }
-  return PyObject_CallFunctionObjArgs(pickle_loads, pickle.get(), list.get(), nullptr);
+  return outlive_exit([&] { return PyObject_CallFunctionObjArgs(pickle_loads, pickle.get(), list.get(), nullptr); });
 }
 
 Bytes tagged(Tag tag, std::string_view content) {

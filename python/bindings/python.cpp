@@ -70,7 +70,9 @@ PyObject* make_backend_error(PyObject* cls, const ChannelBackendError& error) no
   const Ref actor_name = make_text(error.actor_name);
   const Ref ns = make_text(error.ns);
   if (!message || !backend || !actor_name || !ns) return nullptr;
-  return PyObject_CallFunctionObjArgs(cls, message.get(), backend.get(), actor_name.get(), ns.get(), nullptr);
+  return outlive_exit([&] {
+    return PyObject_CallFunctionObjArgs(cls, message.get(), backend.get(), actor_name.get(), ns.get(), nullptr);
+  });
 }
 
 // ChannelClosed(reason, kind=kind), or the exception of the same form.
@@ -81,7 +83,7 @@ PyObject* make_closed(PyObject* cls, const ChannelClosed& error) noexcept {
   const Ref kwnames = Ref::steal(PyTuple_Pack(1, Names::get().kind));
   if (!reason || !kind || !kwnames) return nullptr;
   PyObject* const arguments[] = {reason.get(), kind.get()};
-  return PyObject_Vectorcall(cls, arguments, 1, kwnames.get());
+  return outlive_exit([&] { return PyObject_Vectorcall(cls, arguments, 1, kwnames.get()); });
 }
 
 // `index`: the branch of a select.
@@ -97,10 +99,14 @@ void raise_instance(PyObject* exception, std::optional<std::size_t> index = std:
 PyObject* wrap_err(PyObject* error) noexcept {
   const Ref owned = Ref::steal(error);
   const Classes* const c = Classes::get();
-  return owned && c != nullptr ? PyObject_CallOneArg(c->Err, owned.get()) : nullptr;
+  return owned && c != nullptr ? outlive_exit([&] { return PyObject_CallOneArg(c->Err, owned.get()); }) : nullptr;
 }
 
 }  // namespace
+
+void postpone(const Ref& error) noexcept {
+  PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), reinterpret_cast<PyObject*>(Py_TYPE(error.get())));
+}
 
 const Classes* Classes::get() noexcept {
   static Classes classes{};
@@ -135,47 +141,51 @@ void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index) 
 
 void raise_full(std::size_t capacity) noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(
-        Ref::steal(PyObject_CallFunction(c->ChannelFullError, "n", static_cast<Py_ssize_t>(capacity))).get());
+    raise_instance(Ref::steal(outlive_exit([&] {
+                     return PyObject_CallFunction(c->ChannelFullError, "n", static_cast<Py_ssize_t>(capacity));
+                   })).get());
   }
 }
 
 void raise_empty() noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(PyObject_CallNoArgs(c->ChannelEmptyError)).get());
+    raise_instance(Ref::steal(outlive_exit([&] { return PyObject_CallNoArgs(c->ChannelEmptyError); })).get());
   }
 }
 
 void raise_already_sent() noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(PyObject_CallNoArgs(c->AlreadySentError)).get());
+    raise_instance(Ref::steal(outlive_exit([&] { return PyObject_CallNoArgs(c->AlreadySentError); })).get());
   }
 }
 
 void raise_lagged(std::uint64_t skipped, std::optional<std::size_t> index) noexcept {
   if (const Classes* const c = Classes::get()) {
     const auto count = static_cast<unsigned long long>(skipped);
-    raise_instance(Ref::steal(PyObject_CallFunction(c->LaggedError, "K", count)).get(), index);
+    raise_instance(Ref::steal(outlive_exit([&] { return PyObject_CallFunction(c->LaggedError, "K", count); })).get(),
+                   index);
   }
 }
 
 void raise_send_timeout(std::size_t capacity, double timeout_s) noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(
-        Ref::steal(PyObject_CallFunction(c->SendTimeoutError, "nd", static_cast<Py_ssize_t>(capacity), timeout_s))
-            .get());
+    raise_instance(Ref::steal(outlive_exit([&] {
+                     return PyObject_CallFunction(c->SendTimeoutError, "nd", static_cast<Py_ssize_t>(capacity),
+                                                  timeout_s);
+                   })).get());
   }
 }
 
 void raise_recv_timeout(double timeout_s) noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(PyObject_CallFunction(c->RecvTimeoutError, "d", timeout_s)).get());
+    raise_instance(
+        Ref::steal(outlive_exit([&] { return PyObject_CallFunction(c->RecvTimeoutError, "d", timeout_s); })).get());
   }
 }
 
 PyObject* make_ok(PyObject* value) noexcept {
   const Classes* const c = Classes::get();
-  return c != nullptr ? PyObject_CallOneArg(c->Ok, value) : nullptr;
+  return c != nullptr ? outlive_exit([&] { return PyObject_CallOneArg(c->Ok, value); }) : nullptr;
 }
 
 PyObject* make_err_closed(const ChannelClosed& error) noexcept {
@@ -188,13 +198,15 @@ PyObject* make_err_closed(const ChannelClosed& error) noexcept {
 PyObject* make_err_full(std::size_t capacity) noexcept {
   const Classes* const c = Classes::get();
   if (c == nullptr) return nullptr;
-  return wrap_err(PyObject_CallFunction(c->ChannelFull, "n", static_cast<Py_ssize_t>(capacity)));
+  return wrap_err(
+      outlive_exit([&] { return PyObject_CallFunction(c->ChannelFull, "n", static_cast<Py_ssize_t>(capacity)); }));
 }
 
 PyObject* make_err_lagged(std::uint64_t skipped) noexcept {
   const Classes* const c = Classes::get();
   if (c == nullptr) return nullptr;
-  return wrap_err(PyObject_CallFunction(c->Lagged, "K", static_cast<unsigned long long>(skipped)));
+  return wrap_err(
+      outlive_exit([&] { return PyObject_CallFunction(c->Lagged, "K", static_cast<unsigned long long>(skipped)); }));
 }
 
 bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required, Py_ssize_t count,

@@ -8,7 +8,8 @@
 //     values leave the core by move.
 //
 // A remote channel's lock is its dialer's mutex. Python threads take it for an instant under the GIL; the I/O thread takes it
-// too, and never wants the GIL (see wake_queue.hpp).
+// too, and never wants the GIL (see wake_queue.hpp). What a thread wakes at a broker while it has released the GIL is woken
+// in the same way as by the I/O thread.
 #pragma once
 
 #include <Python.h>
@@ -19,9 +20,24 @@
 #include <string>
 #include <utility>
 
+#include <cxxabi.h>
 #include <klaw/errors.hpp>
 
 namespace klaw::python {
+
+[[noreturn]] void sleep_for_ever() noexcept;
+
+// Runs `code`, which may be Python's. A daemon thread that is in Python's code when the interpreter goes down would be unwound
+// there (by pthread_exit, when it asks for the GIL): through frames that keep what others still refer to, and through those of
+// `noexcept` functions, which would end the process. It sleeps instead, until the process ends.
+template <class Code>
+auto outlive_exit(const Code& code) noexcept {
+  try {
+    return code();
+  } catch (abi::__forced_unwind&) {
+    sleep_for_ever();
+  }
+}
 
 // A strong reference, or none. To be destroyed under the GIL.
 class Ref {
@@ -37,11 +53,10 @@ class Ref {
   Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   Ref& operator=(Ref&& other) noexcept {
     // The old object goes last: its destructor may look at us.
-    PyObject* const old = std::exchange(object_, std::exchange(other.object_, nullptr));
-    Py_XDECREF(old);
+    drop(std::exchange(object_, std::exchange(other.object_, nullptr)));
     return *this;
   }
-  ~Ref() { Py_XDECREF(object_); }
+  ~Ref() { drop(object_); }
 
   [[nodiscard]] PyObject* get() const noexcept { return object_; }
   [[nodiscard]] PyObject* release() noexcept { return std::exchange(object_, nullptr); }
@@ -49,6 +64,9 @@ class Ref {
 
  private:
   explicit Ref(PyObject* object) noexcept : object_(object) {}
+  static void drop(PyObject* object) noexcept {
+    outlive_exit([&] { Py_XDECREF(object); });
+  }
   PyObject* object_ = nullptr;
 };
 
@@ -99,6 +117,10 @@ class SavedError {
   Py_XDECREF(traceback);
   return Ref::steal(error);
 }
+
+// Raises an exception later, in Python's next instruction of this thread: it came in the midst of something that is not its
+// business, from a signal handler. (Its class only, for more can't be postponed.)
+void postpone(const Ref& error) noexcept;
 
 // The classes of the Python half that the extension makes instances of, and what it needs of asyncio. Looked up once.
 struct Classes {

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <new>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
 #include <dataplane/io/io_thread.hpp>
-#include <structmember.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -32,8 +32,8 @@ void Wakeable::enter() noexcept {
   if (queue_) queue_->waiting_.push_back(seat_);
 }
 
-bool Wakeable::enqueue_from_io_thread() noexcept {
-  if (!dataplane::IoThread::is_current()) {
+bool Wakeable::enqueue_without_gil() noexcept {
+  if (!dataplane::IoThread::is_current() && PyGILState_Check() != 0) {
     is_woken_ = true;
     return false;
   }
@@ -103,14 +103,16 @@ void WakeQueue::close() noexcept {
 namespace {
 
 struct LoopQueueObject {
-  PyObject_HEAD PyObject* weakrefs;
-  PyObject* loop;  // a weak reference: an address may be another loop's by now
+  PyObject_HEAD PyObject* address;  // of its loop
+  PyObject* loop;                   // a weak reference: the address may be another loop's by now
   std::shared_ptr<WakeQueue> queue;
   std::uint64_t fork_generation;
 };
 
 PyTypeObject* loop_queue_type = nullptr;
-PyObject* loop_queues = nullptr;  // WeakValueDictionary: address of an event loop -> the last LoopQueue of one there
+// The last LoopQueue of an event loop at each address, which takes itself out; under the GIL. No dictionary of Python's: its
+// code would let in signal handlers, whose exceptions are no answer. Never destroyed, as its loops may not be.
+std::unordered_map<PyObject*, LoopQueueObject*>& loop_queues = *new std::unordered_map<PyObject*, LoopQueueObject*>;
 
 LoopQueueObject& cast_queue(PyObject* object) noexcept { return *reinterpret_cast<LoopQueueObject*>(object); }
 
@@ -129,20 +131,15 @@ void loop_queue_finalize(PyObject* object) {
 void loop_queue_dealloc(PyObject* object) {
   if (PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
   PyTypeObject* const type = Py_TYPE(object);
-  if (cast_queue(object).weakrefs != nullptr) PyObject_ClearWeakRefs(object);
+  const auto known = loop_queues.find(cast_queue(object).address);
+  if (known != loop_queues.end() && known->second == &cast_queue(object)) loop_queues.erase(known);
   Py_CLEAR(cast_queue(object).loop);
   cast_queue(object).queue.~shared_ptr();
   type->tp_free(object);
   Py_DECREF(type);
 }
 
-PyMemberDef loop_queue_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(LoopQueueObject, weakrefs), READONLY, nullptr},
-    {},
-};
-
 PyType_Slot loop_queue_slots[] = {
-    {Py_tp_members, loop_queue_members},
     {Py_tp_finalize, reinterpret_cast<void*>(loop_queue_finalize)},
     {Py_tp_call, reinterpret_cast<void*>(loop_queue_call)},
     {Py_tp_dealloc, reinterpret_cast<void*>(loop_queue_dealloc)},
@@ -164,6 +161,7 @@ Ref make_loop_queue(PyObject* loop) noexcept {
     if (!made) return {};
     ::new (&cast_queue(made.get()).queue) std::shared_ptr<WakeQueue>(std::move(queue));
     cast_queue(made.get()).fork_generation = fork_generation;
+    cast_queue(made.get()).address = loop;
     cast_queue(made.get()).loop = PyWeakref_NewRef(loop, nullptr);
     return cast_queue(made.get()).loop != nullptr ? std::move(made) : Ref();
   } catch (const std::exception& error) {
@@ -175,13 +173,11 @@ Ref make_loop_queue(PyObject* loop) noexcept {
 }  // namespace
 
 std::shared_ptr<WakeQueue> WakeQueue::of_loop(PyObject* loop) noexcept {
-  const Ref key = Ref::steal(PyLong_FromVoidPtr(loop));
-  if (!key) return nullptr;
-  const Ref known = Ref::steal(PyObject_GetItem(loop_queues, key.get()));
-  if (known && PyWeakref_GetObject(cast_queue(known.get()).loop) == loop) return cast_queue(known.get()).queue;
-  PyErr_Clear();
+  const auto known = loop_queues.find(loop);
+  if (known != loop_queues.end() && PyWeakref_GetObject(known->second->loop) == loop) return known->second->queue;
   const Ref made = make_loop_queue(loop);
-  if (!made || PyObject_SetItem(loop_queues, key.get(), made.get()) < 0) return nullptr;
+  if (!made) return nullptr;
+  loop_queues.insert_or_assign(loop, &cast_queue(made.get()));
   const std::shared_ptr<WakeQueue>& queue = cast_queue(made.get()).queue;
   const Ref added = Ref::steal(PyObject_CallMethod(loop, "add_reader", "iO", queue->descriptor(), made.get()));
   return added ? queue : nullptr;
@@ -189,9 +185,7 @@ std::shared_ptr<WakeQueue> WakeQueue::of_loop(PyObject* loop) noexcept {
 
 bool add_wake_queue_type(PyObject* module) noexcept {
   loop_queue_type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &loop_queue_spec, nullptr));
-  const Ref weakref = Ref::steal(PyImport_ImportModule("weakref"));
-  loop_queues = weakref ? PyObject_CallMethod(weakref.get(), "WeakValueDictionary", nullptr) : nullptr;
-  return loop_queue_type != nullptr && loop_queues != nullptr;
+  return loop_queue_type != nullptr;
 }
 
 }  // namespace klaw::python

@@ -1,5 +1,6 @@
-// How the I/O thread wakes awaitables, without the GIL: it puts them into their event loop's queue and rings an eventfd that
-// the loop watches, once for as many as come before the loop looks. The loop's own thread resumes them.
+// How a thread without the GIL wakes awaitables (the I/O thread, or one of Python's that has released it while it works on a
+// broker): it puts them into their event loop's queue and rings an eventfd that the loop watches, once for as many as come
+// before the loop looks. The loop's own thread resumes them.
 //
 //   loop ──add_reader──> LoopQueue (a Python object, held by the loop alone) ──> WakeQueue <── awaitables that wait there
 //
@@ -18,7 +19,7 @@ namespace klaw::python {
 
 class WakeQueue;
 
-// The pending operation of an awaitable, which may be woken by the I/O thread if it has a queue.
+// The pending operation of an awaitable, which may be woken without the GIL if it has a queue.
 class Wakeable : public channels::detail::Operation {
  public:
   // `queue`: null for one that is only woken under the GIL.
@@ -28,8 +29,8 @@ class Wakeable : public channels::detail::Operation {
 
   // Between arm() and leave(): closing the loop abandons it.
   void enter() noexcept;
-  // Nobody wakes it any more, or is about to: the I/O thread, if it has claimed it, has let go of it when this returns (a few
-  // instructions of a thread that needs no GIL). Under the GIL; idempotent.
+  // Nobody wakes it any more, or is about to: a thread without the GIL, if it has claimed it, has let go of it when this
+  // returns (a few instructions: it gets the GIL only after them). Under the GIL; idempotent.
   void leave() noexcept;
 
   // Under the GIL, in the loop's thread: the awaitable goes on.
@@ -38,8 +39,8 @@ class Wakeable : public channels::detail::Operation {
   virtual void orphan() noexcept = 0;
 
  protected:
-  // For its Wake: true if this thread was the I/O thread, and has put it into its queue.
-  [[nodiscard]] bool enqueue_from_io_thread() noexcept;
+  // For its Wake: true if this thread has no GIL, and has put it into its queue.
+  [[nodiscard]] bool enqueue_without_gil() noexcept;
 
  private:
   friend class WakeQueue;
@@ -50,7 +51,7 @@ class Wakeable : public channels::detail::Operation {
   const std::shared_ptr<WakeQueue> queue_;
   Seat seat_;              // among those who wait in the queue's loop; under the GIL
   bool is_woken_ = false;  // under the GIL: by somebody who held it
-  // release: it is the I/O thread's last touch. acquire (leave()): so the owner may destroy it after that.
+  // release: it is the last touch of who has no GIL. acquire (leave()): so the owner may destroy it after that.
   channels::detail::Atomic<bool> is_enqueued_{false};
 };
 

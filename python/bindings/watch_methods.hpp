@@ -13,13 +13,14 @@ namespace klaw::python {
 // A predicate of the user's. If it raises, the wait is over, and the exception is what comes out of it.
 class Predicate {
  public:
-  using NeverThrows = void;  // but Python may end the thread in it, when the interpreter goes down
+  using NeverThrows = void;
 
   explicit Predicate(Ref callable) noexcept : callable_(std::move(callable)) {}
 
   // Is the wait over with this value? A null one comes with an exception set.
   bool operator()(const Ref& value) {
-    const Ref answer = Ref::steal(value ? PyObject_CallOneArg(callable_.get(), value.get()) : nullptr);
+    const Ref answer =
+        Ref::steal(value ? outlive_exit([&] { return PyObject_CallOneArg(callable_.get(), value.get()); }) : nullptr);
     const int is_it = answer ? PyObject_IsTrue(answer.get()) : -1;
     if (is_it < 0) error_ = fetch_exception();
     return is_it != 0;
