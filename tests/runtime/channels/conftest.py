@@ -28,6 +28,8 @@ from klaw_core.runtime.channels import ChannelStats
 LONG_S = 30.0
 RAY_LIMIT_S = 300.0
 TOOLS = Path(__file__).parents[3] / "tools"
+# What asyncio's debug mode says of a step that takes over 100 ms, which on a loaded machine is no fault of a channel.
+SLOW_STEP = re.compile(r"^Executing .* took \d+\.\d+ seconds\n", re.MULTILINE)
 
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -201,7 +203,7 @@ def interpreter() -> Callable[..., str]:
             env=child_environment(),
         )
         assert done.returncode == 0, f"{done.returncode}: {done.stdout + done.stderr}"
-        assert re.fullmatch(stderr, done.stderr, re.DOTALL), done.stderr
+        assert re.fullmatch(stderr, SLOW_STEP.sub("", done.stderr), re.DOTALL), done.stderr
         return done.stdout.strip()
 
     return run
