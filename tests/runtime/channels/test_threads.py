@@ -281,7 +281,7 @@ def impatient_threads() -> Iterator[None]:
 
 async def test_a_thread_wakes_a_task_that_was_cancelled_meanwhile(in_thread, impatient_threads):
     tx, rx = blocking_channel(1)
-    numbers = range(5_000)
+    numbers = range(1_000)
     turn: SimpleQueue[int] = SimpleQueue()
 
     def send_each() -> None:
