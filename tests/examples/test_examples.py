@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-TIMEOUT_S = 110
+TIMEOUT_S = 110  # of a process, which then tells what it said: no test may end before
+pytestmark = pytest.mark.timeout(TIMEOUT_S + 10)
 # What asyncio's debug mode says of a step that takes over 100 ms, which on a loaded machine is no fault of an example.
 SLOW_STEP = re.compile(r"^Executing .* took \d+\.\d+ seconds\n", re.MULTILINE)
 
@@ -202,7 +203,6 @@ def test_wordcount_is_quiet_when_asked_to_be(tree: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_wordcount_counts_the_standard_library():
     done = run("wordcount.py")
     assert (done.returncode, done.stderr) == (0, "")
