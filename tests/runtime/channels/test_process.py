@@ -41,6 +41,56 @@ def program(code: str) -> str:
     return PRELUDE + textwrap.dedent(code)
 
 
+# A daemon thread that comes into spin() never leaves it: each turn it lets go of the GIL, and asks for it again.
+IN_PYTHON = """
+import pickle
+is_in_python = threading.Event()
+def spin(*args):
+    is_in_python.set()
+    while True:
+        time.sleep(0)
+"""
+
+CALLS_PYTHON = {
+    "wakes a loop": """
+class Loop(asyncio.SelectorEventLoop):
+    def call_soon_threadsafe(self, *args, **kwargs):
+        spin()
+tx, rx = blocking_channel(1)
+def wait():
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        async def receive(): await rx.recv()
+        runner.run(receive())
+threading.Thread(target=wait, daemon=True).start()
+waits_until(lambda: stats(rx).waiting_receivers == 1)
+job = lambda: tx.send_nowait(1)
+""",
+    "drops a message": """
+class Message: __del__ = spin
+tx, rx = blocking_channel(1)
+tx.send_nowait(Message())
+job = rx.close
+""",
+    "pickles": """
+class Message: __reduce__ = spin
+_core.set_pickler(lambda value: (pickle.dumps(value), []), lambda data, buffers: pickle.loads(data))
+job = lambda: _core.encode(Message())
+""",
+    "unpickles": """
+class Message:
+    def __reduce__(self): return spin, ()
+_core.set_pickler(lambda value: (pickle.dumps(value), []), lambda data, buffers: pickle.loads(data))
+job = lambda: _core.decode(_core.encode(Message()))
+""",
+}
+
+START_IN_PYTHON = """
+threading.Thread(target=job, daemon=True).start()
+is_in_python.wait()
+print("end")
+"""
+
+
 # ------------------------------------------------------------------------------- exit
 
 
@@ -172,6 +222,30 @@ class TestAtExit:
                 threading.Thread(target=job, daemon=True).start()
             waits_until(lambda: stats(rx).total_received > 100)
             del rx2
+            print("end")
+        """
+        assert interpreter(program(code), *options) == "end"
+
+    @pytest.mark.parametrize("job", CALLS_PYTHON.values(), ids=CALLS_PYTHON)
+    def test_with_a_daemon_thread_in_pythons_code_that_was_called_from_ours(
+        self, interpreter, options, job
+    ):
+        """Where it asks for the GIL again, Python would unwind it through frames that can't be unwound."""
+        assert interpreter(program(IN_PYTHON + job + START_IN_PYTHON), *options) == "end"
+
+    def test_with_daemon_threads_that_wake_each_others_loops(self, interpreter, options):
+        code = """
+            sys.setswitchinterval(1e-6)
+            tx, rx = blocking_channel(10)
+            def produce():
+                while True:
+                    try: tx.send_nowait(1)
+                    except ChannelFullError: pass
+            async def consume():
+                async for _ in rx: pass
+            for job in (lambda: asyncio.run(consume()), produce, produce):
+                threading.Thread(target=job, daemon=True).start()
+            waits_until(lambda: stats(rx).total_received > 100)
             print("end")
         """
         assert interpreter(program(code), *options) == "end"
