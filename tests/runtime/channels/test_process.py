@@ -454,6 +454,56 @@ def test_ctrl_c_ends_an_event_loop_that_waits(child_environment):
     assert (child.returncode, out, err) == (0, "interrupted 0\n", "")
 
 
+def test_ctrl_c_while_the_thread_of_delays_starts_leaves_the_delivery_and_later_delays_alone(
+    interpreter,
+):
+    code = """
+        go = threading.Event()
+        class Late(threading.Thread):
+            def start(self):
+                super().start()
+                raise KeyboardInterrupt
+            def run(self):
+                go.wait()
+                super().run()
+        tx, rx = blocking_channel(1)
+        tx.send_nowait("m")
+        delivery = rx.blocking_recv_acked()
+        thread, threading.Thread = threading.Thread, Late
+        try:
+            delivery.nack(0.001)
+        except KeyboardInterrupt:
+            print("interrupted")
+        threading.Thread = thread
+        go.set()
+        time.sleep(0.05)  # the thread that was given up begins to wait meanwhile
+        delivery.nack(0.001)
+        print(rx.blocking_recv())
+    """
+    assert interpreter(program(code)) == "interrupted\nm"
+
+
+def test_ctrl_c_while_the_classes_are_loaded_comes_out_of_the_call_that_needs_them(interpreter):
+    code = """
+        import builtins
+        from klaw_core import _core
+        tx, rx = _core.local_channel(None)
+        imports = builtins.__import__
+        def interrupted(*args):
+            raise KeyboardInterrupt
+        for n in range(2):
+            operation = tx.try_send(n)
+            builtins.__import__ = imports if n else interrupted
+            try:
+                operation.send(None)
+            except KeyboardInterrupt:
+                print("interrupted")
+            except StopIteration as stop:
+                print(stop.value)
+    """
+    assert interpreter(textwrap.dedent(code)) == "interrupted\nOk(None)"
+
+
 # ------------------------------------------------------------------------------- fork
 
 FORKED = """
