@@ -320,6 +320,109 @@ async def test_a_thread_that_closes_the_last_handle_wakes_tasks(in_thread, close
     await waiting[1]
 
 
+class InterruptedLoop(asyncio.SelectorEventLoop):
+    """Has something happen, once, while another thread wakes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.before = self.after = lambda: None
+
+    def call_soon_threadsafe(self, *args, **kwargs):
+        before, self.before = self.before, lambda: None
+        before()
+        handle = super().call_soon_threadsafe(*args, **kwargs)
+        after, self.after = self.after, lambda: None
+        after()
+        return handle
+
+
+@pytest.fixture
+def other_loop() -> Iterator[InterruptedLoop]:
+    """It runs in a thread of its own."""
+    loop = InterruptedLoop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+class Interrupted(Exception):
+    """Stands for KeyboardInterrupt, which would end pytest if it came late."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_ctrl_c_while_a_loop_is_woken_comes_later_and_the_loop_is_woken(
+    other_loop, when, until, long_s
+):
+    """As from a signal handler, wherever it runs in what the loop does of Python's."""
+    tx, rx = blocking_channel(1)
+
+    async def receive():
+        return await rx.recv()
+
+    def interrupt():
+        raise Interrupted
+
+    waiting = asyncio.run_coroutine_threadsafe(receive(), other_loop)
+    until.true_in_thread(lambda: until.stats(rx).waiting_receivers == 1)
+    setattr(other_loop, when, interrupt)
+    with pytest.raises(Interrupted):
+        tx.send_nowait("m")
+    assert waiting.result(long_s) == "m"
+
+
+def test_ctrl_c_in_the_midst_of_a_send_is_not_lost_nor_is_the_message(interpreter):
+    code = """
+import asyncio, random, signal, threading, time
+from klaw_core.runtime.channels import blocking_channel
+
+class CtrlC(KeyboardInterrupt):
+    pass
+
+raised = 0
+
+def handle(*args):
+    global raised
+    raised += 1
+    raise CtrlC
+
+signal.signal(signal.SIGALRM, handle)
+loop = asyncio.new_event_loop()
+thread = threading.Thread(target=loop.run_forever, daemon=True)
+thread.start()
+lost = 0
+for n in range(300):
+    tx, rx = blocking_channel(1)
+
+    async def receive():
+        return await rx.recv()
+
+    waiting = asyncio.run_coroutine_threadsafe(receive(), loop)
+    while "receiver waiting" not in repr(tx):
+        time.sleep(0)
+    before, sent, caught = raised, False, False
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-5, 1.2e-4))
+        tx.send_nowait(n)
+        sent = True
+        while raised == before:
+            pass
+    except CtrlC:
+        caught = True
+    lost += not caught
+    if sent:
+        assert waiting.result(10) == n
+    else:
+        waiting.cancel()
+loop.call_soon_threadsafe(loop.stop)
+thread.join()
+print("lost", lost)
+"""
+    assert interpreter(code) == "lost 0"
+
+
 def test_the_main_thread_wakes_threads_that_receive_send_iterate_and_select(in_thread, until):
     tx, rx = blocking_channel(0)
     jobs = [
