@@ -423,6 +423,61 @@ print("lost", lost)
     assert interpreter(code) == "lost 0"
 
 
+def test_a_thread_may_close_a_select_whose_message_is_handed_on(interpreter):
+    """Because its task was cancelled: to a task of another loop, which has the thread close it in the midst of that."""
+    code = """
+import asyncio, threading
+from klaw_core.runtime.channels import blocking_channel, select
+
+class ClosingLoop(asyncio.SelectorEventLoop):
+    closes = False
+
+    def call_soon_threadsafe(self, *args, **kwargs):
+        if self.closes:
+            self.closes = False
+            closer = threading.Thread(target=selecting.close)
+            closer.start()
+            closer.join()
+            keep.extend(bytearray(1500) for _ in range(200))  # where the select was
+        return super().call_soon_threadsafe(*args, **kwargs)
+
+keep = []
+loop = ClosingLoop()
+thread = threading.Thread(target=loop.run_forever, daemon=True)
+thread.start()
+channels = [blocking_channel(1) for _ in range(12)]
+tx, rx = channels[0]
+
+async def receive():
+    return await rx.recv()
+
+async def main():
+    global selecting
+    selecting = select(*(rx for _, rx in channels), biased=True)
+    task = asyncio.ensure_future(selecting)
+    await asyncio.sleep(0)
+    waiting = asyncio.run_coroutine_threadsafe(receive(), loop)
+    while "2 receivers waiting" not in repr(tx):
+        await asyncio.sleep(0.001)
+    loop.closes = True
+    tx.send_nowait("m")
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        print("cancelled")
+    print(waiting.result(10))
+    for tx_, rx_ in channels:
+        tx_.send_nowait(1)
+        assert rx_.recv_nowait() == 1
+
+asyncio.run(main())
+loop.call_soon_threadsafe(loop.stop)
+thread.join()
+"""
+    assert interpreter(code) == "cancelled\nm"
+
+
 def test_the_main_thread_wakes_threads_that_receive_send_iterate_and_select(in_thread, until):
     tx, rx = blocking_channel(0)
     jobs = [
