@@ -203,3 +203,84 @@ def test_the_end_of_the_interpreter_finds_a_task_that_still_waits(processes):
     assert said(client) == "retired"
     client.wait(timeout=20)
     assert client.returncode == 0
+
+
+# ------------------------------------------------------------------ a broker and its client in one process
+
+BOTH = """
+import asyncio, gc, os, pickle, tempfile, threading, time
+from klaw_core import _core
+
+def dumps(value):
+    buffers = []
+    return pickle.dumps(value, protocol=5, buffer_callback=buffers.append), buffers
+
+def loads(data, buffers):
+    return pickle.loads(data, buffers=buffers)
+
+_core.set_pickler(dumps, loads)
+folder = tempfile.TemporaryDirectory()
+identity, secret, path = os.urandom(16), os.urandom(32), folder.name + "/socket"
+
+def serve(capacity=None, **settings):
+    return _core.BrokerServer(
+        capacity, epoch=1, persistent=False, orphan_grace=5.0, created_at=0.0, channel=identity, secret=secret,
+        unix_path=path, hosts=[], port_min=0, port_max=0, **settings,
+    )
+
+def answer():
+    while True:
+        lookup, key = _core.next_lookup(-1)
+        if key != "lost":
+            _core.answer_lookup(lookup, identity, secret, path, [])
+
+threading.Thread(target=answer, daemon=True).start()
+
+def connect(key="found", **kind):
+    return _core.RemoteChannel(key, None, None, None, node="", prefetch=0, **kind)
+"""
+
+
+@pytest.fixture
+def runs(interpreter):
+    """What the code prints, in a process with a broker of its own: `serve()`, and `connect()` to it."""
+    return lambda code: interpreter(BOTH + textwrap.dedent(code))
+
+
+def test_a_checkpoint_may_be_what_wakes_an_actors_get(runs):
+    """It is taken without the GIL, and carries out what the I/O thread has left under the lock."""
+    code = """
+        server = serve()
+        tx = _core.RemoteSender(connect())
+        count = 10_000
+        ended = threading.Event()
+
+        def take_checkpoints():
+            while not ended.is_set():
+                server.checkpoint(False)
+                time.sleep(0.0001)
+
+        async def get_all():
+            got = 0
+            while got < count:
+                _, messages = await server.get(1, None)
+                got += len(messages)
+            return got
+
+        async def send_all():
+            for n in range(count):
+                await tx.send(n)
+
+        async def main():
+            threads = [threading.Thread(target=take_checkpoints) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            got, _ = await asyncio.gather(get_all(), send_all())
+            ended.set()
+            for thread in threads:
+                thread.join()
+            print(got)
+
+        asyncio.run(main())
+    """
+    assert runs(code) == "10000"
