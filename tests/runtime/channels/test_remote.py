@@ -284,3 +284,25 @@ def test_a_checkpoint_may_be_what_wakes_an_actors_get(runs):
         asyncio.run(main())
     """
     assert runs(code) == "10000"
+
+
+def test_what_pickling_does_to_the_list_of_a_put_changes_nothing(runs):
+    code = """
+        class Emptying:
+            def __reduce__(self):
+                items.clear()
+                keep.extend(bytearray(64 * 8) for _ in range(100))  # where the list's items were
+                return (int, ())
+
+        keep = []
+        items = [Emptying(), *range(1, 64)]
+
+        async def main():
+            server = serve()
+            await server.put(items, None)
+            _, payloads = await server.get(100, None)
+            print([_core.decode(payload) for payload in payloads] == list(range(64)))
+
+        asyncio.run(main())
+    """
+    assert runs(code) == "True"
