@@ -306,3 +306,34 @@ def test_what_pickling_does_to_the_list_of_a_put_changes_nothing(runs):
         asyncio.run(main())
     """
     assert runs(code) == "True"
+
+
+def test_a_message_may_close_the_receive_that_unpickles_it(runs):
+    code = """
+        server = serve()
+        channel = connect()
+        tx, rx = _core.RemoteSender(channel), _core.RemoteReceiver(channel)
+        keep = []
+
+        class Closing:
+            def __reduce__(self):
+                return (close, ())
+
+        def close():
+            receiving.close()
+            for _ in range(300):  # where what it had received was
+                keep.append((bytearray(400), _core.encode({"k": [1, 2, "x" * 50]})))
+            return 1
+
+        async def main():
+            global receiving
+            messages = [1, {"k": ["a" * 300] * 8}] * 2
+            for _ in range(10):
+                await tx.send_batch([Closing(), messages[1]] * 2)
+                receiving = rx.recv_batch(4)
+                assert await receiving == messages
+            print("received")
+
+        asyncio.run(main())
+    """
+    assert runs(code) == "received"
