@@ -337,3 +337,27 @@ def test_a_message_may_close_the_receive_that_unpickles_it(runs):
         asyncio.run(main())
     """
     assert runs(code) == "received"
+
+
+def test_an_upgrade_that_waits_goes_with_its_loop_also_when_its_handle_is_collected_first(runs):
+    code = """
+        gc.disable()
+        weak = _core.RemoteSender(connect("lost")).downgrade()
+        loop = asyncio.new_event_loop()
+
+        async def leave_waiting():
+            upgrade = weak.upgrade()
+            gc.collect()  # the handle is older than the task, from here on
+            task = asyncio.ensure_future(upgrade)
+            task._log_destroy_pending = False
+            del upgrade
+            await asyncio.sleep(0)
+
+        loop.run_until_complete(leave_waiting())
+        loop.close()
+        del loop
+        print(_core.live_objects()["operations"])
+        gc.collect()
+        print(_core.live_objects()["operations"])
+    """
+    assert runs(code) == "1\n0"
