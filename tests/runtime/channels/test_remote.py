@@ -361,3 +361,27 @@ def test_an_upgrade_that_waits_goes_with_its_loop_also_when_its_handle_is_collec
         print(_core.live_objects()["operations"])
     """
     assert runs(code) == "1\n0"
+
+
+def test_a_value_of_a_watch_that_two_threads_decode_is_one_object(runs):
+    code = """
+        other = []
+
+        class Value:
+            def __getstate__(self):
+                return {"a": 1}
+
+            def __setstate__(self, state):
+                if not other:  # another thread comes meanwhile, and is done first
+                    other.append(None)
+                    thread = threading.Thread(target=lambda: other.append(rx.borrow()))
+                    thread.start()
+                    thread.join()
+
+        server = serve(1, kind="watch", initial=_core.encode(Value()))
+        rx = _core.RemoteWatchReceiver(connect(kind="watch"))
+        rx._open()
+        rx._wait_until_opened(10)
+        print(rx.borrow() is other[1], rx.borrow() is other[1])
+    """
+    assert runs(code) == "True True"
