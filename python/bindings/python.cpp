@@ -51,10 +51,10 @@ bool load(Classes& c) noexcept {
     *entry.slot = import_attribute(entry.module, entry.name);
     if (*entry.slot == nullptr) return false;
   }
-  c.err_empty = err_of(c.Err, "ChannelEmpty");
-  c.err_already_sent = err_of(c.Err, "AlreadySent");
-  c.ok_none = PyObject_CallOneArg(c.Ok, Py_None);
-  return c.err_empty != nullptr && c.err_already_sent != nullptr && c.ok_none != nullptr;
+  // One after the other: with an exception set, nothing more is called.
+  return (c.err_empty = err_of(c.Err, "ChannelEmpty")) != nullptr &&
+         (c.err_already_sent = err_of(c.Err, "AlreadySent")) != nullptr &&
+         (c.ok_none = PyObject_CallOneArg(c.Ok, Py_None)) != nullptr;
 }
 
 // A str, or None.

@@ -483,17 +483,23 @@ def test_ctrl_c_while_the_thread_of_delays_starts_leaves_the_delivery_and_later_
     assert interpreter(program(code)) == "interrupted\nm"
 
 
-def test_ctrl_c_while_the_classes_are_loaded_comes_out_of_the_call_that_needs_them(interpreter):
-    code = """
-        import builtins
+@pytest.mark.parametrize(
+    ("module", "name"), [("builtins", "__import__"), ("klaw_core.runtime.errors", "AlreadySent")]
+)
+def test_ctrl_c_while_the_classes_are_loaded_comes_out_of_the_call_that_needs_them(
+    interpreter, module: str, name: str
+):
+    code = f"""
+        import importlib
         from klaw_core import _core
         tx, rx = _core.local_channel(None)
-        imports = builtins.__import__
+        module = importlib.import_module({module!r})
+        original = module.{name}
         def interrupted(*args):
             raise KeyboardInterrupt
         for n in range(2):
             operation = tx.try_send(n)
-            builtins.__import__ = imports if n else interrupted
+            module.{name} = original if n else interrupted
             try:
                 operation.send(None)
             except KeyboardInterrupt:
