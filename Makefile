@@ -39,10 +39,8 @@ demo-local: $(stamps)/installed
 demo-ray: $(stamps)/installed-ray
 	@$(python_ray) tools/ray_cluster.py $(python_ray) examples/wordcount.py --backend ray
 
-# The Python tests are one process each, mostly; side by side they take half the time.
-test: test-cpp $(stamps)/installed $(stamps)/dev $(stamps)/installed-ray ## build everything and run every test
-	@echo "Running the Python tests, where Ray is installed and where it is not, side by side: some minutes"
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-ray
+# One after the other: side by side they took as long on two cores, and what is a matter of time failed under the load.
+test: test-cpp test-python test-ray ## build everything and run every test
 
 test-debug: $(stamps)/debian-clang ## the C++ tests, built by Clang 19, under AddressSanitizer and UndefinedBehaviorSanitizer
 test-tsan: $(stamps)/debian-clang ## the C++ tests, built by Clang 19, under ThreadSanitizer
