@@ -392,7 +392,7 @@ async def test_a_handle_of_another_kind_is_told(make, ray):
     wrong.close()
 
 
-async def test_plain_calls_can_send_and_not_receive(make):
+async def test_plain_calls_can_send_and_not_receive(make, eventually):
     tx, rx = await make()
     actor = tx._channel.owner.actor
     assert await actor.put.remote("plain") == "ok"
@@ -401,6 +401,7 @@ async def test_plain_calls_can_send_and_not_receive(make):
     assert await actor.register_receiver.remote("reader") == "closed"
     assert await rx.recv() == "plain"
     await rx.close()
+    await eventually.stats(tx, receiver_count=0)  # which nobody waits for
     assert await actor.put.remote("nobody") == "closed"
 
 

@@ -240,7 +240,7 @@ async def test_after_the_death_of_its_actor_it_is_the_initial_value_again(ray, e
     assert rx.borrow() == "again"
 
 
-async def test_plain_calls_of_its_actor_can_send_and_not_receive(ray_cluster):
+async def test_plain_calls_of_its_actor_can_send_and_not_receive(ray_cluster, eventually):
     tx, rx = await watch(0, backend="ray")
     actor = tx._channel.owner.actor
     assert (await actor.get_metadata.remote())["kind"] == "watch"
@@ -249,6 +249,7 @@ async def test_plain_calls_of_its_actor_can_send_and_not_receive(ray_cluster):
     assert rx.borrow() == "plain"
     assert await actor.get.remote() == ("closed", None)
     await rx.close()
+    await eventually.stats(tx, receiver_count=0)  # which nobody waits for
     assert await actor.put.remote("nobody") == "closed"
 
 
