@@ -86,7 +86,8 @@ ray_tests := $(addprefix tests/,architecture/test_ray_is_optional.py examples/te
                $(addprefix runtime/channels/,conformance ray test_command.py test_factory.py))
 # Two processes, each with a cluster and with files of its own: most of the time goes by in waiting for Ray to start actors.
 test-ray: $(stamps)/installed-ray ## the Python tests where Ray is installed, on real clusters of two nodes
-	@PATH="$(CURDIR)/.venv-ray/bin:$$PATH" $(python_ray) -m pytest --numprocesses=2 --dist=loadfile --max-worker-restart=2 -m 'not local_conformance and not without_ray' $(ray_tests) $(PYTEST_ARGS)
+	@PATH="$(CURDIR)/.venv-ray/bin:$$PATH" $(python_ray) -m pytest --numprocesses=2 --dist=loadfile --max-worker-restart=2 \
+	  -m 'not local_conformance and not without_ray' $(ray_tests) $(PYTEST_ARGS)
 
 wheel: $(stamps)/venv ## a wheel in dist/
 	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

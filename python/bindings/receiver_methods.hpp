@@ -21,9 +21,30 @@ inline PyTypeObject* deliveries_type = nullptr;
 [[nodiscard]] PyObject* make_deliveries(PyTypeObject* type, PyObject* receiver) noexcept;
 [[nodiscard]] PyObject* receiver_of(PyObject* deliveries) noexcept;
 
+// Arguments of a receive: a timeout. `self` is null with an exception set.
+template <class Backend>
+struct ReceiveCall {
+  typename Backend::Handle* self = nullptr;
+  Patience patience = Patience::forever();
+
+  ReceiveCall(const char* function, PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    auto* const handle = Backend::usable(object);
+    if (handle == nullptr) return;
+    if (nargs > 0 || kwnames != nullptr) {
+      static constexpr const char* kNames[] = {"timeout"};
+      PyObject* value = nullptr;
+      if (!parse_arguments(function, kNames, 0, 1, args, nargs, kwnames, &value) || !parse_patience(value, patience)) {
+        return;
+      }
+    }
+    self = handle;
+  }
+};
+
 template <class Backend>
 class ReceiverMethods {
   using Handle = typename Backend::Handle;
+  using Call = ReceiveCall<Backend>;
   using Recv = typename Backend::Recv;
   template <FixedString kMethod>
   static constexpr const char* kName = kNamed<Backend, Joined<FixedString("Receiver."), kMethod>::kText>;
@@ -121,26 +142,6 @@ class ReceiverMethods {
   }
 
  private:
-  // Arguments of a receive: a timeout. `self` is null with an exception set.
-  struct Call {
-    Handle* self = nullptr;
-    Patience patience = Patience::forever();
-
-    Call(const char* function, PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-      Handle* const handle = Backend::usable(object);
-      if (handle == nullptr) return;
-      if (nargs > 0 || kwnames != nullptr) {
-        static constexpr const char* kNames[] = {"timeout"};
-        PyObject* value = nullptr;
-        if (!parse_arguments(function, kNames, 0, 1, args, nargs, kwnames, &value) ||
-            !parse_patience(value, patience)) {
-          return;
-        }
-      }
-      self = handle;
-    }
-  };
-
   // Arguments of a batch: a limit and a timeout. `self` is null with an exception set.
   struct BatchCall {
     Handle* self = nullptr;

@@ -4,9 +4,7 @@
 
 #include <vector>
 
-#include "blocking.hpp"
-#include "handle.hpp"
-#include "operation.hpp"
+#include "receiver_methods.hpp"
 
 namespace klaw::python {
 
@@ -54,7 +52,7 @@ class WatchMethods {
 
  public:
   static PyObject* changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    const ChangedCall call("changed", object, args, nargs, kwnames);
+    const ReceiveCall<Backend> call("changed", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
     return make_operation<Changed>(call.self, kName<"changed">, call.patience, Style::raise);
   }
@@ -66,7 +64,7 @@ class WatchMethods {
   }
 
   static PyObject* blocking_changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    const ChangedCall call("blocking_changed", object, args, nargs, kwnames);
+    const ReceiveCall<Backend> call("blocking_changed", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.changed()")) return nullptr;
     Changed op(call.self, kName<"blocking_changed">, call.patience, Style::raise);
     return run_blocking(op);
@@ -86,23 +84,6 @@ class WatchMethods {
   }
 
  private:
-  // Arguments of a wait for a change: a timeout. `self` is null with an exception set.
-  struct ChangedCall {
-    Handle* self = nullptr;
-    Patience patience = Patience::forever();
-
-    ChangedCall(const char* function, PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-      static constexpr const char* kNames[] = {"timeout"};
-      PyObject* timeout = nullptr;
-      Handle* const handle = Backend::usable(object);
-      if (handle == nullptr || !parse_arguments(function, kNames, 0, 1, args, nargs, kwnames, &timeout) ||
-          !parse_patience(timeout, patience)) {
-        return;
-      }
-      self = handle;
-    }
-  };
-
   // Arguments of a wait for a value: a predicate and a timeout. `self` is null with an exception set.
   struct WaitForCall {
     Handle* self = nullptr;
