@@ -329,16 +329,25 @@ async def test_a_value_that_goes_to_one_of_four_channels_is_forwarded_once(
 @needs("select", "batches")
 @capacities(100, None)
 async def test_of_two_that_are_always_ready_and_two_that_never_are_both_are_served(
-    open_channel, capacity
+    open_channel, capacity, flavour
 ):
     ready = [await open_channel(capacity) for _ in range(2)]
     idle = [await open_channel(capacity) for _ in range(2)]
     for tx, _rx in ready:
         await tx.send_batch(range(100))
     receivers = [rx for _tx, rx in idle + ready]
-    served = Counter({2: 0, 3: 0})
-    while min(served.values()) < 10:  # whoever starves one of them never gets there
+    served = Counter[int]()
+
+    async def serve() -> None:
         index, value = await select(*receivers)
         served[index] += 1
         await ready[index - 2][0].send(value)  # it is always ready
+
+    for _ in range(100):
+        await serve()
+    # Of actors, which are ready when their processes run, one may be so for longer; but never for ever.
+    while "identified" in flavour.offers and (len(served) < 2 or min(served.values()) < 4):
+        await serve()
     assert set(served) == {2, 3}
+    # From a random start the first of the two is found three times in four: this is five standard deviations off.
+    assert min(served.values()) >= 4
