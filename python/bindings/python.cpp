@@ -57,6 +57,12 @@ bool load(Classes& c) noexcept {
          (c.ok_none = PyObject_CallOneArg(c.Ok, Py_None)) != nullptr;
 }
 
+// `cls(arguments...)`, which are as for Py_BuildValue.
+template <class... Arguments>
+PyObject* instance_of(PyObject* cls, const char* format = nullptr, Arguments... arguments) noexcept {
+  return outlive_exit([&] { return PyObject_CallFunction(cls, format, arguments...); });
+}
+
 // A str, or None.
 Ref make_text(const std::optional<std::string>& text) noexcept {
   if (!text) return Ref::borrow(Py_None);
@@ -141,45 +147,39 @@ void raise_closed(const ChannelClosed& error, std::optional<std::size_t> index) 
 
 void raise_full(std::size_t capacity) noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(outlive_exit([&] {
-                     return PyObject_CallFunction(c->ChannelFullError, "n", static_cast<Py_ssize_t>(capacity));
-                   })).get());
+    raise_instance(Ref::steal(instance_of(c->ChannelFullError, "n", static_cast<Py_ssize_t>(capacity))).get());
   }
 }
 
 void raise_empty() noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(outlive_exit([&] { return PyObject_CallNoArgs(c->ChannelEmptyError); })).get());
+    raise_instance(Ref::steal(instance_of(c->ChannelEmptyError)).get());
   }
 }
 
 void raise_already_sent() noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(outlive_exit([&] { return PyObject_CallNoArgs(c->AlreadySentError); })).get());
+    raise_instance(Ref::steal(instance_of(c->AlreadySentError)).get());
   }
 }
 
 void raise_lagged(std::uint64_t skipped, std::optional<std::size_t> index) noexcept {
   if (const Classes* const c = Classes::get()) {
     const auto count = static_cast<unsigned long long>(skipped);
-    raise_instance(Ref::steal(outlive_exit([&] { return PyObject_CallFunction(c->LaggedError, "K", count); })).get(),
-                   index);
+    raise_instance(Ref::steal(instance_of(c->LaggedError, "K", count)).get(), index);
   }
 }
 
 void raise_send_timeout(std::size_t capacity, double timeout_s) noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(Ref::steal(outlive_exit([&] {
-                     return PyObject_CallFunction(c->SendTimeoutError, "nd", static_cast<Py_ssize_t>(capacity),
-                                                  timeout_s);
-                   })).get());
+    raise_instance(
+        Ref::steal(instance_of(c->SendTimeoutError, "nd", static_cast<Py_ssize_t>(capacity), timeout_s)).get());
   }
 }
 
 void raise_recv_timeout(double timeout_s) noexcept {
   if (const Classes* const c = Classes::get()) {
-    raise_instance(
-        Ref::steal(outlive_exit([&] { return PyObject_CallFunction(c->RecvTimeoutError, "d", timeout_s); })).get());
+    raise_instance(Ref::steal(instance_of(c->RecvTimeoutError, "d", timeout_s)).get());
   }
 }
 
@@ -198,15 +198,13 @@ PyObject* make_err_closed(const ChannelClosed& error) noexcept {
 PyObject* make_err_full(std::size_t capacity) noexcept {
   const Classes* const c = Classes::get();
   if (c == nullptr) return nullptr;
-  return wrap_err(
-      outlive_exit([&] { return PyObject_CallFunction(c->ChannelFull, "n", static_cast<Py_ssize_t>(capacity)); }));
+  return wrap_err(instance_of(c->ChannelFull, "n", static_cast<Py_ssize_t>(capacity)));
 }
 
 PyObject* make_err_lagged(std::uint64_t skipped) noexcept {
   const Classes* const c = Classes::get();
   if (c == nullptr) return nullptr;
-  return wrap_err(
-      outlive_exit([&] { return PyObject_CallFunction(c->Lagged, "K", static_cast<unsigned long long>(skipped)); }));
+  return wrap_err(instance_of(c->Lagged, "K", static_cast<unsigned long long>(skipped)));
 }
 
 bool parse_arguments(const char* function, const char* const* names, Py_ssize_t required, Py_ssize_t count,
