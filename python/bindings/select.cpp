@@ -6,14 +6,14 @@
 
 #include <klaw/channels/select.hpp>
 
-#include "blocking.hpp"
-#include "broadcast.hpp"
-#include "handle.hpp"
-#include "mpmc_ops.hpp"
-#include "oneshot.hpp"
-#include "payload.hpp"
-#include "remote_ops.hpp"
-#include "watch.hpp"
+#include "await/blocking.hpp"
+#include "handles/handle.hpp"
+#include "local/broadcast.hpp"
+#include "local/mpmc_ops.hpp"
+#include "local/oneshot.hpp"
+#include "local/watch.hpp"
+#include "remote/payload.hpp"
+#include "remote/remote_ops.hpp"
 
 namespace klaw::python {
 

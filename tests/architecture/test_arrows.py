@@ -34,6 +34,15 @@ AUTH = r"dataplane/auth/\w+\.hpp"
 IO = r"dataplane/io/\w+\.hpp"
 ASIO = r"asio/.+\.hpp"
 SYSTEM = r"(pthread|signal|unistd|sys/\w+)\.h"
+BINDINGS = [
+    TOP,
+    UMBRELLA,
+    CONCEPTS,
+    DETAIL,
+    SYSTEM,
+    r"nanobind/.*",
+    r"(Python|structmember|cxxabi)\.h",
+]
 MAY_INCLUDE = {
     "include/klaw/channels.hpp": [TOP, CONCEPTS],
     "include/klaw/channels/detail/sync.hpp": [DETAIL, r"(linux|sys)/\w+\.h", r"(time|unistd)\.h"],
@@ -41,20 +50,19 @@ MAY_INCLUDE = {
     "include/klaw/channels/asio.hpp": [TOP, CONCEPTS, DETAIL, ASIO],
     "include/klaw/channels/": [TOP, CONCEPTS, DETAIL],
     "include/klaw/": [TOP],
-    "python/bindings/": [
-        TOP,
-        UMBRELLA,
-        CONCEPTS,
-        DETAIL,
+    "python/bindings/await/": [*BINDINGS, IO, r"await/\w+\.hpp"],
+    "python/bindings/handles/": [*BINDINGS, r"(await|handles)/\w+\.hpp"],
+    "python/bindings/local/": [*BINDINGS, r"(await|handles|local)/\w+\.hpp"],
+    "python/bindings/remote/": [
+        *BINDINGS,
         WIRE,
         AUTH,
         IO,
-        SYSTEM,
         r"dataplane/(link|dialer|server)/\w+\.hpp",
-        r"nanobind/.*|msgpack/.*|msgpack\.hpp",
-        r"(Python|structmember|cxxabi)\.h",
-        r"\w+\.hpp",
+        r"msgpack\.hpp",
+        r"(await|handles|local|remote)/\w+\.hpp",
     ],
+    "python/bindings/": [*BINDINGS, r"(await|handles|local|remote)/\w+\.hpp", r"select\.hpp"],
     "src/dataplane/wire/": [*CORE_OF_DATAPLANE, WIRE, r"xxhash\.h"],
     "src/dataplane/broker/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/broker/\w+\.hpp"],
     "src/dataplane/link/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/link/\w+\.hpp"],
@@ -266,7 +274,12 @@ def test_the_checked_trees_are_not_empty():
         ("include/klaw/channels/detail/ring.hpp", "<thread>"),
         ("include/klaw/channels/detail/ring.hpp", "<stop_token>"),
         ("include/klaw/channels/detail/ring.hpp", "<sys/syscall.h>"),
-        ("python/bindings/local.cpp", "<ray/api.h>"),
+        ("python/bindings/select.cpp", "<ray/api.h>"),
+        ("python/bindings/await/operation.cpp", '"handles/handle.hpp"'),
+        ("python/bindings/handles/handle.cpp", '"local/flavour.hpp"'),
+        ("python/bindings/handles/handle.cpp", '"remote/remote_ops.hpp"'),
+        ("python/bindings/local/mpmc.cpp", '"remote/remote.hpp"'),
+        ("python/bindings/local/mpmc.cpp", "<msgpack.hpp>"),
         ("src/dataplane/wire/codec.cpp", "<dataplane/broker/broker.hpp>"),
         ("src/dataplane/wire/codec.hpp", "<klaw/channels.hpp>"),
         ("src/dataplane/broker/broker.cpp", "<dataplane/link/link.hpp>"),
