@@ -140,7 +140,10 @@ MAY_IMPORT = {
     f"{CHANNELS}.protocols": WORDS,
     f"{CHANNELS}.stats": ERRORS,
     f"{CHANNELS}.errors": ERRORS,
-    RAY: [*WORDS, f"{CHANNELS}.making", f"{CHANNELS}.select", RAY],
+    f"{CHANNELS}.checks": [],
+    f"{CHANNELS}.settings": [f"{CHANNELS}.checks"],
+    # Not making, which loads Ray's factory: that would be a circle.
+    RAY: [*WORDS, f"{CHANNELS}.checks", f"{CHANNELS}.settings", f"{CHANNELS}.select", RAY],
 }
 
 
@@ -339,6 +342,8 @@ def test_a_state_machine_that_looks_at_the_world_is_found(tmp_path: Path, room: 
         ("stats.py", "from klaw_core.runtime.channels import factory"),
         ("local.py", "from .factory import channel"),
         ("ray/core.py", "from ..local import LocalSender"),
+        ("ray/core.py", "from ..making import chosen_backend"),
+        ("checks.py", "from .settings import NAMESPACE_DEFAULT"),
         (
             "ray/core.py",
             "async def f():\n    from klaw_core.runtime.channels.factory import channel",
@@ -355,9 +360,12 @@ def test_a_broken_import_is_found(tmp_path: Path, path: str, code: str):
         "ray/__init__",
         "command/__init__",
         "command/app",
+        "checks",
         "factory",
         "local",
+        "making",
         "protocols",
+        "settings",
         "../errors",
         "../__init__",
         "__init__",

@@ -41,14 +41,14 @@ from typing import Any, Final, Literal, Self, TypeAlias, cast
 
 from klaw_core import _core
 from klaw_core._core import BroadcastReceiver, BroadcastSender
+from klaw_core.runtime.channels.checks import integer
 from klaw_core.runtime.channels.making import (
-    NAMESPACE_DEFAULT,
     Backend,
     Making,
     T,
-    integer,
     makes_on_ray,
 )
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
 
 __all__ = ["BroadcastReceiver", "BroadcastSender", "Overflow", "blocking_broadcast", "broadcast"]
 

@@ -25,22 +25,26 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, cast
 
 from klaw_core import _core
+from klaw_core.runtime.channels.checks import (
+    at_least,
+    check_bool,
+    check_named,
+    check_optional,
+    check_seconds,
+    check_string,
+    integer,
+)
 from klaw_core.runtime.channels.making import (
-    NAMESPACE_DEFAULT,
     RAY_IS_MISSING,
     Backend,
     Making,
     T,
-    check_bool,
-    check_optional,
-    check_seconds,
-    check_string,
     chosen_backend,
-    integer,
     known_backend,
     ray_factory,
 )
 from klaw_core.runtime.channels.protocols import ChannelReceiver, ChannelSender
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
 from klaw_core.runtime.channels.stats import ChannelStats
 
 R_co = TypeVar("R_co", covariant=True)
@@ -356,7 +360,7 @@ def peek_channel(
 
     Raises, all at the call: as ``get_channel``; ValueError for ``max_items`` below 1.
     """
-    _check_max_items(max_items)
+    at_least("max_items", max_items, 1)
     ray = _ray_for_named("peek_channel", backend, namespace, name)
     return _in_thread(ray.blocking_peek_channel, name, max_items=max_items, namespace=namespace)
 
@@ -365,7 +369,7 @@ def blocking_peek_channel(
     name: str, max_items: int = 1, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
 ) -> list[Any] | None:
     """``peek_channel`` for threads and plain Ray tasks."""
-    _check_max_items(max_items)
+    at_least("max_items", max_items, 1)
     ray = _ray_for_named("blocking_peek_channel", backend, namespace, name)
     return ray.blocking_peek_channel(name, max_items=max_items, namespace=namespace)
 
@@ -478,8 +482,7 @@ def _ray_for_channel(settings: _Settings) -> RayFactory:
 def _ray_for_named(
     caller: str, backend: object, namespace: object, name: object = ""
 ) -> RayFactory:
-    check_string("name", name)
-    check_string("namespace", namespace)
+    check_named(name, namespace)
     if known_backend(backend) == "local":
         raise NotImplementedError(f"{caller}() only implemented for backend='ray'")
     return cast("RayFactory", ray_factory("Ray not installed."))
@@ -492,10 +495,5 @@ def _in_thread(
 
 
 def _check_prefetch(prefetch: object) -> None:
-    if prefetch is not None and (count := integer("prefetch", prefetch)) < 1:
-        raise ValueError(f"prefetch must be at least 1, got {count}")
-
-
-def _check_max_items(max_items: object) -> None:
-    if (count := integer("max_items", max_items)) < 1:
-        raise ValueError(f"max_items must be at least 1, got {count}")
+    if prefetch is not None:
+        at_least("prefetch", prefetch, 1)

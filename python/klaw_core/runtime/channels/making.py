@@ -1,4 +1,4 @@
-"""What the factories of all flavours share: their form, the choice of a backend, checks of arguments.
+"""What the factories of all flavours share: their form, and the choice of a backend.
 
 A factory is a class only in form: calling one gives what its ``__new__`` makes, a coroutine or a
 tuple, never an instance. That form is what lets every type checker take any type expression in
@@ -7,14 +7,13 @@ tuple, never an instance. That form is what lets every type checker take any typ
 
 from __future__ import annotations
 
-import math
-import operator
-import os
 import warnings
 from collections.abc import Callable, Coroutine, Generator
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from klaw_core.runtime.channels.checks import check_bool, check_string
 
 if TYPE_CHECKING:
     # With a default, so that a bare channel(8) is of Any. Every type checker carries these stubs;
@@ -30,17 +29,11 @@ else:
 R_co = TypeVar("R_co", covariant=True)
 
 __all__ = [
-    "NAMESPACE_DEFAULT",
     "RAY_IS_MISSING",
     "Backend",
     "Making",
     "T",
-    "check_bool",
-    "check_optional",
-    "check_seconds",
-    "check_string",
     "chosen_backend",
-    "integer",
     "known_backend",
     "makes_on_ray",
     "ray_factory",
@@ -50,7 +43,6 @@ Backend: TypeAlias = Literal["local", "ray"]
 """The backends there are."""
 
 RAY_IS_MISSING: Final = "Ray backend requested but 'ray' is not installed."
-NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
 
 
 if TYPE_CHECKING:
@@ -123,43 +115,3 @@ def makes_on_ray(
         return None
     make: Callable[..., Any] = getattr(ray_factory(RAY_IS_MISSING), f"blocking_ray_{flavour}")
     return make
-
-
-def integer(what: str, value: object) -> int:
-    """``value`` as an int. True is an int to Python, but a mistake here; numpy's integers are welcome."""
-    if not isinstance(value, bool):
-        try:
-            return operator.index(cast("int", value))
-        except TypeError:
-            pass  # told below, in our words
-    raise _wrong_type(what, "an int", value)
-
-
-def check_seconds(what: str, value: object) -> None:
-    """A number of seconds, 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong_type(what, "a number of seconds", value)
-    if math.isnan(value) or value < 0:
-        raise ValueError(f"{what} must not be negative or NaN, got {value}")
-
-
-def check_bool(what: str, value: object) -> None:
-    """A bool, and nothing that merely counts as one."""
-    if not isinstance(value, bool):
-        raise _wrong_type(what, "a bool", value)
-
-
-def check_string(what: str, value: object) -> None:
-    """A str."""
-    if not isinstance(value, str):
-        raise _wrong_type(what, "a str", value)
-
-
-def check_optional(what: str, wanted: str, value: object, *types: type) -> None:
-    """None, or one of these types."""
-    if value is not None and not isinstance(value, types):
-        raise _wrong_type(what, wanted, value)
-
-
-def _wrong_type(what: str, wanted: str, value: object) -> TypeError:
-    return TypeError(f"{what} must be {wanted}, not {type(value).__name__}")

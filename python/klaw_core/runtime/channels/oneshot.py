@@ -36,12 +36,12 @@ from typing import Any, Self, cast
 from klaw_core import _core
 from klaw_core._core import OneshotReceiver, OneshotSender
 from klaw_core.runtime.channels.making import (
-    NAMESPACE_DEFAULT,
     Backend,
     Making,
     T,
     makes_on_ray,
 )
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
 
 __all__ = ["OneshotReceiver", "OneshotSender", "blocking_oneshot", "oneshot"]
 

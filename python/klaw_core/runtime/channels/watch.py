@@ -44,12 +44,12 @@ from typing import Any, Self, cast
 from klaw_core import _core
 from klaw_core._core import WatchReceiver, WatchSender
 from klaw_core.runtime.channels.making import (
-    NAMESPACE_DEFAULT,
     Backend,
     Making,
     T,
     makes_on_ray,
 )
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
 
 __all__ = ["WatchReceiver", "WatchSender", "blocking_watch", "watch"]
 

@@ -38,6 +38,7 @@ from klaw_core.runtime.channels.ray.reference import (
     read_all,
 )
 from klaw_core.runtime.channels.ray.watch import RayWatchReceiver, RayWatchSender
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
 from klaw_core.runtime.channels.stats import ChannelStats
 
 __all__ = [
@@ -55,8 +56,6 @@ __all__ = [
     "list_ray_channels",
     "ray_channel",
 ]
-
-NAMESPACE_DEFAULT: Final = os.environ.get("KLAW_RAY_NAMESPACE", "klaw")
 
 Sending: TypeAlias = RaySender[Any] | RayReferenceSender[Any] | RayOneshotSender[Any]
 Receiving: TypeAlias = RayReceiver[Any] | RayReferenceReceiver[Any] | RayOneshotReceiver[Any]

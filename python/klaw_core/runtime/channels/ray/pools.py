@@ -41,22 +41,22 @@ from typing import Any, Final, Generic, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from klaw_core.runtime.channels.checks import at_least, check_seconds, integer
 from klaw_core.runtime.channels.errors import (
     ChannelBackendErrorException,
     ChannelClosedError,
     RecvTimeoutError,
 )
-from klaw_core.runtime.channels.making import check_seconds, integer
 from klaw_core.runtime.channels.protocols import Delivery
 from klaw_core.runtime.channels.ray.explain import backend_error, explain
 from klaw_core.runtime.channels.ray.factory import (
-    NAMESPACE_DEFAULT,
     blocking_channel_stats,
     blocking_get_receiver,
     blocking_get_sender,
     blocking_ray_channel,
 )
 from klaw_core.runtime.channels.ray.reference import RayReferenceReceiver, RayReferenceSender
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
 
 __all__ = ["ChannelReader", "DeadLetter", "PoolStats", "ReaderPoolController", "ReaderStats"]
 
@@ -352,8 +352,8 @@ class ChannelReader(Generic[T]):
 
 
 def _check_policy(max_attempts: object, retry_delay: object) -> None:
-    if max_attempts is not None and integer("max_attempts", max_attempts) < 1:
-        raise ValueError(f"max_attempts must be at least 1, got {max_attempts}")
+    if max_attempts is not None:
+        at_least("max_attempts", max_attempts, 1)
     check_seconds("retry_delay", retry_delay)
     if retry_delay == math.inf:
         raise ValueError("retry_delay must be finite")
@@ -443,8 +443,7 @@ class PoolController:
         max_attempts: int | None = None,
         retry_delay: float = _RETRY_DELAY_S,
     ) -> None:
-        if integer("initial_size", initial_size) < 0:
-            raise ValueError(f"initial_size must not be negative, got {initial_size}")
+        at_least("initial_size", initial_size, 0)
         _check_policy(max_attempts, retry_delay)
         options = dict(reader_options or {})
         _check_reader(reader_class, options)

@@ -46,6 +46,7 @@ from ray.exceptions import ObjectLostError, RayError
 
 from klaw_core import _core
 from klaw_core.result import Err, Ok, Result
+from klaw_core.runtime.channels.checks import at_least, check_type
 from klaw_core.runtime.channels.errors import (
     ChannelClosed,
     ChannelClosedError,
@@ -56,7 +57,6 @@ from klaw_core.runtime.channels.errors import (
     PayloadLostError,
     RecvTimeoutError,
 )
-from klaw_core.runtime.channels.making import integer
 from klaw_core.runtime.channels.protocols import (
     Deliveries,
     Delivery,
@@ -372,8 +372,7 @@ class RayReferenceSender(_Handle[RaySender[Any]], Generic[T_contra]):
     __slots__ = ("_last_turn", "_lock", "_owner")
 
     def __init__(self, inner: RaySender[Any], *, owner: Owner = "sender") -> None:
-        if not isinstance(inner, RaySender):
-            raise TypeError(f"inner must be a RaySender, not {type(inner).__name__}")
+        check_type("inner", "a RaySender", inner, RaySender)
         if owner not in ("sender", "channel"):
             raise ValueError(f"owner must be 'sender' or 'channel', got {owner!r}")
         super().__init__(inner)
@@ -603,8 +602,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
     __slots__ = ("_untold",)
 
     def __init__(self, inner: RayReceiver[Any]) -> None:
-        if not isinstance(inner, RayReceiver):
-            raise TypeError(f"inner must be a RayReceiver, not {type(inner).__name__}")
+        check_type("inner", "a RayReceiver", inner, RayReceiver)
         super().__init__(inner)
         self._untold: deque[Exception] = deque()  # of batches: each is raised by a later receive
 
@@ -652,7 +650,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
         Raises: what ``recv`` raises.
         """
         _core.check_timeout(timeout)
-        return self._recv_batch(_checked_count(max_items), timeout)
+        return self._recv_batch(at_least("max_items", max_items, 1), timeout)
 
     async def _recv_batch(self, max_items: int, timeout: float | None) -> list[T_co]:
         self._raise_untold()
@@ -668,7 +666,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
         self, max_items: int
     ) -> Coroutine[object, object, Result[list[T_co], ChannelEmpty | ChannelClosed]]:
         """Take what is there now, at least one message and at most ``max_items`` (>= 1)."""
-        return _result_of(self._recv_batch(_checked_count(max_items), 0))
+        return _result_of(self._recv_batch(at_least("max_items", max_items, 1), 0))
 
     def recv_acked(self, timeout: float | None = None) -> Coroutine[object, object, Delivery[T_co]]:
         """The next message, which comes back unless it is acknowledged: ``async with`` it.
@@ -710,7 +708,7 @@ class RayReferenceReceiver(_Handle[RayReceiver[Any]], Indirect, Generic[T_co]):
     def blocking_recv_batch(self, max_items: int, timeout: float | None = None) -> list[T_co]:
         """``recv_batch`` for threads without an event loop; refuses one that runs it."""
         _core.check_timeout(timeout)
-        count = _checked_count(max_items)
+        count = at_least("max_items", max_items, 1)
         _core.refuse_event_loop("await rx.recv_batch(max_items)")
         self._raise_untold()
         batch = [self._inner.blocking_recv_acked(timeout)]
@@ -863,13 +861,6 @@ async def _result_of(
         return Err(ChannelEmpty())
     except ChannelClosedError as error:
         return Err(error.to_struct())
-
-
-def _checked_count(max_items: object) -> int:
-    count = integer("max_items", max_items)
-    if count < 1:
-        raise ValueError(f"max_items must be at least 1, got {count}")
-    return count
 
 
 @contextlib.contextmanager

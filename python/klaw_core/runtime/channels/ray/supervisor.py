@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import ray
 
-from klaw_core.runtime.channels.making import NAMESPACE_DEFAULT, check_bool, check_string, integer
+from klaw_core.runtime.channels.checks import check_bool, check_string, integer
 from klaw_core.runtime.channels.ray.explain import backend_error
 from klaw_core.runtime.channels.ray.factory import (
     _ensure_ray,
@@ -38,6 +38,7 @@ from klaw_core.runtime.channels.ray.factory import (
     make_named_channel,
     possible_names,
 )
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
 
 __all__ = ["ChannelSupervisor", "get_channel_supervisor"]
 
