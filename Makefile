@@ -11,6 +11,8 @@ RUNS ?= 100000
 # Anything for pytest and ctest: make test-python PYTEST_ARGS='-k close', make test-cpp CTEST_ARGS='-R unit'.
 PYTEST_ARGS ?=
 CTEST_ARGS ?=
+# For make one: T names the file of C++ tests, PRESET how it is built.
+PRESET ?= release
 # For make bench-peers: `python3 bench/peers --help` lists them.
 PEERS_ARGS ?=
 
@@ -25,7 +27,7 @@ cpp_files = $$(find include src python/bindings tests bench examples -name '*.[c
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
 
-.PHONY: help demo test test-cpp test-python test-ray test-debug test-tsan simulate coverage mutants fuzz build wheel check check-cpp check-peers check-python tidy \
+.PHONY: help demo test one test-cpp test-python test-ray test-debug test-tsan simulate coverage mutants fuzz build wheel check check-cpp check-peers check-python tidy \
         format bench bench-peers bench-python bench-ray clean distclean FORCE
 .DEFAULT_GOAL := help
 
@@ -77,6 +79,13 @@ build: $(stamps)/debian-tests ## the C++ tests, benchmarks and examples, in buil
 
 test-cpp: build ## the C++ tests
 	@ctest --preset release $(CTEST_ARGS)
+
+# Nothing else is built, so this is how to work on a header that every test includes.
+one: $(stamps)/debian-$(if $(filter release,$(PRESET)),tests,clang) ## build and run one file of C++ tests: make one T=unit/mpmc, and PRESET=tsan for a sanitizer
+	@[[ -f tests/cpp/$(T)_test.cpp ]] || { echo "make one: there is no tests/cpp/$(T)_test.cpp (T=unit/mpmc)" >&2; exit 1; }
+	@[[ -f build/$(PRESET)/build.ninja ]] || cmake --preset $(PRESET)
+	@cmake --build build/$(PRESET) --target klaw_$(subst /,_,$(T))_test --parallel $(JOBS)
+	@$(fixed_addresses) ctest --preset $(PRESET) -L '^$(T)$$' $(CTEST_ARGS)
 
 test-python: $(stamps)/installed $(stamps)/dev ## the Python tests, on the installed package
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(python) -m pytest $(PYTEST_ARGS)

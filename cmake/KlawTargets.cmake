@@ -29,23 +29,33 @@ function(klaw_apply_sanitizers)
   endif()
 endfunction()
 
-# klaw_gtest_folder(<folder> TIMEOUT <seconds>): one executable of tests/cpp/<folder>/*_test.cpp, each test registered
-# with ctest under the label <folder>. A folder without tests is passed over. LIBRARIES: what they test beside the headers.
-# OPTIONS: for the compiler, after those of the configuration.
+# klaw_gtest_folder(<folder> TIMEOUT <seconds>): one executable for each tests/cpp/<folder>/<name>_test.cpp, so that a change
+# is tested by what it reaches alone (`make one T=<folder>/<name>`). klaw_<folder>_tests builds them all. Each test is
+# registered with ctest as <folder>.<test>, under the label <folder>/<name>. A folder without tests is passed
+# over. LIBRARIES: what they test beside the headers. OPTIONS: for the compiler, after those of the configuration.
 function(klaw_gtest_folder folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "LIBRARIES;OPTIONS")
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*_test.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*_test.cpp)
   if(NOT sources)
     return()
   endif()
-  set(target klaw_${folder}_tests)
-  add_executable(${target} ${sources})
-  target_link_libraries(${target} PRIVATE klaw_own ${arg_LIBRARIES} GTest::gmock GTest::gtest_main)
-  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
-  target_compile_options(${target} PRIVATE ${arg_OPTIONS})
-  gtest_discover_tests(${target}
-    TEST_PREFIX ${folder}.
-    DISCOVERY_MODE PRE_TEST
-    DISCOVERY_TIMEOUT 60
-    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS ${folder})
+  add_custom_target(klaw_${folder}_tests)
+  foreach(source IN LISTS sources)
+    cmake_path(GET source STEM file)
+    string(REGEX REPLACE "_test$" "" name ${file})
+    set(target klaw_${folder}_${file})
+    add_executable(${target} ${source})
+    set_target_properties(${target} PROPERTIES
+      OUTPUT_NAME ${file}
+      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${folder})
+    target_link_libraries(${target} PRIVATE klaw_own ${arg_LIBRARIES} GTest::gmock GTest::gtest_main)
+    target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+    target_compile_options(${target} PRIVATE ${arg_OPTIONS})
+    add_dependencies(klaw_${folder}_tests ${target})
+    gtest_discover_tests(${target}
+      TEST_PREFIX ${folder}.
+      DISCOVERY_MODE PRE_TEST
+      DISCOVERY_TIMEOUT 60
+      PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS ${folder}/${name})
+  endforeach()
 endfunction()
