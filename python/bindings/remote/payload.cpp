@@ -1,6 +1,8 @@
 #include "remote/payload.hpp"
 
 #include <array>
+#include <bit>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -34,7 +36,23 @@ constexpr std::size_t aligned(std::size_t offset) noexcept { return (offset + kA
 // --- msgpack ---
 
 using Buffer = msgpack::sbuffer;
-using Packer = msgpack::packer<Buffer>;
+
+// msgpack-cxx packs a double that is a whole number as an integer, and -0.0 as 0: a float is written here, as it is.
+class Packer : public msgpack::packer<Buffer> {
+ public:
+  explicit Packer(Buffer& buffer) : msgpack::packer<Buffer>(buffer), buffer_(buffer) {}
+
+  void pack_float(double value) {
+    std::array<char, 1 + sizeof value> packed{kFloat64};
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    for (std::size_t i = 0; i < sizeof value; ++i) packed[sizeof value - i] = static_cast<char>(bits >> (8 * i));
+    buffer_.write(packed.data(), packed.size());
+  }
+
+ private:
+  static constexpr char kFloat64 = '\xcb';  // before the bits, the most significant byte first
+  Buffer& buffer_;
+};
 
 std::uint32_t size32(Py_ssize_t size) noexcept { return static_cast<std::uint32_t>(size); }
 bool fits_32(Py_ssize_t size) noexcept { return size <= std::numeric_limits<std::int32_t>::max(); }
@@ -108,7 +126,7 @@ bool pack(Packer& packer, PyObject* object, int depth) {
   } else if (PyLong_CheckExact(object)) {
     return pack_int(packer, object);
   } else if (PyFloat_CheckExact(object)) {
-    packer.pack_double(PyFloat_AS_DOUBLE(object));
+    packer.pack_float(PyFloat_AS_DOUBLE(object));
   } else if (PyBytes_CheckExact(object) && fits_32(PyBytes_GET_SIZE(object))) {
     packer.pack_bin(size32(PyBytes_GET_SIZE(object)));
     packer.pack_bin_body(PyBytes_AS_STRING(object), size32(PyBytes_GET_SIZE(object)));
