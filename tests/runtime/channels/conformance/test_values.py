@@ -1,6 +1,6 @@
 """What is received is what was sent: of the same types, equal, and of the same bits, in whatever flavour.
 
-The property test draws values, and shrinks one that is decoded as another value. Each flavour then carries a few hundred.
+The property test draws values, and shrinks one that is decoded as another. Each flavour then carries a few hundred.
 """
 
 from __future__ import annotations
