@@ -39,6 +39,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <klaw/channels/detail/dropped.hpp>
 #include <klaw/channels/detail/held.hpp>
 #include <klaw/channels/detail/ring.hpp>
 
@@ -222,9 +223,9 @@ class Broadcast final : public Held<Exclusion> {
     for (std::size_t i = 0; i < items_.size(); ++i) f(items_[i].message.value());
   }
   void drop_queued() noexcept {
-    Ring<Kept<T>> dropped;  // destroyed after the lock is released
+    Dropped<Ring<Kept<T>>> dropped;
     const Guard guard(mutex_);
-    while (!items_.empty()) dropped.push_back(pop_front());
+    while (!items_.empty()) dropped->push_back(pop_front());
   }
 
   // --- for Subscription: its side of the channel ---
@@ -281,14 +282,14 @@ class Broadcast final : public Held<Exclusion> {
 
   void close_reader(Reader& reader, std::optional<std::string> reason) noexcept {
     Wakeups wakeups;
-    Ring<Slot> dropped;  // destroyed after the lock is released
+    Dropped<Ring<Slot>> dropped;
     {
       const Guard guard(mutex_);
       if (reader.handle_.closed) return;
       end_line(reader, CloseKind::handle_closed, wakeups);
       unpromise(reader, reader.promised_);
       --readers_at(std::max(reader.next_, base_));
-      drop_what_all_have_seen(dropped);
+      drop_what_all_have_seen(*dropped);
       this->retire_handle(Side::receiver, reader.handle_, std::move(reason), wakeups);
       if (this->count(Side::receiver) == 0) close_all(offers_, CloseKind::peer_gone, wakeups);
       accept_offers(wakeups);

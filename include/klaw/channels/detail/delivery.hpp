@@ -15,9 +15,11 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include <klaw/channels/detail/core.hpp>
+#include <klaw/channels/detail/dropped.hpp>
 #include <klaw/channels/detail/ops.hpp>
 #include <klaw/channels/detail/timer.hpp>
 
@@ -40,7 +42,10 @@ class [[nodiscard]] Delivery {
   Delivery(Delivery&& other) noexcept
       : core_(std::exchange(other.core_, nullptr)), receipt_(other.receipt_), value_(std::move(other.value_)) {}
   Delivery& operator=(Delivery&&) = delete;
-  ~Delivery() { nack(); }
+  ~Delivery() {
+    nack();
+    if constexpr (!std::is_trivially_destructible_v<T>) detail::Drops::of_this_thread().drop(value_);
+  }
 
   // The message; it stays the channel's until ack() or take(). Only of a delivery that is not settled.
   [[nodiscard]] const T& value() const noexcept { return *value_; }

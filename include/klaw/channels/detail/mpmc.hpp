@@ -28,6 +28,7 @@
 #include <utility>
 
 #include <klaw/channels/detail/claims.hpp>
+#include <klaw/channels/detail/dropped.hpp>
 #include <klaw/channels/detail/line.hpp>
 #include <klaw/channels/detail/returned.hpp>
 #include <klaw/channels/detail/ring.hpp>
@@ -227,7 +228,7 @@ class Mpmc final : public MpmcCore<T> {
 
   bool shut_down(const Registration& handle, bool immediate, std::optional<std::string> reason) override {
     Wakeups wakeups;
-    Stored dropped;  // destroyed after the lock is released
+    Dropped<Stored> dropped;
     {
       const Guard guard(mutex_);
       if (handle.closed) return false;
@@ -235,7 +236,7 @@ class Mpmc final : public MpmcCore<T> {
       if (shutdown_ != Shutdown::immediate) shutdown_ = immediate ? Shutdown::immediate : Shutdown::draining;
       close_all(offers_, CloseKind::shutdown, wakeups);
       for (auto& watchers : waiting_for_close_) grant_all(watchers, wakeups);
-      if (immediate) take_all(dropped);
+      if (immediate) take_all(*dropped);
       match(wakeups);
     }
     wakeups.fire();
@@ -244,14 +245,14 @@ class Mpmc final : public MpmcCore<T> {
 
   void close_handle(Side side, Registration& handle, std::optional<std::string> reason) noexcept override {
     Wakeups wakeups;
-    Stored dropped;  // destroyed after the lock is released: destructors of T are user code
+    Dropped<Stored> dropped;  // destructors of T are user code
     {
       const Guard guard(mutex_);
       if (handle.closed) return;
       handle.closed = true;
       if (reason && !reason_[index(side)]) reason_[index(side)] = std::move(reason);
       wake_own_operations(side, handle.id, wakeups);
-      if (side == Side::receiver || !reserved_.outlive(handle.id)) leave(side, dropped, wakeups);
+      if (side == Side::receiver || !reserved_.outlive(handle.id)) leave(side, *dropped, wakeups);
       match(wakeups);
     }
     wakeups.fire();
@@ -309,9 +310,9 @@ class Mpmc final : public MpmcCore<T> {
 
   // Drops what is queued; for a collector that found that nobody can receive it.
   void drop_queued() noexcept {
-    Stored dropped;  // destroyed after the lock is released
+    Dropped<Stored> dropped;
     const Guard guard(mutex_);
-    take_all(dropped);
+    take_all(*dropped);
   }
 
  private:
@@ -321,6 +322,7 @@ class Mpmc final : public MpmcCore<T> {
   struct Stored {
     Ring<T> items;
     Returned<T> returned;
+    [[nodiscard]] bool empty() const noexcept { return items.empty() && returned.size() == 0; }
   };
 
   // --- all that follows runs under mutex_ ---

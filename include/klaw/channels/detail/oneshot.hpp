@@ -19,6 +19,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <klaw/channels/detail/dropped.hpp>
 #include <klaw/channels/detail/held.hpp>
 
 namespace klaw::channels::detail {
@@ -116,13 +117,13 @@ class Oneshot final : public Held<Exclusion> {
   // Idempotent. Wakes the handle's own pending operations, and the other side.
   void close_handle(Side side, Registration& handle, std::optional<std::string> reason) noexcept {
     Wakeups wakeups;
-    std::optional<T> dropped;  // destroyed after the lock is released: its destructor is user code
+    Dropped<std::optional<T>> dropped;  // its destructor is user code
     {
       const Guard guard(mutex_);
       if (handle.closed) return;
       if (side == Side::receiver) {
         close_own(receivers_waiting_, handle.id, wakeups);
-        drop(dropped);
+        drop(*dropped);
       }
       this->retire_handle(side, handle, std::move(reason), wakeups);
       match(wakeups);
@@ -172,9 +173,9 @@ class Oneshot final : public Held<Exclusion> {
     if (value_) f(*value_);
   }
   void drop_queued() noexcept {
-    std::optional<T> dropped;  // destroyed after the lock is released
+    Dropped<std::optional<T>> dropped;
     const Guard guard(mutex_);
-    drop(dropped);
+    drop(*dropped);
   }
 
  private:

@@ -21,6 +21,7 @@ class Ring {
   Ring() = default;
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
+  Ring(Ring&& other) noexcept { swap(other); }
   ~Ring() {
     for (std::size_t i = 0; i < size_; ++i) std::destroy_at(&slot(i));
     release_storage();

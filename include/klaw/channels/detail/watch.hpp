@@ -24,6 +24,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include <klaw/channels/detail/dropped.hpp>
 #include <klaw/channels/detail/held.hpp>
 #include <klaw/channels/detail/ops.hpp>
 
@@ -145,7 +146,7 @@ class Watch final : public Held<Exclusion> {
   // Idempotent. Wakes the handle's own pending operations, and the other side if this was the last of its side.
   void close_handle(Side side, Registration& handle, std::optional<std::string> reason) noexcept {
     Wakeups wakeups;
-    Value dropped;  // destroyed after the lock is released
+    Dropped<Value> dropped;
     {
       const Guard guard(mutex_);
       if (handle.closed) return;
@@ -156,7 +157,7 @@ class Watch final : public Held<Exclusion> {
       this->retire_handle(side, handle, std::move(reason), wakeups);
       if (this->count(Side::sender) == 0) {
         close_all(receivers_waiting_, this->end_kind(), wakeups);
-        if (this->count(Side::receiver) == 0) dropped.swap(value_);
+        if (this->count(Side::receiver) == 0) dropped->swap(value_);
       }
     }
     wakeups.fire();
@@ -196,9 +197,9 @@ class Watch final : public Held<Exclusion> {
     if (value_ != nullptr) f(*value_);
   }
   void drop_queued() noexcept {
-    Value dropped;  // destroyed after the lock is released
+    Dropped<Value> dropped;
     const Guard guard(mutex_);
-    dropped.swap(value_);
+    dropped->swap(value_);
   }
 
  private:
