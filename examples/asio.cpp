@@ -1,9 +1,9 @@
-// Lines go through channels between Asio coroutines; a timer ends what takes too long.
+// Numbers go through a channel between Asio coroutines on a pool of threads; a timer ends each wait that takes too long.
 // [readme]
 #include <chrono>
 #include <iostream>
-#include <string>
 #include <utility>
+#include <variant>
 
 #include <asio.hpp>
 #include <asio/experimental/awaitable_operators.hpp>
@@ -16,28 +16,34 @@ using klaw::channels::async_send;
 using klaw::channels::LocalReceiver;
 using klaw::channels::LocalSender;
 
-asio::awaitable<void> produce(LocalSender<std::string> lines) {
-  for (const char* line : {"one", "two", "three"}) {
-    if (!co_await async_send(lines, line, use_awaitable)) co_return;  // nobody reads any more
+asio::awaitable<void> produce(LocalSender<int> numbers) {
+  for (int i = 1; i <= 10'000; ++i) {
+    if (!co_await async_send(numbers, i, use_awaitable)) co_return;  // nobody reads any more
   }
 }
 
-asio::awaitable<void> print(LocalReceiver<std::string> lines, LocalReceiver<int> never) {
-  while (auto line = co_await async_recv(lines, use_awaitable)) std::cout << *line << '\n';
-
+// Runs on a strand, since it uses `||`.
+asio::awaitable<void> add_up(LocalReceiver<int> numbers) {
   using namespace asio::experimental::awaitable_operators;
-  asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(10));
-  // The receive that loses is cancelled; what is sent to it then waits for the next receive.
-  auto first = co_await (async_recv(never, use_awaitable) || timer.async_wait(use_awaitable));
-  std::cout << (first.index() == 1 ? "nothing more\n" : "a surprise\n");
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  int sum = 0;
+  for (;;) {
+    timer.expires_after(std::chrono::microseconds(20));
+    // The receive that loses is cancelled. What is sent to it then waits for the next receive.
+    auto first = co_await (async_recv(numbers, use_awaitable) || timer.async_wait(use_awaitable));
+    if (first.index() == 1) continue;  // the timer came first
+    const auto& number = std::get<0>(first);
+    if (!number) break;  // the sender is gone, and all was received
+    sum += *number;
+  }
+  std::cout << "the sum is " << sum << '\n';
 }
 
 int main() {
-  asio::io_context context;
-  auto [tx, rx] = klaw::channels::channel<std::string>(1);
-  auto [unused_tx, unused_rx] = klaw::channels::channel<int>(1);
-  co_spawn(context, produce(std::move(tx)), asio::detached);
-  co_spawn(context, print(std::move(rx), std::move(unused_rx)), asio::detached);
-  context.run();  // until both have ended: an operation that waits is work
+  asio::thread_pool pool(2);
+  auto [tx, rx] = klaw::channels::channel<int>(1);
+  co_spawn(pool, produce(std::move(tx)), asio::detached);
+  co_spawn(make_strand(pool), add_up(std::move(rx)), asio::detached);
+  pool.join();  // until both have ended: an operation that waits is work
 }
 // [/readme]

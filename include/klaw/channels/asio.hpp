@@ -21,9 +21,13 @@
 //   work       an operation that has begun counts as work of that executor until its handler is called.
 //   cancel     by the handler's cancellation slot, with any type of cancellation: the channel is left at once. Either the
 //              operation has happened, and its result comes, or nothing has happened. A message counts as received when the
-//              handler is called, also if it was there from the beginning: until then a cancelled receive hands it on. So
-//              `async_recv(a, use_awaitable) || async_recv(b, use_awaitable)` loses nothing, on one executor. A send that
-//              was woken has happened. As ever in Asio, emit() takes turns with the handler's executor.
+//              handler is called, also if it was there from the beginning: until then a cancelled receive hands it on. A send
+//              that was woken has happened.
+//   strand     as ever in Asio, emit() has to take turns with the handler. `||` of asio::experimental::awaitable_operators
+//              emits, so a coroutine that uses it runs on a strand (or in an io_context that one thread runs):
+//              co_spawn(make_strand(pool), ...). There `async_recv(a, use_awaitable) || async_recv(b, use_awaitable)` and
+//              `async_recv(a, use_awaitable) || timer.async_wait(use_awaitable)` lose nothing. On a bare pool they lose
+//              messages, and Asio itself has data races.
 //   lifetime   handles are needed until the operation has begun, which with a lazy token (use_awaitable, deferred) is when it
 //              is awaited or launched. The value of async_send belongs to the operation, and is destroyed with one that
 //              fails. A value given up to sending() does not: it stays yours until that branch happens, so it has to live

@@ -539,7 +539,7 @@ asio::awaitable<void> receive_and_cancel(LocalReceiver<Message> rx, Tally& tally
   }
 }
 
-TEST(Asio, cancelled_while_other_threads_send_it_loses_nothing) {
+TEST(Asio, on_a_strand_of_a_pool_a_receive_or_a_timer_loses_nothing) {
   for (const std::size_t capacity : {0U, 1U}) {
     const std::size_t each = scaled(2'000);
     Tally tally(2, each);
@@ -556,6 +556,45 @@ TEST(Asio, cancelled_while_other_threads_send_it_loses_nothing) {
     }
     tx.close();
     senders.clear();
+    pool.join();
+    tally.expect_each_once_and_in_order();
+  }
+}
+
+// Of two receives, whichever comes first; the other one leaves its message where it is.
+asio::awaitable<void> receive_from_either(LocalReceiver<Message> a, LocalReceiver<Message> b, Tally& tally) {
+  using namespace asio::experimental::awaitable_operators;
+  Tally::Receiver mine(tally);
+  for (;;) {
+    auto got = co_await (async_recv(a, use_awaitable) || async_recv(b, use_awaitable));
+    auto& message = got.index() == 0 ? std::get<0>(got) : std::get<1>(got);
+    if (!message) break;
+    mine.note(*message);
+  }
+  for (LocalReceiver<Message>* rx : {&a, &b}) {
+    while (auto message = co_await async_recv(*rx, use_awaitable)) mine.note(*message);
+  }
+}
+
+TEST(Asio, on_a_strand_of_a_pool_the_loser_of_two_receives_loses_nothing) {
+  for (const std::size_t capacity : {0U, 1U}) {
+    const std::size_t each = scaled(5'000);
+    Tally tally(2, each);
+    auto [tx_a, rx_a] = channel<Message>(capacity);
+    auto [tx_b, rx_b] = channel<Message>(capacity);
+    asio::thread_pool pool(4);
+    for (int i = 0; i < 3; ++i) {
+      co_spawn(make_strand(pool), receive_from_either(rx_a.clone(), rx_b.clone(), tally), asio::detached);
+    }
+    rx_a.close();
+    rx_b.close();
+    {
+      const auto send = [each](LocalSender<Message> tx, std::uint32_t who) {
+        for (std::uint32_t seq = 0; seq < each; ++seq) ASSERT_TRUE(tx.blocking_send(Message{who, seq}));
+      };
+      const std::jthread sender_a(send, std::move(tx_a), 0);
+      const std::jthread sender_b(send, std::move(tx_b), 1);
+    }
     pool.join();
     tally.expect_each_once_and_in_order();
   }
