@@ -20,6 +20,7 @@ from klaw_core.runtime.channels.protocols import (
     WeakReceiver,
     WeakSender,
 )
+from klaw_core.runtime.channels.settings import ChannelSettings
 from klaw_core.runtime.channels.stats import ChannelStats
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -664,13 +665,9 @@ class BrokerServer:
 
     def __init__(
         self,
-        capacity: int | None,
+        settings: ChannelSettings,
         *,
-        kind: str = "mpmc",
-        waits_for_slowest: bool = False,
         epoch: int,
-        persistent: bool,
-        orphan_grace: float,
         created_at: float,
         channel: bytes,
         secret: bytes,

@@ -14,7 +14,7 @@ async def a_forgotten_await() -> None:
 async def wrong_arguments() -> None:
     await channel[int]("8")  # error: arg-type | reportArgumentType
     await channel[int](8, backend="rays")  # error: arg-type | reportArgumentType
-    await channel[int](8, "local")  # error: call-arg, arg-type | reportCallIssue
+    await channel[int](8, "local")  # error: call-arg | reportCallIssue
     await channel[int](capcity=8)  # error: call-arg | reportCallIssue
     blocking_channel(1.5)  # error: arg-type | reportArgumentType
 

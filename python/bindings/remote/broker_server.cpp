@@ -127,25 +127,29 @@ dataplane::ChannelKind known_kind(const std::string& name) {
   throw nb::value_error(("there is no channel of kind " + name).c_str());
 }
 
+// What a ChannelSettings of Python says to the broker.
+dataplane::BrokerSettings broker_settings(const nb::object& settings) {
+  constexpr double kLongest_s = 1e9;
+  const auto grace_s = nb::cast<double>(settings.attr("orphan_grace"));
+  const auto capacity = nb::cast<std::optional<std::uint64_t>>(settings.attr("capacity"));
+  return {.kind = known_kind(nb::cast<std::string>(settings.attr("kind"))),
+          .capacity = capacity.value_or(dataplane::kUnbounded),
+          .persistent = nb::cast<bool>(settings.attr("persistent")),
+          .waits_for_slowest = nb::cast<std::string>(settings.attr("overflow")) == "wait",
+          .orphan_grace = std::chrono::duration_cast<dataplane::Duration>(
+              std::chrono::duration<double>(std::min(grace_s, kLongest_s)))};
+}
+
 class BrokerServer {
  public:
-  BrokerServer(std::optional<std::uint64_t> capacity, const std::string& kind, bool waits_for_slowest,
-               std::uint64_t epoch, bool persistent, double orphan_grace_s, double created_at, const nb::bytes& channel,
+  // channel_settings: a ChannelSettings of Python.
+  BrokerServer(const nb::object& channel_settings, std::uint64_t epoch, double created_at, const nb::bytes& channel,
                const nb::bytes& secret, std::string unix_path, std::vector<std::string> hosts, std::uint16_t port_min,
                std::uint16_t port_max, const std::optional<std::tuple<std::string, std::string, std::string>>& tls,
                const nb::bytes& initial)
       : mailbox_(std::make_shared<Mailbox<Event>>()) {
     ServerSettings settings{
-        .broker = {.kind = known_kind(kind),
-                   .capacity = capacity.value_or(dataplane::kUnbounded),
-                   .epoch = epoch,
-                   .persistent = persistent,
-                   .waits_for_slowest = waits_for_slowest,
-                   .initial = Bytes(std::string_view(initial.c_str(), initial.size())),
-                   .created_at = created_at,
-                   .orphan_grace = std::chrono::duration_cast<dataplane::Duration>(
-                       std::chrono::duration<double>(std::min(orphan_grace_s, 1e9))),
-                   .tells_end_of = is_reference},
+        .broker = broker_settings(channel_settings),
         .unix_path = std::move(unix_path),
         .hosts = std::move(hosts),
         .port_min = port_min,
@@ -157,6 +161,10 @@ class BrokerServer {
         .message_ended =
             [box = mailbox_](const Bytes& message) { box->put({"reference", std::string(reference_name(message))}); },
     };
+    settings.broker.epoch = epoch;
+    settings.broker.created_at = created_at;
+    settings.broker.initial = Bytes(std::string_view(initial.c_str(), initial.size()));
+    settings.broker.tells_end_of = is_reference;
     copy_id(channel, settings.channel.bytes);
     copy_id(secret, settings.secret);
     channel_ = settings.channel;
@@ -314,11 +322,10 @@ class BrokerServer {
 
 void add_broker_server(nb::module_& module) {
   nb::class_<BrokerServer>(module, "BrokerServer", nb::is_final(), "A channel's broker at its sockets.")
-      .def(nb::init<std::optional<std::uint64_t>, std::string, bool, std::uint64_t, bool, double, double, nb::bytes,
-                    nb::bytes, std::string, std::vector<std::string>, std::uint16_t, std::uint16_t,
-                    std::optional<std::tuple<std::string, std::string, std::string>>, nb::bytes>(),
-           "capacity"_a.none(), nb::kw_only(), "kind"_a = "mpmc", "waits_for_slowest"_a = false, "epoch"_a,
-           "persistent"_a, "orphan_grace"_a, "created_at"_a, "channel"_a, "secret"_a, "unix_path"_a, "hosts"_a,
+      .def(nb::init<nb::object, std::uint64_t, double, nb::bytes, nb::bytes, std::string, std::vector<std::string>,
+                    std::uint16_t, std::uint16_t, std::optional<std::tuple<std::string, std::string, std::string>>,
+                    nb::bytes>(),
+           "settings"_a, nb::kw_only(), "epoch"_a, "created_at"_a, "channel"_a, "secret"_a, "unix_path"_a, "hosts"_a,
            "port_min"_a, "port_max"_a, "tls"_a.none() = nb::none(), "initial"_a = nb::bytes("", 0))
       .def_prop_ro("addresses", &BrokerServer::addresses, "The host:port of each of its TCP sockets.")
       .def("next_event", &BrokerServer::next_event, "timeout"_a.none() = nb::none(),

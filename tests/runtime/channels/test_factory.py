@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import math
 import pickle
+import pydoc
 import sys
 import warnings
 from pathlib import Path
@@ -36,6 +37,7 @@ from klaw_core.runtime.channels import (
     making,
     peek_channel,
 )
+from klaw_core.runtime.channels.settings import ChannelSettings
 
 MAKERS = [channel, blocking_channel]
 FINDERS = [
@@ -277,7 +279,8 @@ def test_another_bad_argument_is_told_by_name(make, arguments, error, message):
 
 @each_maker
 def test_an_argument_that_does_not_exist_is_a_type_error(make):
-    with pytest.raises(TypeError, match="capcity"):
+    message = rf"^{make.__name__}\(\) got an unexpected keyword argument 'capcity'$"
+    with pytest.raises(TypeError, match=message):
         make(capcity=8)
     with pytest.raises(TypeError, match="positional"):
         make(8, "local")
@@ -361,23 +364,22 @@ async def test_a_checkpoint_dir_is_the_same_from_anywhere(make, ray_factory, tmp
     monkeypatch.chdir(tmp_path)
     for given in ("kept", Path("other", "..", "kept"), tmp_path / "kept"):
         await made(make(backend="ray", checkpoint_dir=given))
-    paths = [options["checkpoint_dir"] for _, _, options in ray_factory]
+    paths = [settings.checkpoint_dir for _, [settings], _ in ray_factory]
     assert paths == [str(tmp_path / "kept")] * 3
 
 
 @each_maker
 async def test_a_ray_channel_is_made_with_all_its_settings(make, ray_factory):
-    settings = {
+    settings = {"persistent": True, "orphan_grace": 2.0, "reference": True}
+    options = {
         "name": "jobs",
         "namespace": "ns",
-        "persistent": True,
-        "orphan_grace": 2.0,
-        "reference": True,
+        "actor_options": {"num_cpus": 1},
+        "prefetch": 3,
     }
-    options = {"actor_options": {"num_cpus": 1}, "prefetch": 3, "checkpoint_dir": None}
-    assert await made(make(5, backend="ray", **settings, **options)) == "blocking_ray_channel"
+    assert await made(make(5, backend="ray", **settings, **options)) == "blocking_make_channel"
     assert ray_factory == [
-        ("blocking_ray_channel", (5,), {"unbounded": False, **settings, **options})
+        ("blocking_make_channel", (ChannelSettings(capacity=5, **settings),), options)
     ]
 
 
@@ -431,6 +433,13 @@ def test_listing_channels_is_not_implemented_on_local():
 def test_finding_a_channel_on_an_unknown_backend_is_a_value_error(find):
     with pytest.raises(ValueError, match=r"^Unknown backend: 'x'$"):
         find("jobs", backend="x")
+
+
+@pytest.mark.parametrize("find", FINDERS[:-1], ids=lambda find: find.__name__)
+def test_an_argument_that_no_finder_has_is_a_type_error(find):
+    message = rf"^{find.__name__}\(\) got an unexpected keyword argument 'nmespace'$"
+    with pytest.raises(TypeError, match=message):
+        find("jobs", nmespace="ns")
 
 
 @each_finder
@@ -491,6 +500,16 @@ def test_the_makers_have_the_parameters_of_the_contract():
         kinds = [parameter.kind for parameter in parameters]
         assert kinds[0] is inspect.Parameter.POSITIONAL_OR_KEYWORD
         assert set(kinds[1:]) == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("function", [*MAKERS, *FINDERS], ids=lambda function: function.__name__)
+def test_help_shows_each_option_with_its_default(function):
+    shown = pydoc.plain(pydoc.render_doc(function))
+    options = inspect.signature(function).parameters
+    assert "namespace" in options
+    for option in options.values():
+        assert str(option) in shown
+    assert "**options" not in str(inspect.signature(function))
 
 
 def test_the_blocking_twins_have_the_parameters_of_the_awaited_ones():

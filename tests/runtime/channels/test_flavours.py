@@ -20,6 +20,7 @@ from klaw_core.runtime.channels import (
     oneshot,
     watch,
 )
+from klaw_core.runtime.channels.settings import ChannelSettings
 
 # Each with the arguments that it needs.
 AWAITED = {"oneshot": (), "broadcast": (), "watch": (0,)}
@@ -82,15 +83,23 @@ async def test_on_ray_it_is_made_there_with_its_name(make, arguments, monkeypatc
     )
     monkeypatch.setattr(making, "import_module", lambda _module: Recorder())
     flavour = make.__name__.removeprefix("blocking_")
-    assert await made(make(*arguments, backend="ray", name="x")) == f"blocking_ray_{flavour}"
-    settings = {"oneshot": (), "broadcast": (16, "lag"), "watch": (0,)}[flavour]
-    assert calls == [(f"blocking_ray_{flavour}", settings, {"name": "x", "namespace": "klaw"})]
+    assert await made(make(*arguments, backend="ray", name="x")) == "blocking_make_channel"
+    settings = ChannelSettings(kind=flavour, capacity=16 if flavour == "broadcast" else 1)
+    options = {"name": "x", "namespace": "klaw"} | ({"initial": 0} if flavour == "watch" else {})
+    assert calls == [("blocking_make_channel", (settings,), options)]
 
 
 @each_maker
 def test_an_unknown_backend_is_a_value_error(make, arguments):
     with pytest.raises(ValueError, match="^Unknown backend: 'carrier-pigeon'$"):
         make(*arguments, backend="carrier-pigeon")
+
+
+@each_maker
+def test_an_argument_that_does_not_exist_is_a_type_error(make, arguments):
+    message = rf"^{make.__name__}\(\) got an unexpected keyword argument 'nmae'$"
+    with pytest.raises(TypeError, match=message):
+        make(*arguments, nmae="x")
 
 
 @each_maker

@@ -13,6 +13,7 @@ import pytest
 COMMON = """
 import os, pickle, resource, sys, threading, time
 from klaw_core import _core
+from klaw_core.runtime.channels.settings import ChannelSettings
 
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
@@ -26,7 +27,7 @@ endpoints, servers = [], []
 for n in range(count):
     identity, secret = os.urandom(16), os.urandom(32)
     server = _core.BrokerServer(
-        8, epoch=1, persistent=False, orphan_grace=0.0, created_at=0.0, channel=identity, secret=secret,
+        ChannelSettings(capacity=8, orphan_grace=0.0), epoch=1, created_at=0.0, channel=identity, secret=secret,
         unix_path="", hosts=["127.0.0.1"], port_min=0, port_max=0,
     )
     servers.append(server)
@@ -210,6 +211,7 @@ def test_the_end_of_the_interpreter_finds_a_task_that_still_waits(processes):
 BOTH = """
 import asyncio, gc, os, pickle, tempfile, threading, time
 from klaw_core import _core
+from klaw_core.runtime.channels.settings import ChannelSettings
 
 def dumps(value):
     buffers = []
@@ -222,10 +224,10 @@ _core.set_pickler(dumps, loads)
 folder = tempfile.TemporaryDirectory()
 identity, secret, path = os.urandom(16), os.urandom(32), folder.name + "/socket"
 
-def serve(capacity=None, **settings):
+def serve(capacity=None, kind="mpmc", **content):
     return _core.BrokerServer(
-        capacity, epoch=1, persistent=False, orphan_grace=5.0, created_at=0.0, channel=identity, secret=secret,
-        unix_path=path, hosts=[], port_min=0, port_max=0, **settings,
+        ChannelSettings(capacity=capacity, kind=kind, orphan_grace=5.0), epoch=1, created_at=0.0, channel=identity,
+        secret=secret, unix_path=path, hosts=[], port_min=0, port_max=0, **content,
     )
 
 def answer():

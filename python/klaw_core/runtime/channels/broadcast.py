@@ -35,9 +35,8 @@ The state and the waiting are C++ (``include/klaw/channels/broadcast.hpp``).
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any, Final, Literal, Self, TypeAlias, cast
+from functools import partial
+from typing import Final, Self, Unpack, cast
 
 from klaw_core import _core
 from klaw_core._core import BroadcastReceiver, BroadcastSender
@@ -45,20 +44,42 @@ from klaw_core.runtime.channels.checks import integer
 from klaw_core.runtime.channels.making import (
     Backend,
     Making,
+    MakingOptions,
+    Plan,
     T,
-    makes_on_ray,
+    check_keywords,
+    planned,
+    shows,
 )
-from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT, ChannelSettings, Overflow
 
 __all__ = ["BroadcastReceiver", "BroadcastSender", "Overflow", "blocking_broadcast", "broadcast"]
 
-Overflow: TypeAlias = Literal["lag", "wait"]
-"""What becomes of a message for which there is no room."""
-
 _CAPACITY_DEFAULT: Final = 16
-_CAPACITY_MAX: Final = 2**62  # rounded up to a power of two it is still one of the machine's
 
 
+class BroadcastOptions(MakingOptions, total=False):
+    """What ``broadcast`` and ``blocking_broadcast`` take beside the capacity."""
+
+    overflow: Overflow
+    """When it is full, ``'lag'`` (the default): the oldest message goes; ``'wait'``: the send waits."""
+
+
+def _plan(
+    capacity: int = _CAPACITY_DEFAULT,
+    *,
+    overflow: Overflow = "lag",
+    backend: Backend | None = None,
+    name: str | None = None,
+    namespace: str = NAMESPACE_DEFAULT,
+) -> Plan:
+    count = integer("capacity", capacity)  # None is no capacity here
+    settings = ChannelSettings(kind="broadcast", capacity=count, overflow=overflow)
+    make_local = partial(_core.broadcast_channel, count, overflow == "wait")
+    return planned(settings, make_local, backend, name, namespace)
+
+
+@shows(_plan)
 class broadcast(Making[tuple[BroadcastSender[T], BroadcastReceiver[T]]]):  # noqa: N801
     """Make a broadcast channel: ``tx, rx = await broadcast[int](16)``.
 
@@ -88,20 +109,13 @@ class broadcast(Making[tuple[BroadcastSender[T], BroadcastReceiver[T]]]):  # noq
     """
 
     def __new__(  # noqa: D102  the class says it
-        cls,
-        capacity: int = _CAPACITY_DEFAULT,
-        *,
-        overflow: Overflow = "lag",
-        backend: Backend | None = None,
-        name: str | None = None,
-        namespace: str = NAMESPACE_DEFAULT,
+        cls, capacity: int = _CAPACITY_DEFAULT, **options: Unpack[BroadcastOptions]
     ) -> Self:
-        settings = _checked(capacity, overflow)
-        make = makes_on_ray("broadcast", backend, name, namespace)
-        made = _make(*settings) if make is None else _make_ray(make, *settings, name, namespace)
-        return cast("Self", made)
+        check_keywords("broadcast", options, BroadcastOptions)
+        return cast("Self", _plan(capacity, **options).awaited("broadcast"))
 
 
+@shows(_plan)
 class blocking_broadcast(tuple[BroadcastSender[T], BroadcastReceiver[T]]):  # noqa: N801, SLOT001
     """Make a broadcast channel: ``tx, rx = blocking_broadcast[int](16)``. The twin of ``broadcast``, for threads.
 
@@ -109,46 +123,7 @@ class blocking_broadcast(tuple[BroadcastSender[T], BroadcastReceiver[T]]):  # no
     """
 
     def __new__(  # noqa: D102  the class says it
-        cls,
-        capacity: int = _CAPACITY_DEFAULT,
-        *,
-        overflow: Overflow = "lag",
-        backend: Backend | None = None,
-        name: str | None = None,
-        namespace: str = NAMESPACE_DEFAULT,
+        cls, capacity: int = _CAPACITY_DEFAULT, **options: Unpack[BroadcastOptions]
     ) -> Self:
-        settings = _checked(capacity, overflow)
-        make = makes_on_ray("broadcast", backend, name, namespace)
-        if make is None:
-            return cast("Self", _core.broadcast_channel(*settings))
-        return cast("Self", make(*_for_ray(*settings), name=name, namespace=namespace))
-
-
-def _checked(capacity: object, overflow: object) -> tuple[int, bool]:
-    count = integer("capacity", capacity)
-    if not 1 <= count <= _CAPACITY_MAX:
-        raise ValueError(f"capacity must be between 1 and {_CAPACITY_MAX}, got {count}")
-    if overflow not in ("lag", "wait"):
-        raise ValueError(f"Unknown overflow: {overflow!r}")
-    return count, overflow == "wait"
-
-
-async def _make(capacity: int, waits: bool) -> tuple[BroadcastSender[Any], BroadcastReceiver[Any]]:
-    return _core.broadcast_channel(capacity, waits)
-
-
-async def _make_ray(
-    make: Callable[..., Any], capacity: int, waits: bool, name: str | None, namespace: str
-) -> tuple[BroadcastSender[Any], BroadcastReceiver[Any]]:
-    made: tuple[BroadcastSender[Any], BroadcastReceiver[Any]] = await asyncio.to_thread(
-        make, *_for_ray(capacity, waits), name=name, namespace=namespace
-    )
-    return made
-
-
-def _for_ray(capacity: int, waits: bool) -> tuple[int, Overflow]:
-    return 1 << (capacity - 1).bit_length(), "wait" if waits else "lag"
-
-
-for _made in (_make, _make_ray):
-    _made.__name__ = _made.__qualname__ = "broadcast"  # as in "'broadcast' was never awaited"
+        check_keywords("blocking_broadcast", options, BroadcastOptions)
+        return cast("Self", _plan(capacity, **options).make())

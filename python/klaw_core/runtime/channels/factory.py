@@ -17,12 +17,10 @@ Example::
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, cast
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any, Final, Self, TypeAlias, TypedDict, Unpack, cast
 
 from klaw_core import _core
 from klaw_core.runtime.channels.checks import (
@@ -31,23 +29,28 @@ from klaw_core.runtime.channels.checks import (
     check_named,
     check_optional,
     check_seconds,
-    check_string,
-    integer,
 )
 from klaw_core.runtime.channels.making import (
-    RAY_IS_MISSING,
     Backend,
     Making,
+    MakingOptions,
+    Plan,
     T,
-    chosen_backend,
+    check_keywords,
     known_backend,
+    planned,
     ray_factory,
+    shows,
 )
 from klaw_core.runtime.channels.protocols import ChannelReceiver, ChannelSender
-from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
+from klaw_core.runtime.channels.settings import (
+    CAPACITY_DEFAULT,
+    NAMESPACE_DEFAULT,
+    ORPHAN_GRACE_DEFAULT_S,
+    ChannelSettings,
+    checkpoint_path,
+)
 from klaw_core.runtime.channels.stats import ChannelStats
-
-R_co = TypeVar("R_co", covariant=True)
 
 __all__ = [
     "Backend",
@@ -78,15 +81,78 @@ class _DefaultCapacity(int):
     """
 
 
-_CAPACITY_DEFAULT: Final = _DefaultCapacity(10_000)
+_CAPACITY_DEFAULT: Final = _DefaultCapacity(CAPACITY_DEFAULT)
 _CAPACITY_DEFAULT_REFERENCE: Final = 16
-_CAPACITY_MAX: Final = sys.maxsize
-_ORPHAN_GRACE_DEFAULT_S: Final = 10.0
 
 
 # ------------------------------------------------------------------------------------------- making
 
 
+class ChannelOptions(MakingOptions, total=False):
+    """What ``channel`` and ``blocking_channel`` take beside the capacity."""
+
+    distributed: bool | None
+    """True means ``backend='ray'``, False ``'local'``. ``backend`` wins over it."""
+    unbounded: bool
+    """No limit; the capacity is ignored."""
+    confirm: bool
+    """On Ray, each send waits until its message is stored. In this version each does anyway."""
+    prefetch: int | None
+    """On Ray, how many messages a receiver may hold before they are asked for (>= 1); None for none."""
+    reference: bool
+    """On Ray, payloads travel through the object store; on ``local`` plain values."""
+    persistent: bool
+    """On Ray, it stays open when all handles are gone."""
+    orphan_grace: float
+    """On Ray, seconds for which a side stays open when its last process died; 10 by default."""
+    checkpoint_dir: str | os.PathLike[str] | None
+    """On Ray, a folder that all nodes see, for checkpoints: what it holds then survives its actor."""
+    actor_options: Mapping[str, Any] | None
+    """On Ray, options of its actor, which is detached in any case."""
+
+
+def _plan(
+    capacity: int = _CAPACITY_DEFAULT,
+    *,
+    distributed: bool | None = None,
+    backend: Backend | None = None,
+    unbounded: bool = False,
+    name: str | None = None,
+    namespace: str = NAMESPACE_DEFAULT,
+    confirm: bool = False,
+    prefetch: int | None = None,
+    reference: bool = False,
+    persistent: bool = False,
+    orphan_grace: float = ORPHAN_GRACE_DEFAULT_S,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
+    actor_options: Mapping[str, Any] | None = None,
+) -> Plan:
+    if reference and isinstance(capacity, _DefaultCapacity):
+        capacity = _CAPACITY_DEFAULT_REFERENCE
+    settings = ChannelSettings.of_queue(
+        capacity,
+        unbounded,
+        reference=reference,
+        persistent=persistent,
+        orphan_grace=orphan_grace,
+        checkpoint_dir=checkpoint_path(checkpoint_dir),
+    )
+    check_bool("confirm", confirm)
+    _check_prefetch(prefetch)
+    check_optional("actor_options", "a mapping or None", actor_options, Mapping)
+    return planned(
+        settings,
+        partial(_core.local_channel, settings.capacity),
+        backend,
+        name,
+        namespace,
+        distributed=distributed,
+        prefetch=prefetch,
+        actor_options=actor_options,
+    )
+
+
+@shows(_plan)
 class channel(Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N801
     """Make an MPMC channel: ``tx, rx = await channel[int](8)``.
 
@@ -122,41 +188,13 @@ class channel(Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N80
     """
 
     def __new__(  # noqa: D102  the class says it
-        cls,
-        capacity: int = _CAPACITY_DEFAULT,
-        *,
-        distributed: bool | None = None,
-        backend: Backend | None = None,
-        unbounded: bool = False,
-        name: str | None = None,
-        namespace: str = NAMESPACE_DEFAULT,
-        confirm: bool = False,
-        prefetch: int | None = None,
-        reference: bool = False,
-        persistent: bool = False,
-        orphan_grace: float = _ORPHAN_GRACE_DEFAULT_S,
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-        actor_options: Mapping[str, Any] | None = None,
+        cls, capacity: int = _CAPACITY_DEFAULT, **options: Unpack[ChannelOptions]
     ) -> Self:
-        settings = _Settings(
-            capacity=capacity,
-            backend=chosen_backend(backend, distributed, name),
-            unbounded=unbounded,
-            name=name,
-            namespace=namespace,
-            confirm=confirm,
-            prefetch=prefetch,
-            reference=reference,
-            persistent=persistent,
-            orphan_grace=orphan_grace,
-            checkpoint_dir=checkpoint_dir,
-            actor_options=actor_options,
-        )
-        if settings.backend == "ray":
-            return cast("Self", _make_ray(_ray_for_channel(settings), settings))
-        return cast("Self", _make_local(settings.local_capacity()))
+        check_keywords("channel", options, ChannelOptions)
+        return cast("Self", _plan(capacity, **options).awaited("channel"))
 
 
+@shows(_plan)
 class blocking_channel(tuple[ChannelSender[T], ChannelReceiver[T]]):  # noqa: N801, SLOT001
     """Make an MPMC channel: ``tx, rx = blocking_channel[int](8)``. The twin of ``channel``.
 
@@ -165,58 +203,105 @@ class blocking_channel(tuple[ChannelSender[T], ChannelReceiver[T]]):  # noqa: N8
     """
 
     def __new__(  # noqa: D102  the class says it
-        cls,
-        capacity: int = _CAPACITY_DEFAULT,
-        *,
-        distributed: bool | None = None,
-        backend: Backend | None = None,
-        unbounded: bool = False,
-        name: str | None = None,
-        namespace: str = NAMESPACE_DEFAULT,
-        confirm: bool = False,
-        prefetch: int | None = None,
-        reference: bool = False,
-        persistent: bool = False,
-        orphan_grace: float = _ORPHAN_GRACE_DEFAULT_S,
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-        actor_options: Mapping[str, Any] | None = None,
+        cls, capacity: int = _CAPACITY_DEFAULT, **options: Unpack[ChannelOptions]
     ) -> Self:
-        settings = _Settings(
-            capacity=capacity,
-            backend=chosen_backend(backend, distributed, name),
-            unbounded=unbounded,
-            name=name,
-            namespace=namespace,
-            confirm=confirm,
-            prefetch=prefetch,
-            reference=reference,
-            persistent=persistent,
-            orphan_grace=orphan_grace,
-            checkpoint_dir=checkpoint_dir,
-            actor_options=actor_options,
-        )
-        if settings.backend == "ray":
-            return cast("Self", settings.make_on(_ray_for_channel(settings)))
-        return cast("Self", _core.local_channel(settings.local_capacity()))
-
-
-async def _make_local(capacity: int | None) -> AnyChannel:
-    return _core.local_channel(capacity)
-
-
-async def _make_ray(ray: RayFactory, settings: _Settings) -> AnyChannel:
-    return await asyncio.to_thread(settings.make_on, ray)
-
-
-for _made in (_make_local, _make_ray):
-    _made.__name__ = _made.__qualname__ = "channel"  # as in "'channel' was never awaited"
+        check_keywords("blocking_channel", options, ChannelOptions)
+        return cast("Self", _plan(capacity, **options).make())
 
 
 # ------------------------------------------------------------------------------------------ finding
 
 
+class FindingOptions(TypedDict, total=False):
+    """What all functions take that look for a channel by its name."""
+
+    backend: Backend
+    """``'ray'`` (the default), the one with names."""
+    namespace: str
+    """Where the name holds."""
+
+
+class SenderOptions(FindingOptions, total=False):
+    """What ``get_sender`` and ``blocking_get_sender`` take beside the name."""
+
+    wait: float
+    """Seconds to wait for the channel to appear; 0 by default."""
+    confirm: bool
+    """Each send waits until its message is stored. In this version each does anyway."""
+
+
+class ReceiverOptions(FindingOptions, total=False):
+    """What ``get_receiver`` and ``blocking_get_receiver`` take beside the name."""
+
+    wait: float
+    """Seconds to wait for the channel to appear; 0 by default."""
+    prefetch: int | None
+    """How many messages the receiver may hold before they are asked for (>= 1); None for none."""
+
+
+def _finding(
+    finder: str, name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
+) -> Plan:
+    return _found_by(finder, name, backend, namespace)
+
+
+def _finding_sender(
+    finder: str,
+    name: str,
+    *,
+    wait: float = 0.0,
+    backend: Backend = "ray",
+    namespace: str = NAMESPACE_DEFAULT,
+    confirm: bool = False,
+) -> Plan:
+    check_seconds("wait", wait)
+    check_bool("confirm", confirm)
+    return _found_by(finder, name, backend, namespace, wait=wait)
+
+
+def _finding_receiver(
+    finder: str,
+    name: str,
+    *,
+    wait: float = 0.0,
+    backend: Backend = "ray",
+    namespace: str = NAMESPACE_DEFAULT,
+    prefetch: int | None = None,
+) -> Plan:
+    check_seconds("wait", wait)
+    _check_prefetch(prefetch)
+    return _found_by(finder, name, backend, namespace, wait=wait, prefetch=prefetch)
+
+
+def _finding_next(
+    finder: str,
+    name: str,
+    max_items: int = 1,
+    *,
+    backend: Backend = "ray",
+    namespace: str = NAMESPACE_DEFAULT,
+) -> Plan:
+    at_least("max_items", max_items, 1)
+    return _found_by(finder, name, backend, namespace, max_items=max_items)
+
+
+def _found_by(finder: str, name: object, backend: object, namespace: object, **more: Any) -> Plan:
+    """What the function of that name is to do; ``more`` are its other arguments, checked."""
+    ray = _ray_for(finder, name, backend, namespace)
+    find = getattr(ray, f"blocking_{finder.removeprefix('blocking_')}")
+    return Plan(partial(find, name, namespace=namespace, **more), on_ray=True)
+
+
+def _ray_for(finder: str, name: object, backend: object, namespace: object) -> Any:
+    check_named(name, namespace)
+    if known_backend(backend) == "local":
+        raise NotImplementedError(f"{finder}() only implemented for backend='ray'")
+    return ray_factory("Ray not installed.")
+
+
+@shows(_finding, without=1)
 def get_channel(
-    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
+    name: str, **options: Unpack[FindingOptions]
 ) -> Coroutine[object, object, AnyChannel | None]:
     """Both sides of the channel of that name; None when there is none, or it is closed and drained.
 
@@ -233,25 +318,20 @@ def get_channel(
         ChannelBackendErrorException: says what could not be reached.
         ChannelClosedError: one of its sides has closed, and the other has not yet.
     """
-    ray = _ray_for_named("get_channel", backend, namespace, name)
-    return _in_thread(ray.blocking_get_channel, name, namespace=namespace)
+    check_keywords("get_channel", options, FindingOptions)
+    return _finding("get_channel", name, **options).awaited("get_channel")
 
 
-def blocking_get_channel(
-    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
-) -> AnyChannel | None:
+@shows(_finding, without=1)
+def blocking_get_channel(name: str, **options: Unpack[FindingOptions]) -> AnyChannel | None:
     """``get_channel`` for threads and plain Ray tasks."""
-    ray = _ray_for_named("blocking_get_channel", backend, namespace, name)
-    return ray.blocking_get_channel(name, namespace=namespace)
+    check_keywords("blocking_get_channel", options, FindingOptions)
+    return cast("AnyChannel | None", _finding("blocking_get_channel", name, **options).make())
 
 
+@shows(_finding_sender, without=1)
 def get_sender(
-    name: str,
-    *,
-    wait: float = 0.0,
-    backend: Backend = "ray",
-    namespace: str = NAMESPACE_DEFAULT,
-    confirm: bool = False,
+    name: str, **options: Unpack[SenderOptions]
 ) -> Coroutine[object, object, ChannelSender[Any] | None]:
     """A sender of the channel of that name; None when it does not appear within ``wait`` seconds.
 
@@ -266,34 +346,22 @@ def get_sender(
 
     Raises, all at the call: as ``get_channel``, and for a bad ``wait``.
     """
-    check_seconds("wait", wait)
-    check_bool("confirm", confirm)
-    ray = _ray_for_named("get_sender", backend, namespace, name)
-    return _in_thread(ray.blocking_get_sender, name, wait=wait, namespace=namespace)
+    check_keywords("get_sender", options, SenderOptions)
+    return _finding_sender("get_sender", name, **options).awaited("get_sender")
 
 
-def blocking_get_sender(
-    name: str,
-    *,
-    wait: float = 0.0,
-    backend: Backend = "ray",
-    namespace: str = NAMESPACE_DEFAULT,
-    confirm: bool = False,
-) -> ChannelSender[Any] | None:
+@shows(_finding_sender, without=1)
+def blocking_get_sender(name: str, **options: Unpack[SenderOptions]) -> ChannelSender[Any] | None:
     """``get_sender`` for threads and plain Ray tasks."""
-    check_seconds("wait", wait)
-    check_bool("confirm", confirm)
-    ray = _ray_for_named("blocking_get_sender", backend, namespace, name)
-    return ray.blocking_get_sender(name, wait=wait, namespace=namespace)
+    check_keywords("blocking_get_sender", options, SenderOptions)
+    return cast(
+        "ChannelSender[Any] | None", _finding_sender("blocking_get_sender", name, **options).make()
+    )
 
 
+@shows(_finding_receiver, without=1)
 def get_receiver(
-    name: str,
-    *,
-    wait: float = 0.0,
-    backend: Backend = "ray",
-    namespace: str = NAMESPACE_DEFAULT,
-    prefetch: int | None = None,
+    name: str, **options: Unpack[ReceiverOptions]
 ) -> Coroutine[object, object, ChannelReceiver[Any] | None]:
     """A receiver of the channel of that name; None when it does not appear within ``wait`` seconds.
 
@@ -308,50 +376,44 @@ def get_receiver(
 
     Raises, all at the call: as ``get_channel``, and for a bad ``wait`` or ``prefetch``.
     """
-    check_seconds("wait", wait)
-    _check_prefetch(prefetch)
-    ray = _ray_for_named("get_receiver", backend, namespace, name)
-    return _in_thread(
-        ray.blocking_get_receiver, name, wait=wait, namespace=namespace, prefetch=prefetch
+    check_keywords("get_receiver", options, ReceiverOptions)
+    return _finding_receiver("get_receiver", name, **options).awaited("get_receiver")
+
+
+@shows(_finding_receiver, without=1)
+def blocking_get_receiver(
+    name: str, **options: Unpack[ReceiverOptions]
+) -> ChannelReceiver[Any] | None:
+    """``get_receiver`` for threads and plain Ray tasks."""
+    check_keywords("blocking_get_receiver", options, ReceiverOptions)
+    return cast(
+        "ChannelReceiver[Any] | None",
+        _finding_receiver("blocking_get_receiver", name, **options).make(),
     )
 
 
-def blocking_get_receiver(
-    name: str,
-    *,
-    wait: float = 0.0,
-    backend: Backend = "ray",
-    namespace: str = NAMESPACE_DEFAULT,
-    prefetch: int | None = None,
-) -> ChannelReceiver[Any] | None:
-    """``get_receiver`` for threads and plain Ray tasks."""
-    check_seconds("wait", wait)
-    _check_prefetch(prefetch)
-    ray = _ray_for_named("blocking_get_receiver", backend, namespace, name)
-    return ray.blocking_get_receiver(name, wait=wait, namespace=namespace, prefetch=prefetch)
-
-
+@shows(_finding, without=1)
 def channel_stats(
-    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
+    name: str, **options: Unpack[FindingOptions]
 ) -> Coroutine[object, object, ChannelStats | None]:
     """The channel of that name at this moment, or None when there is none. Registers nobody.
 
     Raises, all at the call: as ``get_channel``.
     """
-    ray = _ray_for_named("channel_stats", backend, namespace, name)
-    return _in_thread(ray.blocking_channel_stats, name, namespace=namespace)
+    check_keywords("channel_stats", options, FindingOptions)
+    return _finding("channel_stats", name, **options).awaited("channel_stats")
 
 
-def blocking_channel_stats(
-    name: str, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
-) -> ChannelStats | None:
+@shows(_finding, without=1)
+def blocking_channel_stats(name: str, **options: Unpack[FindingOptions]) -> ChannelStats | None:
     """``channel_stats`` for threads and plain Ray tasks."""
-    ray = _ray_for_named("blocking_channel_stats", backend, namespace, name)
-    return ray.blocking_channel_stats(name, namespace=namespace)
+    check_keywords("blocking_channel_stats", options, FindingOptions)
+    return cast("ChannelStats | None", _finding("blocking_channel_stats", name, **options).make())
 
 
+@shows(_finding_next, without=1)
 def peek_channel(
-    name: str, max_items: int = 1, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
+    name: str, max_items: int = 1, **options: Unpack[FindingOptions]
 ) -> Coroutine[object, object, list[Any] | None]:
     """The messages that would be received next, so many at most; they stay. None when there is no channel.
 
@@ -360,18 +422,20 @@ def peek_channel(
 
     Raises, all at the call: as ``get_channel``; ValueError for ``max_items`` below 1.
     """
-    at_least("max_items", max_items, 1)
-    ray = _ray_for_named("peek_channel", backend, namespace, name)
-    return _in_thread(ray.blocking_peek_channel, name, max_items=max_items, namespace=namespace)
+    check_keywords("peek_channel", options, FindingOptions)
+    return _finding_next("peek_channel", name, max_items, **options).awaited("peek_channel")
 
 
+@shows(_finding_next, without=1)
 def blocking_peek_channel(
-    name: str, max_items: int = 1, *, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT
+    name: str, max_items: int = 1, **options: Unpack[FindingOptions]
 ) -> list[Any] | None:
     """``peek_channel`` for threads and plain Ray tasks."""
-    at_least("max_items", max_items, 1)
-    ray = _ray_for_named("blocking_peek_channel", backend, namespace, name)
-    return ray.blocking_peek_channel(name, max_items=max_items, namespace=namespace)
+    check_keywords("blocking_peek_channel", options, FindingOptions)
+    return cast(
+        "list[Any] | None",
+        _finding_next("blocking_peek_channel", name, max_items, **options).make(),
+    )
 
 
 def delete_channel(
@@ -381,117 +445,14 @@ def delete_channel(
 
     True when there was one. Raises as ``get_channel``.
     """
-    ray = _ray_for_named("delete_channel", backend, namespace, name)
-    return ray.delete_ray_channel(name, namespace=namespace)
+    ray = _ray_for("delete_channel", name, backend, namespace)
+    return cast("bool", ray.delete_ray_channel(name, namespace=namespace))
 
 
 def list_channels(*, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAULT) -> list[str]:
     """The names of all channels in the namespace. A plain call. Raises as ``get_channel``."""
-    ray = _ray_for_named("list_channels", backend, namespace)
-    return ray.list_ray_channels(namespace=namespace)
-
-
-# ----------------------------------------------------------------------------- arguments, and Ray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Settings:
-    """What a channel is made with, checked: only a good one can be constructed."""
-
-    capacity: int
-    backend: Backend
-    unbounded: bool
-    name: str | None
-    namespace: str
-    confirm: bool
-    prefetch: int | None
-    reference: bool
-    persistent: bool
-    orphan_grace: float
-    checkpoint_dir: str | os.PathLike[str] | None
-    actor_options: Mapping[str, Any] | None
-
-    def __post_init__(self) -> None:
-        for switch in ("unbounded", "confirm", "reference", "persistent"):
-            check_bool(switch, getattr(self, switch))
-        if not self.unbounded:
-            object.__setattr__(self, "capacity", self._checked_capacity())
-        if self.name is not None:
-            check_string("name", self.name)
-        check_string("namespace", self.namespace)
-        _check_prefetch(self.prefetch)
-        check_seconds("orphan_grace", self.orphan_grace)
-        check_optional("checkpoint_dir", "a path or None", self.checkpoint_dir, str, os.PathLike)
-        if self.checkpoint_dir == "":
-            raise ValueError("checkpoint_dir must not be empty; '.' is the present folder")
-        check_optional("actor_options", "a mapping or None", self.actor_options, Mapping)
-
-    def _checked_capacity(self) -> int:
-        if self.reference and isinstance(self.capacity, _DefaultCapacity):
-            return _CAPACITY_DEFAULT_REFERENCE
-        capacity = integer("capacity", self.capacity)
-        if not 0 <= capacity <= _CAPACITY_MAX:
-            raise ValueError(f"capacity must be between 0 and {_CAPACITY_MAX}, got {capacity}")
-        return capacity
-
-    def _checkpoint_path(self) -> str | None:
-        # Its actor works in another folder.
-        return None if self.checkpoint_dir is None else os.path.abspath(self.checkpoint_dir)  # noqa: PTH100  .. stays away
-
-    def local_capacity(self) -> int | None:
-        """As the core wants it: None for unbounded."""
-        return None if self.unbounded else self.capacity
-
-    def make_on(self, ray: RayFactory) -> AnyChannel:
-        """Blocks."""
-        return ray.blocking_ray_channel(
-            self.capacity,
-            unbounded=self.unbounded,
-            name=self.name,
-            namespace=self.namespace,
-            persistent=self.persistent,
-            orphan_grace=self.orphan_grace,
-            reference=self.reference,
-            checkpoint_dir=self._checkpoint_path(),
-            prefetch=self.prefetch,
-            actor_options=self.actor_options,
-        )
-
-
-class RayFactory(Protocol):
-    """What ``klaw_core.runtime.channels.ray.factory`` is to this module, which loads no Ray by itself."""
-
-    blocking_ray_channel: Callable[..., AnyChannel]
-    blocking_get_channel: Callable[..., AnyChannel | None]
-    blocking_get_sender: Callable[..., ChannelSender[Any] | None]
-    blocking_get_receiver: Callable[..., ChannelReceiver[Any] | None]
-    blocking_channel_stats: Callable[..., ChannelStats | None]
-    blocking_peek_channel: Callable[..., list[Any] | None]
-    delete_ray_channel: Callable[..., bool]
-    list_ray_channels: Callable[..., list[str]]
-
-
-def _ray_for_channel(settings: _Settings) -> RayFactory:
-    if settings.reference and settings.checkpoint_dir is not None:
-        raise ValueError(
-            "a reference channel can't have a checkpoint_dir: its payloads are elsewhere"
-        )
-    return cast("RayFactory", ray_factory(RAY_IS_MISSING))
-
-
-def _ray_for_named(
-    caller: str, backend: object, namespace: object, name: object = ""
-) -> RayFactory:
-    check_named(name, namespace)
-    if known_backend(backend) == "local":
-        raise NotImplementedError(f"{caller}() only implemented for backend='ray'")
-    return cast("RayFactory", ray_factory("Ray not installed."))
-
-
-def _in_thread(
-    call: Callable[..., R_co], name: str, **options: Any
-) -> Coroutine[object, object, R_co]:
-    return asyncio.to_thread(call, name, **options)
+    ray = _ray_for("list_channels", "", backend, namespace)
+    return cast("list[str]", ray.list_ray_channels(namespace=namespace))
 
 
 def _check_prefetch(prefetch: object) -> None:

@@ -1,19 +1,27 @@
-"""What the factories of all flavours share: their form, and the choice of a backend.
+"""What the factories of all flavours share: their form, their options, and the choice of a backend.
 
 A factory is a class only in form: calling one gives what its ``__new__`` makes, a coroutine or a
 tuple, never an instance. That form is what lets every type checker take any type expression in
 ``channel[...]``, unions included, which a ``__getitem__(type[T])`` cannot express.
+
+A factory and its ``blocking_`` twin take the same options, of one TypedDict, and hand them to one private function,
+which has the defaults and says how to make the channel. One awaits that, the other does it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import warnings
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
 from klaw_core.runtime.channels.checks import check_bool, check_string
+from klaw_core.runtime.channels.settings import ChannelSettings
 
 if TYPE_CHECKING:
     # With a default, so that a bare channel(8) is of Any. Every type checker carries these stubs;
@@ -27,16 +35,20 @@ else:
     T = TypeVar("T")
 
 R_co = TypeVar("R_co", covariant=True)
+F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
     "RAY_IS_MISSING",
     "Backend",
     "Making",
+    "MakingOptions",
+    "Plan",
     "T",
-    "chosen_backend",
+    "check_keywords",
     "known_backend",
-    "makes_on_ray",
+    "planned",
     "ray_factory",
+    "shows",
 ]
 
 Backend: TypeAlias = Literal["local", "ray"]
@@ -68,26 +80,6 @@ else:
             return cls
 
 
-def chosen_backend(
-    backend: object, distributed: object, name: object, *, depth: int = 3
-) -> Backend:
-    """The backend that is meant.
-
-    Warns of a ``name`` that it would ignore, ``depth`` frames up: where the factory is called.
-    """
-    if distributed is not None:
-        check_bool("distributed", distributed)
-    if backend is not None:
-        return known_backend(backend)
-    if distributed is None and name is not None:
-        warnings.warn(
-            "name is ignored by the local backend; did you mean backend='ray'?",
-            UserWarning,
-            stacklevel=depth,
-        )
-    return "ray" if distributed else "local"
-
-
 def known_backend(backend: object) -> Backend:
     """``backend``, if there is one of that name."""
     if backend not in ("local", "ray"):
@@ -104,14 +96,101 @@ def ray_factory(missing: str) -> Any:
     return import_module("klaw_core.runtime.channels.ray.factory")
 
 
-def makes_on_ray(
-    flavour: str, backend: object, name: object, namespace: object
-) -> Callable[..., Any] | None:
-    """What makes a channel of that flavour on Ray, and blocks; None for a local one. Checks the arguments."""
+# ------------------------------------------------------------------------------------------- making
+
+
+class MakingOptions(TypedDict, total=False):
+    """What the factories of all flavours take."""
+
+    backend: Backend | None
+    """``'local'`` (the default) or ``'ray'``."""
+    name: str | None
+    """On Ray, the name under which others find it. Nothing to ``local``."""
+    namespace: str
+    """On Ray, where the name holds. Nothing to ``local``."""
+
+
+class Plan(NamedTuple):
+    """A channel to make, or to find: the arguments are checked, and nothing else has happened."""
+
+    make: Callable[[], Any]
+    on_ray: bool
+
+    def awaited(self, function: str) -> Coroutine[object, object, Any]:
+        """What the function of that name returns: nothing happens before it is awaited."""
+        coroutine = cast("CoroutineType[object, object, Any]", self._made())
+        # As in "'channel' was never awaited".
+        coroutine.__name__ = coroutine.__qualname__ = function
+        return coroutine
+
+    async def _made(self) -> Any:
+        return await asyncio.to_thread(self.make) if self.on_ray else self.make()
+
+
+def planned(
+    settings: ChannelSettings,
+    make_local: Callable[[], Any],
+    backend: object,
+    name: object,
+    namespace: object,
+    *,
+    distributed: object = None,
+    **for_ray: Any,
+) -> Plan:
+    """How to make a channel with these settings on the backend that is meant.
+
+    Called by the function that the factory calls: a name that would be ignored warns where the factory is called.
+
+    Args:
+        make_local: makes a local one.
+        for_ray: what Ray's factory wants to know beside the settings.
+    """
     if name is not None:
         check_string("name", name)
     check_string("namespace", namespace)
-    if chosen_backend(backend, None, name, depth=4) == "local":
-        return None
-    make: Callable[..., Any] = getattr(ray_factory(RAY_IS_MISSING), f"blocking_ray_{flavour}")
-    return make
+    if _chosen_backend(backend, distributed, name) == "local":
+        return Plan(make_local, on_ray=False)
+    make = ray_factory(RAY_IS_MISSING).blocking_make_channel
+    return Plan(partial(make, settings, name=name, namespace=namespace, **for_ray), on_ray=True)
+
+
+def _chosen_backend(backend: object, distributed: object, name: object) -> Backend:
+    if distributed is not None:
+        check_bool("distributed", distributed)
+    if backend is not None:
+        return known_backend(backend)
+    if distributed is None and name is not None:
+        warnings.warn(
+            "name is ignored by the local backend; did you mean backend='ray'?",
+            UserWarning,
+            stacklevel=5,
+        )
+    return "ray" if distributed else "local"
+
+
+# ------------------------------------------------------------------------------------------ options
+
+
+def check_keywords(factory: str, options: Mapping[str, object], known: type) -> None:
+    """``options`` are of the TypedDict ``known``: Python takes any for ``**options``."""
+    for name in options:
+        if name not in known.__annotations__:
+            raise TypeError(f"{factory}() got an unexpected keyword argument {name!r}")
+
+
+def shows(plan: Callable[..., Any], *, without: int = 0) -> Callable[[F], F]:
+    """Has ``help()`` and notebooks show what ``plan`` takes, defaults included, in place of ``**options``.
+
+    ``without`` so many of its first parameters.
+    """
+
+    def decorate(factory: F) -> F:
+        taken = inspect.signature(plan)
+        given_back = inspect.signature(factory).return_annotation
+        shown = inspect.Signature(
+            [*taken.parameters.values()][without:], return_annotation=given_back
+        )
+        cast("Any", factory).__signature__ = shown
+        return factory
+
+    return decorate

@@ -29,23 +29,38 @@ The state and the waiting are C++ (``include/klaw/channels/oneshot.hpp``).
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any, Self, cast
+from typing import Final, Self, Unpack, cast
 
 from klaw_core import _core
 from klaw_core._core import OneshotReceiver, OneshotSender
 from klaw_core.runtime.channels.making import (
     Backend,
     Making,
+    MakingOptions,
+    Plan,
     T,
-    makes_on_ray,
+    check_keywords,
+    planned,
+    shows,
 )
-from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT, ChannelSettings
 
 __all__ = ["OneshotReceiver", "OneshotSender", "blocking_oneshot", "oneshot"]
 
 
+_SETTINGS: Final = ChannelSettings(kind="oneshot", capacity=1)
+
+
+def _plan(
+    *,
+    backend: Backend | None = None,
+    name: str | None = None,
+    namespace: str = NAMESPACE_DEFAULT,
+) -> Plan:
+    return planned(_SETTINGS, _core.oneshot_channel, backend, name, namespace)
+
+
+@shows(_plan)
 class oneshot(Making[tuple[OneshotSender[T], OneshotReceiver[T]]]):  # noqa: N801
     """Make a oneshot channel: ``tx, rx = await oneshot[int]()``.
 
@@ -72,47 +87,18 @@ class oneshot(Making[tuple[OneshotSender[T], OneshotReceiver[T]]]):  # noqa: N80
         UserWarning: a ``name`` without a ``backend``: it would be ignored.
     """
 
-    def __new__(  # noqa: D102  the class says it
-        cls,
-        *,
-        backend: Backend | None = None,
-        name: str | None = None,
-        namespace: str = NAMESPACE_DEFAULT,
-    ) -> Self:
-        make = makes_on_ray("oneshot", backend, name, namespace)
-        return cast("Self", _make() if make is None else _make_ray(make, name, namespace))
+    def __new__(cls, **options: Unpack[MakingOptions]) -> Self:  # noqa: D102  the class says it
+        check_keywords("oneshot", options, MakingOptions)
+        return cast("Self", _plan(**options).awaited("oneshot"))
 
 
+@shows(_plan)
 class blocking_oneshot(tuple[OneshotSender[T], OneshotReceiver[T]]):  # noqa: N801, SLOT001
     """Make a oneshot channel: ``tx, rx = blocking_oneshot[int]()``. The twin of ``oneshot``, for threads.
 
     On ``local`` it never waits, and may be called anywhere. Arguments, errors and warnings are those of ``oneshot``.
     """
 
-    def __new__(  # noqa: D102  the class says it
-        cls,
-        *,
-        backend: Backend | None = None,
-        name: str | None = None,
-        namespace: str = NAMESPACE_DEFAULT,
-    ) -> Self:
-        make = makes_on_ray("oneshot", backend, name, namespace)
-        made = _core.oneshot_channel() if make is None else make(name=name, namespace=namespace)
-        return cast("Self", made)
-
-
-async def _make() -> tuple[OneshotSender[Any], OneshotReceiver[Any]]:
-    return _core.oneshot_channel()
-
-
-async def _make_ray(
-    make: Callable[..., Any], name: str | None, namespace: str
-) -> tuple[OneshotSender[Any], OneshotReceiver[Any]]:
-    made: tuple[OneshotSender[Any], OneshotReceiver[Any]] = await asyncio.to_thread(
-        make, name=name, namespace=namespace
-    )
-    return made
-
-
-for _made in (_make, _make_ray):
-    _made.__name__ = _made.__qualname__ = "oneshot"  # as in "'oneshot' was never awaited"
+    def __new__(cls, **options: Unpack[MakingOptions]) -> Self:  # noqa: D102  the class says it
+        check_keywords("blocking_oneshot", options, MakingOptions)
+        return cast("Self", _plan(**options).make())

@@ -37,23 +37,41 @@ The state and the waiting are C++ (``include/klaw/channels/watch.hpp``).
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any, Self, cast
+from functools import partial
+from typing import Final, Self, Unpack, cast
 
 from klaw_core import _core
 from klaw_core._core import WatchReceiver, WatchSender
 from klaw_core.runtime.channels.making import (
     Backend,
     Making,
+    MakingOptions,
+    Plan,
     T,
-    makes_on_ray,
+    check_keywords,
+    planned,
+    shows,
 )
-from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT, ChannelSettings
 
 __all__ = ["WatchReceiver", "WatchSender", "blocking_watch", "watch"]
 
 
+_SETTINGS: Final = ChannelSettings(kind="watch", capacity=1)
+
+
+def _plan(
+    initial: T,
+    *,
+    backend: Backend | None = None,
+    name: str | None = None,
+    namespace: str = NAMESPACE_DEFAULT,
+) -> Plan:
+    make_local = partial(_core.watch_channel, initial)
+    return planned(_SETTINGS, make_local, backend, name, namespace, initial=initial)
+
+
+@shows(_plan)
 class watch(Making[tuple[WatchSender[T], WatchReceiver[T]]]):  # noqa: N801
     """Make a watch channel: ``tx, rx = await watch[int](0)``.
 
@@ -82,53 +100,18 @@ class watch(Making[tuple[WatchSender[T], WatchReceiver[T]]]):  # noqa: N801
         UserWarning: a ``name`` without a ``backend``: it would be ignored.
     """
 
-    def __new__(  # noqa: D102  the class says it
-        cls,
-        initial: T,
-        *,
-        backend: Backend | None = None,
-        name: str | None = None,
-        namespace: str = NAMESPACE_DEFAULT,
-    ) -> Self:
-        make = makes_on_ray("watch", backend, name, namespace)
-        return cast(
-            "Self",
-            _make(initial) if make is None else _make_ray(make, initial, name, namespace),
-        )
+    def __new__(cls, initial: T, **options: Unpack[MakingOptions]) -> Self:  # noqa: D102  the class says it
+        check_keywords("watch", options, MakingOptions)
+        return cast("Self", _plan(initial, **options).awaited("watch"))
 
 
+@shows(_plan)
 class blocking_watch(tuple[WatchSender[T], WatchReceiver[T]]):  # noqa: N801, SLOT001
     """Make a watch channel: ``tx, rx = blocking_watch[int](0)``. The twin of ``watch``, for threads.
 
     On ``local`` it never waits, and may be called anywhere. Arguments, errors and warnings are those of ``watch``.
     """
 
-    def __new__(  # noqa: D102  the class says it
-        cls,
-        initial: T,
-        *,
-        backend: Backend | None = None,
-        name: str | None = None,
-        namespace: str = NAMESPACE_DEFAULT,
-    ) -> Self:
-        make = makes_on_ray("watch", backend, name, namespace)
-        if make is None:
-            return cast("Self", _core.watch_channel(initial))
-        return cast("Self", make(initial, name=name, namespace=namespace))
-
-
-async def _make(initial: Any) -> tuple[WatchSender[Any], WatchReceiver[Any]]:
-    return _core.watch_channel(initial)
-
-
-async def _make_ray(
-    make: Callable[..., Any], initial: Any, name: str | None, namespace: str
-) -> tuple[WatchSender[Any], WatchReceiver[Any]]:
-    made: tuple[WatchSender[Any], WatchReceiver[Any]] = await asyncio.to_thread(
-        make, initial, name=name, namespace=namespace
-    )
-    return made
-
-
-for _made in (_make, _make_ray):
-    _made.__name__ = _made.__qualname__ = "watch"  # as in "'watch' was never awaited"
+    def __new__(cls, initial: T, **options: Unpack[MakingOptions]) -> Self:  # noqa: D102  the class says it
+        check_keywords("blocking_watch", options, MakingOptions)
+        return cast("Self", _plan(initial, **options).make())

@@ -42,6 +42,7 @@ from klaw_core.runtime.channels import (
     oneshot,
     watch,
 )
+from klaw_core.runtime.channels.settings import ChannelSettings
 
 HERE = Path(__file__).parent
 LONG_S = 30.0  # as in ../conftest.py
@@ -236,12 +237,9 @@ async def make_remote(
     path = "" if by_tcp else f"{folder}/socket"
     room = None if unbounded else capacity
     server = _core.BrokerServer(
-        room,
-        kind=kind,
+        ChannelSettings(kind=kind, capacity=room, orphan_grace=0.0),
         initial=_core.encode(initial),
         epoch=1,
-        persistent=False,
-        orphan_grace=0.0,
         created_at=time.time(),
         channel=identity,
         secret=secret,

@@ -115,7 +115,7 @@ async def test_one_that_is_used_up_is_made_fresh(supervisor, names):
     ("arguments", "message"),
     [
         ((5,), "name must be a str, not int"),
-        (("x", -1), "capacity must be 0 or more, got -1"),
+        (("x", -1), "capacity must be between 0 and .*, got -1"),
         (("x", 1.5), "capacity must be an int, not float"),
         (("x", 1, "yes"), "unbounded must be a bool, not str"),
     ],

@@ -47,6 +47,7 @@ from klaw_core.runtime.channels.ray.checkpoints import Checkpoints
 from klaw_core.runtime.channels.ray.metrics import ChannelMetrics, export, metrics_period
 from klaw_core.runtime.channels.ray.payload import Encoded
 from klaw_core.runtime.channels.ray.tls import tls_files
+from klaw_core.runtime.channels.settings import ChannelSettings
 from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
 
 __all__ = ["PROTOCOL_VERSION", "RayChannelActor", "ReaderInfo"]
@@ -126,51 +127,44 @@ def _restarts(actor_id: str) -> int:
 
 
 class ChannelActor:
-    """A channel: see the module."""
+    """A channel: see the module.
+
+    Args:
+        capacity: messages it holds at most; or, as the factories give it, all settings of the channel.
+        unbounded: no limit; ``capacity`` is ignored.
+        name, namespace: the channel's, if it has a name.
+        anonymous: it ends itself when nobody has a handle.
+        initial: a watch's first value, as bytes.
+    """
 
     def __init__(
         self,
-        capacity: int,
+        capacity: int | ChannelSettings,
         unbounded: bool = False,
         *,
-        kind: str = "mpmc",
         name: str | None = None,
         namespace: str = "",
         anonymous: bool = False,
-        persistent: bool = False,
-        orphan_grace: float = 10.0,
-        reference: bool = False,
-        checkpoint_dir: str | None = None,
-        overflow: str = "lag",
         initial: bytes = b"",
     ) -> None:
+        self._settings: ChannelSettings = (
+            capacity
+            if isinstance(capacity, ChannelSettings)
+            else ChannelSettings.of_queue(capacity, unbounded)
+        )
         context = ray.get_runtime_context()
         self._actor_id = context.get_actor_id() or ""
         self._node_id = context.get_node_id()
         self._name = name
         self._namespace = namespace
         self._anonymous = anonymous
-        self._capacity = None if unbounded else capacity
-        self._settings: dict[str, Any] = {
-            "kind": kind,
-            "capacity": self._capacity,
-            "persistent": persistent,
-            "orphan_grace": orphan_grace,
-            "reference": reference,
-            "checkpoint_dir": checkpoint_dir,
-            "overflow": overflow,
-        }
         self._epoch = 1 + _restarts(self._actor_id)
         self._secret = secrets.token_bytes(32)
         self._unix_path = _socket_path(self._actor_id)
         port_min, port_max = _port_range()
         self._server = _core.BrokerServer(
-            self._capacity,
-            kind=kind,
-            waits_for_slowest=overflow == "wait",
+            self._settings,
             epoch=self._epoch,
-            persistent=persistent,
-            orphan_grace=orphan_grace,
             created_at=time.time(),
             channel=bytes.fromhex(self._actor_id),
             secret=self._secret,
@@ -182,11 +176,9 @@ class ChannelActor:
             initial=initial,
         )
         self._checkpoints: Checkpoints | None = None
-        if checkpoint_dir is not None:
+        if (folder := self._settings.checkpoint_dir) is not None:
             # Before anybody knows where the broker is.
-            self._checkpoints = Checkpoints(
-                self._server, checkpoint_dir, name, self._actor_id, self._epoch
-            )
+            self._checkpoints = Checkpoints(self._server, folder, name, self._actor_id, self._epoch)
         self._lock = (
             threading.Lock()
         )  # the methods run in several threads, one for each concurrency group
@@ -408,7 +400,7 @@ class ChannelActor:
             backend_extras={
                 "per_node_receivers": dict(nodes),
                 "epoch": self._epoch,
-                "persistent": self._settings["persistent"],
+                "persistent": self._settings.persistent,
                 "sent_bytes": sent_bytes,
                 "received_bytes": received_bytes,
                 "payloads": len(self._payloads),
@@ -427,7 +419,7 @@ class ChannelActor:
     @_control
     async def get_capacity(self) -> int | None:
         """Messages it holds at most; None for unbounded."""
-        return self._capacity
+        return self._settings.capacity
 
     @_control
     async def is_closed(self) -> bool:
@@ -443,7 +435,7 @@ class ChannelActor:
             "name": self._name,
             "namespace": self._namespace,
             "epoch": self._epoch,
-            **self._settings,
+            **asdict(self._settings),
         }
 
     @_control
@@ -483,7 +475,7 @@ class ChannelActor:
         """
         if messages:
             self._check_kind()
-        if messages and self._settings["reference"]:
+        if messages and self._settings.reference:
             raise ValueError("a checkpoint can't have the messages of a reference channel")
         # In a thread: of many messages it takes a while.
         found = await asyncio.to_thread(self._server.checkpoint, messages)
@@ -528,7 +520,7 @@ class ChannelActor:
         )
 
     def _check_kind(self) -> None:
-        if (kind := self._settings["kind"]) != "mpmc":
+        if (kind := self._settings.kind) != "mpmc":
             raise ValueError(f"this is a {kind} channel: checkpoints are of MPMC channels")
 
     # --- the end ---
@@ -559,7 +551,7 @@ class ChannelActor:
         while True:
             limit: float | None = None
             if self._anonymous and unused_since is not None:
-                wait = max(_UNUSED_LIMIT_S, self._settings["orphan_grace"] + 5)
+                wait = max(_UNUSED_LIMIT_S, self._settings.orphan_grace + 5)
                 limit = max(0.0, unused_since + wait - time.monotonic())
             event = self._server.next_event(limit)
             if event is None:

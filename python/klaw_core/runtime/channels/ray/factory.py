@@ -20,6 +20,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeAlias
 
 import ray
@@ -38,7 +39,11 @@ from klaw_core.runtime.channels.ray.reference import (
     read_all,
 )
 from klaw_core.runtime.channels.ray.watch import RayWatchReceiver, RayWatchSender
-from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
+from klaw_core.runtime.channels.settings import (
+    CAPACITY_DEFAULT,
+    NAMESPACE_DEFAULT,
+    ChannelSettings,
+)
 from klaw_core.runtime.channels.stats import ChannelStats
 
 __all__ = [
@@ -46,11 +51,8 @@ __all__ = [
     "blocking_get_channel",
     "blocking_get_receiver",
     "blocking_get_sender",
+    "blocking_make_channel",
     "blocking_peek_channel",
-    "blocking_ray_broadcast",
-    "blocking_ray_channel",
-    "blocking_ray_oneshot",
-    "blocking_ray_watch",
     "delete_ray_channel",
     "get_ray_channel",
     "list_ray_channels",
@@ -76,124 +78,74 @@ _PLACEMENT_LIMIT_S: Final = (
 )
 _ANSWER_LIMIT_S: Final = 10.0  # for one that runs
 _OPEN_LIMIT_S: Final = 15.0  # longer than a link tries: its error says more
-_ORPHAN_GRACE_S: Final = 10.0
 _DELETE_LIMIT_S: Final = 5.0
 _POLL_S: Final = 0.02
 _PROBE_LIMIT_S: Final = 3.0
 _CLASS_NAME: Final = "ChannelActor"
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A channel that is there, as its actor tells it."""
+
+    actor: Any
+    name: str | None
+    namespace: str
+    settings: ChannelSettings
+
+
 # ------------------------------------------------------------------------------------------- making
 
 
 async def ray_channel(
-    capacity: int = 10_000,
+    capacity: int = CAPACITY_DEFAULT,
     *,
     unbounded: bool = False,
     name: str | None = None,
     namespace: str = NAMESPACE_DEFAULT,
 ) -> Pair:
     """Make a channel, or get the one of that name: ``(sender, receiver)``, which count when this returns."""
-    return await asyncio.to_thread(
-        blocking_ray_channel, capacity, unbounded=unbounded, name=name, namespace=namespace
-    )
+    settings = ChannelSettings.of_queue(capacity, unbounded)
+    return await asyncio.to_thread(blocking_make_channel, settings, name=name, namespace=namespace)
 
 
-def blocking_ray_channel(
-    capacity: int = 10_000,
+def blocking_make_channel(
+    settings: ChannelSettings,
     *,
-    unbounded: bool = False,
     name: str | None = None,
     namespace: str = NAMESPACE_DEFAULT,
-    persistent: bool = False,
-    orphan_grace: float = 10.0,
-    reference: bool = False,
-    checkpoint_dir: str | None = None,
     prefetch: int | None = None,
     actor_options: Mapping[str, Any] | None = None,
+    initial: Any = None,
 ) -> Pair:
-    """``ray_channel``, for threads and plain Ray tasks, with all settings.
+    """Make a channel of any kind, or get the one of that name, which keeps its content. Blocks.
+
+    ``initial`` is the first value of a watch.
 
     Raises:
         ChannelBackendErrorException: Ray can't be reached, the actor can't be placed, or its node can't.
         ValueError: there is a channel of that name with other settings; the text names both.
     """
+    content = {"initial": _core.encode(initial)} if settings.kind == "watch" else {}
     _ensure_ray()
-    if unbounded:
+    if settings.capacity is None:
         _LOGGER.warning("channel %s is unbounded: nothing holds senders back", name or "(unnamed)")
-    wanted = {
-        "kind": "mpmc",
-        "capacity": None if unbounded else capacity,
-        "persistent": persistent,
-        "orphan_grace": float(orphan_grace),
-        "reference": reference,
-        "checkpoint_dir": checkpoint_dir,
-    }
-    actor, metadata = _make(wanted, name, namespace, actor_options or {})
-    return _open_pair(actor, metadata, prefetch)
-
-
-def blocking_ray_oneshot(
-    *, name: str | None = None, namespace: str = NAMESPACE_DEFAULT
-) -> tuple[RayOneshotSender[Any], RayOneshotReceiver[Any]]:
-    """Make a oneshot, or get the one of that name. Raises as ``blocking_ray_channel``."""
-    _ensure_ray()
-    actor, metadata = _make(_settings_of("oneshot", 1), name, namespace, {})
-    sender: RayOneshotSender[Any] = _open(RayOneshotSender, actor, metadata, None)
-    receiver: RayOneshotReceiver[Any] = _open(RayOneshotReceiver, actor, metadata, None)
-    return sender, receiver
-
-
-def blocking_ray_broadcast(
-    capacity: int, overflow: str, *, name: str | None = None, namespace: str = NAMESPACE_DEFAULT
-) -> tuple[RayBroadcastSender[Any], RayBroadcastReceiver[Any]]:
-    """Make a broadcast, or get the one of that name. Raises as ``blocking_ray_channel``."""
-    _ensure_ray()
-    wanted = _settings_of("broadcast", capacity) | {"overflow": overflow}
-    actor, metadata = _make(wanted, name, namespace, {})
-    sender: RayBroadcastSender[Any] = _open(RayBroadcastSender, actor, metadata, None)
-    receiver: RayBroadcastReceiver[Any] = _open(RayBroadcastReceiver, actor, metadata, None)
-    return sender, receiver
-
-
-def blocking_ray_watch(
-    initial: Any, *, name: str | None = None, namespace: str = NAMESPACE_DEFAULT
-) -> tuple[RayWatchSender[Any], RayWatchReceiver[Any]]:
-    """Make a watch, or get the one of that name, with the value that it has. Raises as ``blocking_ray_channel``."""
-    value = _core.encode(initial)
-    _ensure_ray()
-    actor, metadata = _make(_settings_of("watch", 1), name, namespace, {}, initial=value)
-    sender: RayWatchSender[Any] = _open(RayWatchSender, actor, metadata, None)
-    receiver: RayWatchReceiver[Any] = _open(RayWatchReceiver, actor, metadata, None)
-    return sender, receiver
-
-
-def _settings_of(kind: str, capacity: int) -> dict[str, Any]:
-    """Of what is no queue."""
-    return {
-        "kind": kind,
-        "capacity": capacity,
-        "persistent": False,
-        "orphan_grace": _ORPHAN_GRACE_S,
-        "reference": False,
-    }
+    made = _make(settings, name, namespace, actor_options or {}, **content)
+    return _open_pair(made, prefetch)
 
 
 def _make(
-    wanted: Mapping[str, Any],
+    wanted: ChannelSettings,
     name: str | None,
     namespace: str,
     options: Mapping[str, Any],
     **content: bytes,
-) -> tuple[Any, Mapping[str, Any]]:
-    """The actor of a channel with the settings ``wanted``, a new one or the one of that name; and its metadata.
-
-    ``content`` is what a new one begins with.
-    """
+) -> _Found:
+    """The channel of that name, or a new one, which begins with ``content``."""
     for _ in range(3):
-        actor = _make_actor({**wanted, **content}, name, namespace, dict(options))
+        actor = _make_actor(wanted, name, namespace, dict(options), **content)
         try:
-            metadata = _metadata_of(actor, name, namespace, _PLACEMENT_LIMIT_S)
+            found = _ask_what_it_is(actor, name, namespace, _PLACEMENT_LIMIT_S)
         except ChannelBackendErrorException:
             if name is None:
                 ray.kill(actor)  # nobody could find it, if it were placed later
@@ -202,15 +154,19 @@ def _make(
             # It, and not what others may have made under that name since.
             _delete(actor, name, namespace)
             continue
-        _check_settings(name, namespace, wanted, metadata)
-        return actor, metadata
+        _check_settings(found, wanted)
+        return found
     raise backend_error(
         "it was closed by others each time it was made", name=name, namespace=namespace
     )
 
 
 def _make_actor(
-    wanted: Mapping[str, Any], name: str | None, namespace: str, options: dict[str, Any]
+    wanted: ChannelSettings,
+    name: str | None,
+    namespace: str,
+    options: dict[str, Any],
+    **content: bytes,
 ) -> Any:
     # Detached also without a name: else it would end with this process, whoever else has handles.
     options |= {"lifetime": "detached"}
@@ -218,11 +174,7 @@ def _make_actor(
         options |= {"name": _PREFIX + name, "namespace": namespace, "get_if_exists": True}
     try:
         return RayChannelActor.options(**options).remote(
-            unbounded=wanted["capacity"] is None,
-            name=name,
-            namespace=namespace,
-            anonymous=name is None,
-            **wanted,
+            wanted, name=name, namespace=namespace, anonymous=name is None, **content
         )
     except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
         raise backend_error(
@@ -230,14 +182,14 @@ def _make_actor(
         ) from error
 
 
-def _check_settings(
-    name: str | None, namespace: str, wanted: Mapping[str, Any], found: Mapping[str, Any]
-) -> None:
-    if name is None or all(found[key] == value for key, value in wanted.items()):
+def _check_settings(found: _Found, wanted: ChannelSettings) -> None:
+    if found.settings == wanted:
         return
-    there = {key: found[key] for key in wanted}
+    there, asked = asdict(found.settings), asdict(wanted)
+    differing = [name for name in asked if there[name] != asked[name]]
     raise ValueError(
-        f"channel {name!r} in namespace {namespace!r} exists with other settings: {there}, not {dict(wanted)}; "
+        f"channel {found.name!r} in namespace {found.namespace!r} exists with other settings: "
+        f"{ {name: there[name] for name in differing} }, not { {name: asked[name] for name in differing} }; "
         "use get_channel(), or delete_channel() first"
     )
 
@@ -246,41 +198,40 @@ def _is_used_up(actor: Any, name: str, namespace: str) -> bool:
     return bool(_ask(actor.is_closed.remote(), name, namespace, _ANSWER_LIMIT_S))
 
 
-def _open_pair(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Pair:
-    return _open_sender(actor, metadata), _open_receiver(actor, metadata, prefetch)
+def _open_pair(found: _Found, prefetch: int | None = None) -> Pair:
+    return _open_sender(found), _open_receiver(found, prefetch)
 
 
-def _open_sender(actor: Any, metadata: Mapping[str, Any]) -> Sending:
-    sender = _open(_HANDLES[metadata["kind"]][0], actor, metadata, None)
-    return RayReferenceSender(sender) if metadata["reference"] else sender
+def _open_sender(found: _Found) -> Sending:
+    sender = _open(_HANDLES[found.settings.kind][0], found, None)
+    return RayReferenceSender(sender) if found.settings.reference else sender
 
 
-def _open_receiver(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Receiving:
-    receiver = _open(_HANDLES[metadata["kind"]][1], actor, metadata, prefetch)
-    return RayReferenceReceiver(receiver) if metadata["reference"] else receiver
+def _open_receiver(found: _Found, prefetch: int | None) -> Receiving:
+    receiver = _open(_HANDLES[found.settings.kind][1], found, prefetch)
+    return RayReferenceReceiver(receiver) if found.settings.reference else receiver
 
 
-def _open(cls: type[Any], actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Any:
+def _open(cls: type[Any], found: _Found, prefetch: int | None) -> Any:
     """A handle that counts."""
-    channel = _channel_of(actor, metadata, prefetch)
-    handle = cls._on(channel)
+    handle = cls._on(_connection_of(found, prefetch))
     handle._open()
     handle._wait_until_opened(_OPEN_LIMIT_S)
     return handle
 
 
-def _channel_of(actor: Any, metadata: Mapping[str, Any], prefetch: int | None) -> Any:
+def _connection_of(found: _Found, prefetch: int | None) -> Any:
     return connection_of(
-        actor,
-        metadata["capacity"],
-        kind=metadata["kind"],
-        name=metadata["name"],
-        namespace=metadata["namespace"],
+        found.actor,
+        found.settings.capacity,
+        kind=found.settings.kind,
+        name=found.name,
+        namespace=found.namespace,
         prefetch=prefetch or 0,
     )
 
 
-def make_named_channel(name: str, capacity: int, unbounded: bool, namespace: str) -> bool:
+def make_named_channel(name: str, settings: ChannelSettings, namespace: str) -> bool:
     """Make a channel that nobody has a handle on; False if there is one of that name."""
     _ensure_ray()
     for _ in range(3):
@@ -292,11 +243,11 @@ def make_named_channel(name: str, capacity: int, unbounded: bool, namespace: str
         options = {"name": _PREFIX + name, "namespace": namespace, "lifetime": "detached"}
         try:
             actor = RayChannelActor.options(**options).remote(
-                capacity, unbounded, name=name, namespace=namespace
+                settings, name=name, namespace=namespace
             )
         except ray.exceptions.ActorAlreadyExistsError:
             continue  # somebody else was quicker
-        _metadata_of(actor, name, namespace, _PLACEMENT_LIMIT_S)
+        _ask_what_it_is(actor, name, namespace, _PLACEMENT_LIMIT_S)
         return True
     raise backend_error(
         "it was made and closed by others meanwhile", name=name, namespace=namespace
@@ -314,7 +265,7 @@ async def get_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> P
 def blocking_get_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> Pair | None:
     """``get_ray_channel``, for threads and plain Ray tasks."""
     found = _find(name, namespace)
-    return None if found is None else _open_pair(*found, None)
+    return None if found is None else _open_pair(found)
 
 
 def blocking_get_sender(
@@ -322,7 +273,7 @@ def blocking_get_sender(
 ) -> Sending | None:
     """A sender only; None if there is none, or only one that is closed and drained, for ``wait`` seconds."""
     found = _wait_for(name, namespace, wait)
-    return None if found is None else _open_sender(*found)
+    return None if found is None else _open_sender(found)
 
 
 def blocking_get_receiver(
@@ -334,7 +285,7 @@ def blocking_get_receiver(
 ) -> Receiving | None:
     """A receiver only; None if there is none, or only one that is closed and drained, for ``wait`` seconds."""
     found = _wait_for(name, namespace, wait)
-    return None if found is None else _open_receiver(*found, prefetch)
+    return None if found is None else _open_receiver(found, prefetch)
 
 
 def blocking_channel_stats(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> ChannelStats | None:
@@ -355,9 +306,9 @@ def blocking_peek_channel(
     actor = _actor_of(name, namespace)
     if actor is None:
         return None
-    metadata = _metadata_of(actor, name, namespace, _ANSWER_LIMIT_S)
+    found = _ask_what_it_is(actor, name, namespace, _ANSWER_LIMIT_S)
     payloads = _ask(actor.peek_payloads.remote(max_items), name, namespace, _ANSWER_LIMIT_S)
-    return read_all(_channel_of(actor, metadata, None), payloads)
+    return read_all(_connection_of(found, None), payloads)
 
 
 def delete_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> bool:
@@ -416,16 +367,16 @@ def find_channel(name: str, namespace: str) -> Any:
     return actor if _is_channel(actor) else None
 
 
-def _find(name: str, namespace: str) -> tuple[Any, Mapping[str, Any]] | None:
+def _find(name: str, namespace: str) -> _Found | None:
     _ensure_ray()
     actor = _actor_of(name, namespace)
     if actor is None:
         return None
-    metadata = _metadata_of(actor, name, namespace, _ANSWER_LIMIT_S)
-    return None if _is_used_up(actor, name, namespace) else (actor, metadata)
+    found = _ask_what_it_is(actor, name, namespace, _ANSWER_LIMIT_S)
+    return None if _is_used_up(actor, name, namespace) else found
 
 
-def _wait_for(name: str, namespace: str, wait: float) -> tuple[Any, Mapping[str, Any]] | None:
+def _wait_for(name: str, namespace: str, wait: float) -> _Found | None:
     deadline = time.monotonic() + wait
     pause = _POLL_S
     while (found := _find(name, namespace)) is None:
@@ -484,7 +435,7 @@ def _refuse_foreign(actor: Any, name: str | None, namespace: str) -> None:
         )
 
 
-def _metadata_of(actor: Any, name: str | None, namespace: str, limit: float) -> Mapping[str, Any]:
+def _ask_what_it_is(actor: Any, name: str | None, namespace: str, limit: float) -> _Found:
     _refuse_foreign(actor, name, namespace)
     metadata: Mapping[str, Any] = _ask(actor.get_metadata.remote(), name, namespace, limit)
     if metadata["protocol"] != PROTOCOL_VERSION:
@@ -495,7 +446,9 @@ def _metadata_of(actor: Any, name: str | None, namespace: str, limit: float) -> 
             name=name,
             namespace=namespace,
         )
-    return metadata
+    return _Found(
+        actor, metadata["name"], metadata["namespace"], ChannelSettings.found_in(metadata)
+    )
 
 
 def _ask(ref: Any, name: str | None, namespace: str, limit: float) -> Any:

@@ -53,10 +53,10 @@ from klaw_core.runtime.channels.ray.factory import (
     blocking_channel_stats,
     blocking_get_receiver,
     blocking_get_sender,
-    blocking_ray_channel,
+    blocking_make_channel,
 )
 from klaw_core.runtime.channels.ray.reference import RayReferenceReceiver, RayReferenceSender
-from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT, ChannelSettings
 
 __all__ = ["ChannelReader", "DeadLetter", "PoolStats", "ReaderPoolController", "ReaderStats"]
 
@@ -383,9 +383,8 @@ def _dead_letters_of(channel_name: str, namespace: str, by_reference: bool) -> A
     tx = blocking_get_sender(name, namespace=namespace)
     if tx is None:
         # Persistent: readers come and go, and nobody may be listening yet.
-        tx, rx = blocking_ray_channel(
-            name=name, namespace=namespace, persistent=True, reference=by_reference
-        )
+        settings = ChannelSettings(persistent=True, reference=by_reference)
+        tx, rx = blocking_make_channel(settings, name=name, namespace=namespace)
         rx.blocking_close()
     # The payload has to outlive this reader.
     return (

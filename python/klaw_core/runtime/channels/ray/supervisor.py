@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import ray
 
-from klaw_core.runtime.channels.checks import check_bool, check_string, integer
+from klaw_core.runtime.channels.checks import check_string
 from klaw_core.runtime.channels.ray.explain import backend_error
 from klaw_core.runtime.channels.ray.factory import (
     _ensure_ray,
@@ -38,7 +38,7 @@ from klaw_core.runtime.channels.ray.factory import (
     make_named_channel,
     possible_names,
 )
-from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT
+from klaw_core.runtime.channels.settings import NAMESPACE_DEFAULT, ChannelSettings
 
 __all__ = ["ChannelSupervisor", "get_channel_supervisor"]
 
@@ -63,10 +63,8 @@ class Supervisor:
         One that is closed on both sides and drained is made anew.
         """
         check_string("name", name)
-        check_bool("unbounded", unbounded)
-        if not unbounded and (capacity := integer("capacity", capacity)) < 0:
-            raise ValueError(f"capacity must be 0 or more, got {capacity}")
-        return "ok" if make_named_channel(name, capacity, unbounded, self._namespace) else "exists"
+        settings = ChannelSettings.of_queue(capacity, unbounded)
+        return "ok" if make_named_channel(name, settings, self._namespace) else "exists"
 
     def get_checkpoint(self, name: str, messages: bool = False) -> dict[str, Any] | None:
         """The channel's counters, as ``ChannelCheckpoint`` has them; None if there is no such channel.
