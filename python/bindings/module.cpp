@@ -118,6 +118,29 @@ void add_remote(nb::module_& module) {
              "seconds at most: for the end of the process.");
 }
 
+// Of `receivers`: a tuple or a list.
+void check_receivers(const nb::object& receivers) {
+  if (!klaw::python::check_receivers(receivers.ptr())) nb::raise_python_error();
+}
+
+template <auto kSelect>
+nb::object selected(const nb::object& receivers, const nb::object& timeout, bool biased, bool acked, bool drains) {
+  return checked(
+      kSelect(receivers.ptr(), timeout.ptr(), {.is_biased = biased, .acknowledges = acked, .drains = drains}));
+}
+
+void add_select(nb::module_& module) {
+  module.def("check_receivers", &check_receivers, "receivers"_a,
+             "Raises TypeError if one of them is no receiver that select() takes.");
+  module.def(
+      "select", &selected<klaw::python::make_select>, "receivers"_a, "timeout"_a.none(), "biased"_a, "acked"_a = false,
+      "drains"_a = false,
+      "The awaitable of select(): gives (index, value); if acked, of a remote channel (index, Delivery). drains: for "
+      "select_all(), whose receivers were checked; an orderly end comes out at once.");
+  module.def("blocking_select", &selected<klaw::python::blocking_select>, "receivers"_a, "timeout"_a.none(), "biased"_a,
+             "acked"_a = false, "drains"_a = false, "select() for a thread.");
+}
+
 }  // namespace
 
 NB_MODULE(_core, module) {
@@ -151,18 +174,6 @@ NB_MODULE(_core, module) {
       "watch_channel",
       [](const nb::object& initial) { return checked(klaw::python::make_watch_channel(initial.ptr())); },
       "initial"_a.none(), "(sender, receiver) of a new watch channel in this process.");
-  module.def(
-      "select",
-      [](const nb::tuple& receivers, const nb::object& timeout, bool biased, bool acked) {
-        return checked(klaw::python::make_select(receivers.ptr(), timeout.ptr(), biased, acked));
-      },
-      "receivers"_a, "timeout"_a.none(), "biased"_a, "acked"_a = false,
-      "The awaitable of select(): gives (index, value); if acked, of a remote channel (index, Delivery).");
-  module.def(
-      "blocking_select",
-      [](const nb::tuple& receivers, const nb::object& timeout, bool biased, bool acked) {
-        return checked(klaw::python::blocking_select(receivers.ptr(), timeout.ptr(), biased, acked));
-      },
-      "receivers"_a, "timeout"_a.none(), "biased"_a, "acked"_a = false, "select() for a thread.");
+  add_select(module);
   module.def("live_objects", &live_objects, "How many channels, handles and operations exist in this process.");
 }

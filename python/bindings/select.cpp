@@ -1,6 +1,7 @@
 #include "select.hpp"
 
 #include <memory>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -22,13 +23,16 @@ namespace {
 // A receive of a remote channel, as a branch.
 class RemoteBranch {
  public:
-  // `tries_left`: null for one that waits.
-  RemoteBranch(const RemoteHandleObject& handle, std::shared_ptr<channels::detail::Atomic<std::size_t>> tries_left,
-               bool acknowledges)
+  RemoteBranch(const RemoteHandleObject& handle, bool acknowledges)
       : dialer_(handle.channel->dialer), registration_(&handle.registration), op_(std::make_unique<RecvOperation>()) {
-    if (tries_left) op_->deadline = dataplane::Time();
-    op_->tries_left = std::move(tries_left);
     op_->acknowledges = acknowledges;
+  }
+
+  // It asks its broker, and waits no longer than for the answer. The last of those that share `tries_left` to find nothing
+  // ends the select.
+  void only_try(std::shared_ptr<channels::detail::Atomic<std::size_t>> tries_left) {
+    op_->deadline = dataplane::Time();
+    op_->tries_left = std::move(tries_left);
   }
 
   Status start(Operation* operation, std::uint32_t branch) {
@@ -60,56 +64,97 @@ class RemoteBranch {
   std::unique_ptr<RecvOperation> op_;
 };
 
-// Branches that are known at run time.
-struct ListBranches {
-  std::vector<
-      std::variant<Local::RecvOp, OneshotSide::RecvOp, BroadcastReceiving::RecvOp, WatchSide::RecvOp, RemoteBranch>>
-      ops;
-  bool has_remote = false;
+using Branch =
+    std::variant<Local::RecvOp, OneshotSide::RecvOp, BroadcastReceiving::RecvOp, WatchSide::RecvOp, RemoteBranch>;
 
-  [[nodiscard]] std::size_t size() const noexcept { return ops.size(); }
-  template <class F>
-  auto visit(std::size_t i, F f) {
-    return std::visit([&](auto& branch) { return f(branch); }, ops[i]);
+// The branch of a receiver of this flavour. Nullopt if `receiver` is none, or with an exception set.
+template <class Backend>
+std::optional<Branch> local_branch(PyObject* receiver) {
+  if (Py_TYPE(receiver) != handle_type<Backend, Side::receiver>) return std::nullopt;
+  const HandleObject* const handle = usable(receiver);
+  if (handle == nullptr) return std::nullopt;
+  return typename Backend::RecvOp(Backend::core(*handle), handle->registration);
+}
+
+// Nullopt with an exception set. `acknowledges`: what queues of other processes give is to be settled.
+std::optional<Branch> make_branch(PyObject* receiver, bool acknowledges) {
+  if (RemoteHandleObject* const remote = as_remote_receiver(receiver)) {
+    open_if_new(*remote);
+    return RemoteBranch(*remote, acknowledges && remote->channel->kind == dataplane::ChannelKind::mpmc);
   }
-};
+  using Make = std::optional<Branch> (*)(PyObject*);
+  for (const Make make :
+       {local_branch<Local>, local_branch<OneshotSide>, local_branch<BroadcastReceiving>, local_branch<WatchSide>}) {
+    if (PyErr_Occurred() != nullptr) return std::nullopt;
+    if (std::optional<Branch> branch = make(receiver)) return branch;
+  }
+  if (PyErr_Occurred() == nullptr) {
+    PyErr_Format(PyExc_TypeError, "select() takes receivers of channels, not %.200s", Py_TYPE(receiver)->tp_name);
+  }
+  return std::nullopt;
+}
 
+// Waits for a value. Unlike a select of the C++ core, for which an end is as good as a value:
+//
+//   look()   tries the receivers one after the other, and notes which have ended: a value goes before an end. It stops at the
+//            first value, so that a select over many is done soon where many are ready.
+//   link()   waits on those that are open. With an end at hand, or without time, it only asks those of other processes: the
+//            end comes out if their brokers have nothing either. If one ends meanwhile, it looks again.
+//
+// A biased select goes strictly in the order given, ends too: it looks no further than the first end. A backend error is no
+// end, and comes out at once: its link tells it only once.
 class SelectPending final : public PendingOp {
  public:
-  SelectPending(Patience patience, Ref receivers, ListBranches branches, bool is_biased)
+  SelectPending(Patience patience, Ref receivers, SelectMode mode)
       : PendingOp("select", patience),
         receivers_(std::move(receivers)),
-        has_remote_(branches.has_remote),
-        op_(std::move(branches), is_biased) {}
+        mode_(mode),
+        state_(std::make_unique<State>()) {}
 
-  Status start(Operation* operation) override { return op_.start(operation); }
-  Status finish() override { return op_.finish(); }
-  void abandon() noexcept override { op_.abandon(); }
+  // noexcept: it can't be undone halfway; running out of memory ends the process.
+  Status start(Operation* operation) noexcept override {
+    operation_ = operation;
+    // While it waits, others must not change what its branches refer to.
+    if (operation != nullptr) {
+      receivers_ = Ref::steal(PySequence_Tuple(receivers_.get()));
+      if (!receivers_) return fail();
+    }
+    for (;;) {
+      if (look()) return Status::done;
+      if (operation == nullptr) return Status::pending;
+      const Status status = link(*operation);
+      if (status != Status::closed) return status;
+      operation->renew();
+    }
+  }
+
+  Status finish() override {
+    const std::uint32_t k = operation_->claimed_index();
+    Branch& branch = state_->linked[k];
+    const Status status = std::visit([](auto& op) { return op.finish(); }, branch);
+    unlink();
+    if (status == Status::done) return win(state_->open[k], branch);
+    const bool is_over = status == Status::timed_out || is_end(state_->open[k], branch) || look();
+    return is_over ? Status::done : Status::pending;
+  }
+
+  void abandon() noexcept override { unlink(); }
 
   // A remote branch may be woken by the I/O thread, and only its broker knows whether there is something.
   [[nodiscard]] bool is_remote() const noexcept override { return has_remote_; }
   [[nodiscard]] bool keeps_time() const noexcept override { return has_remote_ && !patience().waits(); }
 
-  PyObject* outcome(Status status) override {
-    if (status != Status::done || op_.winner_status() == Status::timed_out) {
+  PyObject* outcome(Status /*status*/) override {
+    if (error_) {
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error_.get())), error_.get());
+    } else if (state_->winner != nullptr) {
+      return std::visit([&](auto& branch) { return outcome_of(branch); }, *state_->winner);
+    } else if (state_->ended) {
+      raise_closed(state_->end, state_->ended);
+    } else {
       PyErr_SetString(PyExc_TimeoutError, "select() timed out: no receiver was ready");
-      return nullptr;
     }
-    const std::size_t i = op_.winner();
-    return op_.branches().visit(i, [&](auto& branch) -> PyObject* {
-      if (op_.winner_status() == Status::closed) {
-        raise_closed(branch.closed(), i);
-        return nullptr;
-      }
-      if constexpr (requires { branch.is_lag(); }) {
-        if (branch.is_lag()) {
-          raise_lagged(branch.skipped(), i);
-          return nullptr;
-        }
-      }
-      const Ref value = as_object(branch.take());
-      return value ? Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get()) : nullptr;
-    });
+    return nullptr;
   }
 
   void hold(PyObject* operation) override {
@@ -117,11 +162,10 @@ class SelectPending final : public PendingOp {
       held_ = Ref::borrow(operation);
       return;
     }
-    const Py_ssize_t count = PyTuple_GET_SIZE(receivers_.get());
-    holds_ = std::make_unique<Hold[]>(static_cast<std::size_t>(count));
-    for (Py_ssize_t i = 0; i < count; ++i) {
-      PyObject* const receiver = PyTuple_GET_ITEM(receivers_.get(), i);
-      holds_[static_cast<std::size_t>(i)].enter(*cast_handle(receiver)->channel, operation);
+    const std::vector<std::size_t>& open = state_->open;
+    holds_ = std::make_unique<Hold[]>(open.size());
+    for (std::size_t k = 0; k < open.size(); ++k) {
+      holds_[k].enter(*cast_handle(receiver(open[k]))->channel, operation);
     }
   }
   void release() noexcept override {
@@ -131,83 +175,164 @@ class SelectPending final : public PendingOp {
 
   int traverse(visitproc visit, void* arg) const override {
     Py_VISIT(receivers_.get());
+    Py_VISIT(error_.get());
     return 0;
   }
 
  private:
-  Ref receivers_;  // the tuple of handles
-  const bool has_remote_;
+  struct State {
+    std::optional<Branch> tried;       // the one that look() is at
+    std::vector<std::size_t> open;     // which receivers to wait on, as of the last look
+    std::vector<Branch> linked;        // theirs
+    std::optional<std::size_t> ended;  // the first that has ended, as of the last look
+    ChannelClosed end;                 // its
+    Branch* winner = nullptr;          // it has a value
+    std::size_t index = 0;             // the winner's
+  };
+
+  [[nodiscard]] PyObject* receiver(std::size_t i) const noexcept {
+    return PySequence_Fast_GET_ITEM(receivers_.get(), static_cast<Py_ssize_t>(i));
+  }
+
+  Status win(std::size_t i, Branch& branch) noexcept {
+    state_->winner = &branch;
+    state_->index = i;
+    return Status::done;
+  }
+  // The exception that is set is what comes out.
+  Status fail() noexcept {
+    error_ = fetch_exception();
+    return Status::done;
+  }
+
+  // True if it is over: with a value, an end or an error.
+  bool look() noexcept {
+    const auto count = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(receivers_.get()));
+    if (count == 0) {  // another iteration over the same select_all() has dropped the last one
+      PyErr_SetString(PyExc_RuntimeError, "select_all() is for one task or thread at a time");
+      fail();
+      return true;
+    }
+    const std::size_t first = mode_.is_biased ? 0 : channels::detail::random_start() % count;
+    bool has_open_remote = false;
+    state_->open.clear();
+    state_->ended.reset();
+    for (std::size_t k = 0; k < count; ++k) {
+      const std::size_t i = (first + k) % count;
+      std::optional<Branch> branch = make_branch(receiver(i), mode_.acknowledges);
+      if (!branch) {
+        fail();
+        return true;
+      }
+      const bool is_remote = std::holds_alternative<RemoteBranch>(*branch);
+      has_remote_ = has_remote_ || is_remote;
+      if (mode_.is_biased && state_->ended) continue;
+      state_->tried.emplace(*std::move(branch));
+      switch (std::visit([](auto& op) { return op.start(nullptr, 0); }, *state_->tried)) {
+        case Status::done: win(i, *state_->tried); return true;
+        case Status::closed:
+          if (is_end(i, *state_->tried)) return true;
+          break;
+        default: state_->open.push_back(i); has_open_remote = has_open_remote || is_remote;
+      }
+    }
+    return state_->ended && !has_open_remote;
+  }
+
+  // Receiver i, whose branch this is, has ended. Does that come out, whatever others have?
+  bool is_end(std::size_t i, const Branch& branch) noexcept {
+    ChannelClosed end = std::visit([](const auto& op) { return op.closed(); }, branch);
+    const bool is_at_once = end.kind == CloseKind::backend || (mode_.drains && is_orderly(end.kind));
+    if (is_at_once || !state_->ended) {
+      state_->ended = i;
+      state_->end = std::move(end);
+    }
+    return is_at_once;
+  }
+
+  // Status::closed: one of them has ended meanwhile, and nothing is linked.
+  Status link(Operation& operation) noexcept {
+    State& state = *state_;
+    std::size_t remotes = 0;
+    state.linked.clear();
+    state.linked.reserve(state.open.size());
+    for (const std::size_t i : state.open) {
+      std::optional<Branch> branch = make_branch(receiver(i), mode_.acknowledges);
+      if (!branch) return fail();
+      if (std::holds_alternative<RemoteBranch>(*branch)) ++remotes;
+      state.linked.push_back(*std::move(branch));
+    }
+    if (state.ended || !patience().waits()) only_try(remotes);
+    for (std::size_t k = 0; k < state.linked.size(); ++k) {
+      // Also `pending`: an earlier branch has claimed it meanwhile. Then the rest find it claimed and stay unlinked.
+      const Status status =
+          std::visit([&](auto& op) { return op.start(&operation, static_cast<std::uint32_t>(k)); }, state.linked[k]);
+      if (status == Status::pending) continue;
+      unlink();
+      if (status == Status::done) return win(state.open[k], state.linked[k]);
+      return is_end(state.open[k], state.linked[k]) ? Status::done : Status::closed;
+    }
+    return Status::pending;
+  }
+
+  void only_try(std::size_t remotes) {
+    const auto tries_left = std::make_shared<channels::detail::Atomic<std::size_t>>(remotes);
+    for (Branch& branch : state_->linked) {
+      if (auto* const remote = std::get_if<RemoteBranch>(&branch)) remote->only_try(tries_left);
+    }
+  }
+
+  // (What a winner has taken stays with it.)
+  void unlink() noexcept {
+    for (Branch& branch : state_->linked) std::visit([](auto& op) { op.abandon(); }, branch);
+  }
+
+  template <class Op>
+  PyObject* outcome_of(Op& branch) {
+    const std::size_t i = state_->index;
+    if constexpr (requires { branch.is_lag(); }) {
+      if (branch.is_lag()) {
+        raise_lagged(branch.skipped(), i);
+        return nullptr;
+      }
+    }
+    const Ref value = as_object(branch.take());
+    return value ? Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get()) : nullptr;
+  }
+
+  Ref receivers_;  // a tuple or a list of handles
+  const SelectMode mode_;
+  bool has_remote_ = false;  // as of the first look that has seen all of them
+  Operation* operation_ = nullptr;
+  Ref error_;
   Ref held_;
   std::unique_ptr<Hold[]> holds_;
-  channels::detail::SelectOp<ListBranches> op_;
+  std::unique_ptr<State> state_;
 };
-
-// Adds the branch of a receiver of this flavour. False if `receiver` is none, or with an exception set.
-template <class Backend>
-bool add_local(PyObject* receiver, ListBranches& branches) {
-  if (Py_TYPE(receiver) != handle_type<Backend, Side::receiver>) return false;
-  const HandleObject* const handle = usable(receiver);
-  if (handle == nullptr) return false;
-  branches.ops.emplace_back(typename Backend::RecvOp(Backend::core(*handle), handle->registration));
-  return true;
-}
-
-// `acknowledges`: what queues of other processes give is to be settled. False with an exception set.
-bool collect_branches(PyObject* receivers, Patience patience, bool acknowledges, ListBranches& branches) {
-  const Py_ssize_t count = PyTuple_GET_SIZE(receivers);
-  if (count == 0) {
-    if (const Classes* const classes = Classes::get()) {
-      const Ref error = Ref::steal(PyObject_CallNoArgs(classes->NoReceiversError));
-      if (error) PyErr_SetObject(classes->NoReceiversError, error.get());
-    }
-    return false;
-  }
-  branches.ops.reserve(static_cast<std::size_t>(count));
-  // It has found nothing once none of its brokers has anything, not when the first of them says so.
-  std::shared_ptr<channels::detail::Atomic<std::size_t>> tries_left;
-  if (!patience.waits()) tries_left = std::make_shared<channels::detail::Atomic<std::size_t>>(0);
-  for (Py_ssize_t i = 0; i < count; ++i) {
-    PyObject* const receiver = PyTuple_GET_ITEM(receivers, i);
-    if (RemoteHandleObject* const remote = as_remote_receiver(receiver)) {
-      open_if_new(*remote);
-      branches.has_remote = true;
-      if (tries_left) tries_left->fetch_add(1, std::memory_order_relaxed);
-      branches.ops.emplace_back(
-          RemoteBranch(*remote, tries_left, acknowledges && remote->channel->kind == dataplane::ChannelKind::mpmc));
-      continue;
-    }
-    if (PyErr_Occurred() != nullptr) return false;
-    if (add_local<Local>(receiver, branches) || add_local<OneshotSide>(receiver, branches) ||
-        add_local<BroadcastReceiving>(receiver, branches) || add_local<WatchSide>(receiver, branches)) {
-      continue;
-    }
-    if (PyErr_Occurred() == nullptr) {
-      PyErr_Format(PyExc_TypeError, "select() takes receivers of channels, not %.200s", Py_TYPE(receiver)->tp_name);
-    }
-    return false;
-  }
-  return true;
-}
 
 }  // namespace
 
-PyObject* make_select(PyObject* receivers, PyObject* timeout, bool is_biased, bool acknowledges) {
-  Patience patience = Patience::forever();
-  ListBranches branches;
-  if (!parse_patience(timeout, patience) || !collect_branches(receivers, patience, acknowledges, branches)) {
-    return nullptr;
+bool check_receivers(PyObject* receivers) {
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(receivers);
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    if (!make_branch(PySequence_Fast_GET_ITEM(receivers, i), false)) return false;
   }
-  return make_operation<SelectPending>(patience, Ref::borrow(receivers), std::move(branches), is_biased);
+  return true;
 }
 
-PyObject* blocking_select(PyObject* receivers, PyObject* timeout, bool is_biased, bool acknowledges) {
+PyObject* make_select(PyObject* receivers, PyObject* timeout, SelectMode mode) {
   Patience patience = Patience::forever();
-  ListBranches branches;
-  if (!parse_patience(timeout, patience) || !collect_branches(receivers, patience, acknowledges, branches) ||
+  if (!parse_patience(timeout, patience) || (!mode.drains && !check_receivers(receivers))) return nullptr;
+  return make_operation<SelectPending>(patience, Ref::borrow(receivers), mode);
+}
+
+PyObject* blocking_select(PyObject* receivers, PyObject* timeout, SelectMode mode) {
+  Patience patience = Patience::forever();
+  if (!parse_patience(timeout, patience) || (!mode.drains && !check_receivers(receivers)) ||
       !refuse_event_loop("await select(...)")) {
     return nullptr;
   }
-  SelectPending op(patience, Ref::borrow(receivers), std::move(branches), is_biased);
+  SelectPending op(patience, Ref::borrow(receivers), mode);
   return run_blocking(op);
 }
 

@@ -5,11 +5,21 @@
 
 namespace klaw::python {
 
-// The awaitable of select(*receivers, timeout, biased); `receivers` is a tuple. With `acknowledges`, what is taken from a
-// remote channel is a Delivery. Null with an exception set.
-[[nodiscard]] PyObject* make_select(PyObject* receivers, PyObject* timeout, bool is_biased, bool acknowledges);
+struct SelectMode {
+  bool is_biased = false;
+  bool acknowledges = false;  // what is taken from a queue of another process is a Delivery
+  // Of a select_all: an orderly end comes out at once, for the receiver to be dropped. What its receivers are was checked.
+  bool drains = false;
+};
+
+// False with TypeError set, or RuntimeError in a forked child. `receivers`: a tuple or a list.
+[[nodiscard]] bool check_receivers(PyObject* receivers);
+
+// The awaitable of a select over `receivers`: a tuple, or a list that may change before it is awaited. Neither is empty. Null
+// with an exception set.
+[[nodiscard]] PyObject* make_select(PyObject* receivers, PyObject* timeout, SelectMode mode);
 
 // (index, value), for a thread. Null with an exception set.
-[[nodiscard]] PyObject* blocking_select(PyObject* receivers, PyObject* timeout, bool is_biased, bool acknowledges);
+[[nodiscard]] PyObject* blocking_select(PyObject* receivers, PyObject* timeout, SelectMode mode);
 
 }  // namespace klaw::python

@@ -734,11 +734,22 @@ def broadcast_channel(
 def watch_channel(initial: T) -> tuple[WatchSender[T], WatchReceiver[T]]:
     """A new watch channel."""
 
+def check_receivers(receivers: list[Any] | tuple[object, ...]) -> None:
+    """Raises TypeError if one of them is no receiver that select() takes."""
+
 def select(
-    receivers: tuple[object, ...], timeout: float | None, biased: bool, acked: bool = False
+    receivers: list[Any] | tuple[object, ...],
+    timeout: float | None,
+    biased: bool,
+    acked: bool = False,
+    drains: bool = False,
 ) -> Coroutine[object, object, tuple[int, Any]]: ...
 def blocking_select(
-    receivers: tuple[object, ...], timeout: float | None, biased: bool, acked: bool = False
+    receivers: list[Any] | tuple[object, ...],
+    timeout: float | None,
+    biased: bool,
+    acked: bool = False,
+    drains: bool = False,
 ) -> tuple[int, Any]: ...
 def set_pickler(
     dumps: Callable[[Any], tuple[bytes, list[memoryview]]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Self, TypeVar, assert_type
 
 from klaw_core.runtime.channels import (
@@ -105,12 +105,17 @@ class Countdown:
     async def close(self) -> None:
         self.left = 0
 
-    async def __aiter__(self) -> AsyncIterator[int]:
-        while self.left:
-            yield await self.recv()
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> int:
+        if self.left == 0:
+            raise StopAsyncIteration
+        return await self.recv()
 
 
 async def ones_own_receiver_fits() -> None:
     source: Receiver[int] = Countdown(3)
     pending: Coroutine[object, object, int] = source.recv()
     assert_type(await pending, int)
+    assert_type(await anext(source), int)

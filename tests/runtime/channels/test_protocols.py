@@ -35,7 +35,14 @@ SENDER = {
     "clone": {},
     "close": {},
 }
-RECEIVER = {"recv": {}, "try_recv": {}, "clone": {}, "close": {}, "__aiter__": {}}
+RECEIVER = {
+    "recv": {},
+    "try_recv": {},
+    "clone": {},
+    "close": {},
+    "__aiter__": {},
+    "__anext__": {},
+}
 BLOCK = dict.fromkeys(("exc_type", "exc", "traceback"), REQUIRED)
 LIFE = {
     "closed": {},

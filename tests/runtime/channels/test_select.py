@@ -12,8 +12,11 @@ from klaw_core.runtime.channels import (
     ChannelClosedError,
     NoReceiversError,
     RecvTimeoutError,
+    blocking_broadcast,
     blocking_channel,
+    blocking_oneshot,
     blocking_select,
+    blocking_watch,
     select,
     select_all,
 )
@@ -137,6 +140,25 @@ async def test_a_receiver_that_closes_while_it_waits_is_raised_with_its_index(tw
     with pytest.raises(ChannelClosedError) as caught:
         await waiting
     assert (caught.value.index, caught.value.kind) == (0, "ended")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("timeout", [None, 0, 5.0])
+def test_a_value_wins_over_an_end_of_whatever_flavour(kind, timeout, two, drive):
+    tx, rx, _tx2, rx2 = two
+    one = blocking_oneshot[str]()
+    many = blocking_broadcast[str](2)
+    latest = blocking_watch[str]("initial")
+    ended = [one[1], many[1], latest[1]]
+    for sender, _ in (one, many, latest):
+        sender.close()
+    for n in range(40):
+        tx.send_nowait(n)
+        selected = kind(*ended, rx, rx2, timeout=timeout)
+        assert (selected if kind is blocking_select else drive(selected)) == (3, n)
+    with pytest.raises(ChannelClosedError) as caught:
+        drive(select(rx, *ended, rx2, timeout=timeout))
+    assert caught.value.index in (1, 2, 3)
 
 
 async def test_a_closed_receiver_is_drained_first(two):
@@ -332,3 +354,31 @@ async def test_a_cancelled_iteration_has_taken_nothing(two):
 def test_select_all_of_nothing_is_an_error_at_the_call():
     with pytest.raises(NoReceiversError):
         select_all()
+
+
+def test_select_all_of_something_else_than_a_receiver_is_an_error_at_the_call(two):
+    tx, rx, _tx2, _rx2 = two
+    with pytest.raises(TypeError, match=r"^select\(\) takes receivers of channels, not "):
+        select_all(rx, tx)
+
+
+@pytest.fixture
+def a_great_many():
+    """Receivers of channels that have ended, each with its number to give. In quadratic time they take minutes."""
+    channels = [blocking_channel(1) for _ in range(30_000)]
+    for n, (tx, _rx) in enumerate(channels):
+        tx.send_nowait(n)
+        tx.close()
+    return [rx for _tx, rx in channels]
+
+
+@pytest.mark.parametrize("biased", [False, True])
+async def test_a_great_many_receivers_are_drained_in_linear_time(a_great_many, biased):
+    received = [pair async for pair in select_all(*a_great_many, biased=biased)]
+    assert sorted(received) == [(n, n) for n in range(len(a_great_many))]
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_thread_drains_a_great_many_receivers_in_linear_time(a_great_many, biased):
+    received = list(select_all(*a_great_many, biased=biased))
+    assert sorted(received) == [(n, n) for n in range(len(a_great_many))]

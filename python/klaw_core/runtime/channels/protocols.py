@@ -143,6 +143,10 @@ class Receiver(Protocol[T_co]):
         """
         ...
 
+    def __anext__(self) -> Coroutine[object, object, T_co]:
+        """``recv()``, but an orderly end is ``StopAsyncIteration``."""
+        ...
+
 
 @runtime_checkable
 class ReferenceSender(Sender[T_contra], Protocol[T_contra]):

@@ -4,12 +4,15 @@
   ``biased=True`` the first in the order of the arguments.
 - **Nothing is lost**: exactly one message is taken, from the winner; the losers are not touched,
   also when select is cancelled or out of time.
-- **Close**: a receiver that ended is a ready one: its ``ChannelClosedError`` is raised, with its
-  ``.index``. Drop that receiver and go on with the others.
+- **Close**: a value that is there wins over an end. Only when no receiver has one, one that has
+  ended raises its ``ChannelClosedError``, with its ``.index``: drop that receiver and go on with the
+  others. With ``biased=True`` strictly in the order of the arguments, ends too. A backend error is
+  raised at once.
 - **Cancel safety**: a cancelled select has taken nothing; the message goes to the next receiver.
 - **Threads**: the receivers may be of different flavours and backends, and are filled from anywhere.
 - **Typing**: up to six receivers are told apart, so that ``match`` narrows; more share one type.
-- **Cost**: one waiter per receiver, all linked and unlinked per call.
+- **Cost**: it looks at one receiver after the other until one has a value. If it has to wait: one
+  waiter per receiver, all linked and unlinked per call.
 
 Example::
 
@@ -23,7 +26,7 @@ Example::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Sequence
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, cast, overload
 
 from klaw_core import _core
@@ -95,7 +98,7 @@ def _inside(receivers: tuple[Selectable[Any], ...]) -> tuple[object, ...]:
 
 
 async def _finish(
-    receivers: tuple[Selectable[Any], ...], selecting: Coroutine[object, object, tuple[int, Any]]
+    receivers: Sequence[Selectable[Any]], selecting: Coroutine[object, object, tuple[int, Any]]
 ) -> tuple[int, Any]:
     at, value = await selecting
     receiver = receivers[at]
@@ -106,7 +109,7 @@ async def _finish(
 
 
 def _blocking_finish(
-    receivers: tuple[Selectable[Any], ...], selected: tuple[int, Any]
+    receivers: Sequence[Selectable[Any]], selected: tuple[int, Any]
 ) -> tuple[int, Any]:
     at, value = selected
     receiver = receivers[at]
@@ -236,7 +239,7 @@ def select(
     Cancel safety: a cancelled select has taken nothing, from any of them.
 
     Raises:
-        ChannelClosedError: one of them ended; its ``.index`` says which.
+        ChannelClosedError: one of them ended, and no other has a value; its ``.index`` says which.
         TimeoutError: none was ready in time.
         NoReceiversError: at the call, without receivers.
         TypeError: at the call, for something else than a receiver, or a timeout that is no number.
@@ -352,8 +355,12 @@ class SelectAll(Generic[P_co]):
     """What ``select_all`` returns: an iterator, and an asynchronous one. For one task or thread at a time."""
 
     def __init__(self, receivers: tuple[Selectable[Any], ...], biased: bool) -> None:
-        self._left: list[tuple[int, Selectable[Any]]] = list(enumerate(receivers))
+        self._receivers = list(receivers)  # those that have not ended
+        self._inside = list(_inside(receivers))  # what is waited for, of each
+        self._places = list(range(len(receivers)))  # of each among the arguments
+        self._acked = any(isinstance(receiver, Indirect) for receiver in receivers)
         self._biased = biased
+        _core.check_receivers(self._inside)
 
     def __aiter__(self) -> Self:
         """The iterator itself."""
@@ -361,15 +368,18 @@ class SelectAll(Generic[P_co]):
 
     async def __anext__(self) -> P_co:
         """Receive from the first receiver that is ready; cancelled, it has taken nothing."""
-        while self._left:
+        while self._inside:
             try:
-                at, value = await select(*self._receivers(), biased=self._biased)
+                selecting = _core.select(*self._arguments())
+                at, value = await (
+                    _finish(self._receivers, selecting) if self._acked else selecting
+                )
             except LaggedError:
                 continue
             except ChannelClosedError as error:
                 self._drop(error)
             else:
-                return self._pair(at, value)
+                return cast("P_co", (self._places[at], value))
         raise StopAsyncIteration
 
     def __iter__(self) -> Self:
@@ -378,27 +388,33 @@ class SelectAll(Generic[P_co]):
 
     def __next__(self) -> P_co:
         """Receive from the first receiver that is ready, blocking."""
-        while self._left:
+        while self._inside:
             try:
-                at, value = blocking_select(*self._receivers(), biased=self._biased)
+                selected = _core.blocking_select(*self._arguments())
+                at, value = _blocking_finish(self._receivers, selected) if self._acked else selected
             except LaggedError:
                 continue
             except ChannelClosedError as error:
                 self._drop(error)
             else:
-                return self._pair(at, value)
+                return cast("P_co", (self._places[at], value))
         raise StopIteration
 
-    def _receivers(self) -> list[Selectable[Any]]:
-        return [receiver for _, receiver in self._left]
-
-    def _pair(self, at: int, value: object) -> P_co:
-        return cast("P_co", (self._left[at][0], value))
+    def _arguments(self) -> tuple[list[object], None, bool, bool, bool]:
+        return self._inside, None, self._biased, self._acked, True
 
     def _drop(self, error: ChannelClosedError) -> None:
-        if error.index is None:
+        at = error.index
+        if at is None:
             raise error
-        error.index, _ = self._left.pop(error.index)
+        error.index = self._places[at]
+        every: tuple[list[Any], ...] = (self._receivers, self._inside, self._places)
+        for each in every:
+            if self._biased:
+                del each[at]
+            else:  # their order is nobody's concern
+                each[at] = each[-1]
+                del each[-1]
         if error.kind not in ORDERLY:
             raise error
 
@@ -493,6 +509,7 @@ def select_all(*receivers: Selectable[Any], biased: bool = False) -> SelectAll[A
         ChannelClosedError: from the loop, when one ended otherwise; its ``.index`` says which. That
             one is dropped, so the same object may be iterated on.
         NoReceiversError: at the call, without receivers.
+        TypeError: at the call, for something else than a receiver.
     """
     if not receivers:
         raise NoReceiversError

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from klaw_core.runtime.channels import ChannelClosedError, blocking_select, select
+from klaw_core.runtime.channels import ChannelClosedError, blocking_select, select, select_all
 
 needs = pytest.mark.needs
 capacities = pytest.mark.capacities
@@ -45,6 +45,77 @@ async def test_a_closed_receiver_is_a_ready_one(open_channel, start, until):
     with pytest.raises(ChannelClosedError) as caught:
         await waiting
     assert (caught.value.index, caught.value.kind) == (1, "ended")
+
+
+async def test_a_value_that_is_there_wins_over_an_end(open_channel, soon):
+    """Also if only a broker knows of the value, and the end is known here."""
+    tx, rx = await open_channel(1)
+    tx2, rx2 = await open_channel(1)
+    await tx.close()
+    await soon.ended(rx)
+    for n in range(10):
+        await tx2.send(n)
+        assert await select(rx, rx2, rx) == (1, n)
+    with pytest.raises(ChannelClosedError) as caught:
+        await select(rx, rx2)
+    assert (caught.value.index, caught.value.kind) == (0, "ended")
+
+
+@needs("blocking", "threads")
+async def test_a_value_that_is_there_wins_over_an_end_in_a_thread_too(
+    open_channel, soon, in_thread
+):
+    tx, rx = await open_channel(1)
+    tx2, rx2 = await open_channel(1)
+    await tx.close()
+    await soon.ended(rx)
+    for n in range(10):
+        await tx2.send(n)
+        assert await in_thread(blocking_select, rx, rx2).awaited() == (1, n)
+    with pytest.raises(ChannelClosedError) as caught:
+        await in_thread(blocking_select, rx, rx2).awaited()
+    assert caught.value.index == 0
+
+
+async def test_biased_the_order_decides_for_ends_too(open_channel, soon):
+    tx, rx = await open_channel(1)
+    tx2, rx2 = await open_channel(1)
+    await tx.close()
+    await soon.ended(rx)
+    await tx2.send("m")
+    with pytest.raises(ChannelClosedError) as caught:
+        await select(rx, rx2, biased=True)
+    assert caught.value.index == 0
+    assert await select(rx2, rx, biased=True) == (0, "m")
+
+
+async def test_one_that_ends_while_it_is_waited_for_loses_to_a_value(
+    open_channel, wake, start, until
+):
+    tx, rx = await open_channel(1)
+    tx2, rx2 = await open_channel(1)
+    waiting = start(select(rx, rx2))
+    await until.receivers_wait(rx2, 1)
+    tx.close()  # it wakes the select, or soon will
+    wake(tx2, "m")
+    assert await waiting == (1, "m")
+    with pytest.raises(ChannelClosedError) as caught:
+        await select(rx, rx2)
+    assert (caught.value.index, caught.value.kind) == (0, "ended")
+
+
+async def test_all_that_is_there_comes_before_an_end_that_is_not_orderly(open_channel):
+    channels = [await open_channel(1) for _ in range(3)]
+    for n, (tx, _rx) in enumerate(channels):
+        await tx.send(n)
+        await tx.close("broken" if n == 1 else None)
+    receiving = select_all(*(rx for _tx, rx in channels))
+    received = [await anext(receiving) for _ in channels]
+    assert sorted(received) == [(n, n) for n in range(3)]
+    with pytest.raises(ChannelClosedError, match="broken") as caught:
+        await anext(receiving)
+    assert caught.value.index == 1
+    assert [pair async for pair in receiving] == []
 
 
 @needs("timeouts")
