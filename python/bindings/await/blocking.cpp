@@ -39,7 +39,10 @@ int park(ThreadOperation& thread, const Deadline& deadline, bool on_main) {
     if (on_main && (!until || look < *until)) until = look;
     const Event::Wait ended = wait_without_gil(thread, until);
     if (ended == Event::Wait::set) return 1;
-    if (on_main && PyErr_CheckSignals() < 0) return -1;
+    if (on_main && PyErr_CheckSignals() < 0) {
+      replace_stop_iteration("a signal handler");
+      return -1;
+    }
     if (ended == Event::Wait::timed_out && deadline && Clock::now() >= *deadline) return 0;
   }
 }

@@ -110,6 +110,18 @@ PyObject* wrap_err(PyObject* error) noexcept {
 
 }  // namespace
 
+void replace_stop_iteration(const char* what) noexcept {
+  const bool is_stop = PyErr_Occurred() != nullptr && (PyErr_ExceptionMatches(PyExc_StopIteration) != 0 ||
+                                                       PyErr_ExceptionMatches(PyExc_StopAsyncIteration) != 0);
+  if (!is_stop) return;
+  const Ref cause = fetch_exception();
+  PyErr_Format(PyExc_RuntimeError, "%s raised %s", what, Py_TYPE(cause.get())->tp_name);
+  const Ref error = fetch_exception();
+  PyException_SetCause(error.get(), Py_NewRef(cause.get()));
+  PyException_SetContext(error.get(), Py_NewRef(cause.get()));
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+}
+
 void postpone(const Ref& error) noexcept {
   PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), reinterpret_cast<PyObject*>(Py_TYPE(error.get())));
 }

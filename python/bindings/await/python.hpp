@@ -118,6 +118,11 @@ class SavedError {
   return Ref::steal(error);
 }
 
+// Of user code that has raised StopIteration or StopAsyncIteration: puts a RuntimeError in its place, with that as its cause, as
+// Python does for a coroutine. They would end an iteration as if the channel had ended, and no task can end with one. Leaves any
+// other exception as it is. `what` says whose code it was.
+void replace_stop_iteration(const char* what) noexcept;
+
 // Raises an exception later, in Python's next instruction of this thread: it came in the midst of something that is not its
 // business, from a signal handler. (Its class only, for more can't be postponed.)
 void postpone(const Ref& error) noexcept;

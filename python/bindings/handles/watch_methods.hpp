@@ -20,7 +20,10 @@ class Predicate {
     const Ref answer =
         Ref::steal(value ? outlive_exit([&] { return PyObject_CallOneArg(callable_.get(), value.get()); }) : nullptr);
     const int is_it = answer ? PyObject_IsTrue(answer.get()) : -1;
-    if (is_it < 0) error_ = fetch_exception();
+    if (is_it < 0) {
+      replace_stop_iteration("the predicate");
+      error_ = fetch_exception();
+    }
     return is_it != 0;
   }
 

@@ -275,7 +275,10 @@ std::optional<Bytes> encode_pickle(PyObject* value) {
     return std::nullopt;
   }
   const Ref pair = Ref::steal(outlive_exit([&] { return PyObject_CallOneArg(pickle_dumps, value); }));
-  if (!pair) return std::nullopt;
+  if (!pair) {
+    replace_stop_iteration("pickling a message");
+    return std::nullopt;
+  }
   PyObject* const buffers = PyTuple_GET_ITEM(pair.get(), 1);
   std::vector<View> parts;
   parts.emplace_back(PyTuple_GET_ITEM(pair.get(), 0));
@@ -316,7 +319,10 @@ PyObject* decode_pickle(const Bytes& payload) {
     if (i == 0) pickle = std::move(part);
     at = aligned(at + size);
   }
-  return outlive_exit([&] { return PyObject_CallFunctionObjArgs(pickle_loads, pickle.get(), list.get(), nullptr); });
+  PyObject* const value =
+      outlive_exit([&] { return PyObject_CallFunctionObjArgs(pickle_loads, pickle.get(), list.get(), nullptr); });
+  if (value == nullptr) replace_stop_iteration("unpickling a message");
+  return value;
 }
 
 Bytes tagged(Tag tag, std::string_view content) {

@@ -483,6 +483,13 @@ AMONG_OTHERS = OtherFlavour(
 )
 
 
+# Which of them a test with this fixture runs for.
+SOME_OTHERS: Mapping[str, Callable[[OtherFlavour], bool]] = {
+    "open_watch": lambda flavour: "wait_for" in flavour.receiver,
+    "open_elsewhere": lambda flavour: flavour.is_remote,
+}
+
+
 # ------------------------------------------------------------------------------------------ pytest
 
 
@@ -501,6 +508,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if "open_any" in metafunc.fixturenames
             else OTHER_FLAVOURS
         )
+        for fixture, fits in SOME_OTHERS.items():
+            if fixture in metafunc.fixturenames:
+                others = tuple(f for f in others if fits(f))
         metafunc.parametrize(
             "other_flavour", [pytest.param(f, id=f.name, marks=f.marks) for f in others]
         )
@@ -626,6 +636,18 @@ def open_any(other_flavour: OtherFlavour) -> Iterator[AnyHandles]:
     handles = AnyHandles(other_flavour)
     yield handles
     handles.close()
+
+
+@pytest.fixture
+def open_watch(open_any: AnyHandles) -> AnyHandles:
+    """`open_any`, of watches only."""
+    return open_any
+
+
+@pytest.fixture
+def open_elsewhere(open_any: AnyHandles) -> AnyHandles:
+    """`open_any`, of channels in another process only."""
+    return open_any
 
 
 class Soon:

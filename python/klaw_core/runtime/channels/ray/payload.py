@@ -96,6 +96,8 @@ class _Sealer(cloudpickle.CloudPickler):  # type: ignore[misc]  # Ray's types ar
         super().__init__(file, protocol=5, buffer_callback=buffers.take)  # reads the table
 
 
+# Raised by the code of a message's class, they would end an iteration, and no future can carry them.
+_STOPS: Final = (StopIteration, StopAsyncIteration)
 _unsealing: Final = threading.local()  # refs: of the payload that this thread unpickles
 
 
@@ -108,7 +110,10 @@ def seal(value: object) -> Sealed:
     buffers = _Buffers()
     refs: list[Any] = []
     with io.BytesIO() as file:
-        _Sealer(file, buffers, refs).dump(value)
+        try:
+            _Sealer(file, buffers, refs).dump(value)
+        except _STOPS as error:
+            raise RuntimeError(f"pickling a message raised {type(error).__name__}") from error
         return Sealed(file.getvalue(), buffers.taken, refs)
 
 
@@ -118,6 +123,8 @@ def unseal(sealed: Sealed) -> Any:
     _unsealing.refs = sealed.refs
     try:
         return pickle.loads(sealed.pickled, buffers=sealed.buffers)
+    except _STOPS as error:
+        raise RuntimeError(f"unpickling a message raised {type(error).__name__}") from error
     finally:
         _unsealing.refs = outer
 
