@@ -76,6 +76,9 @@ def ray_factory(with_ray, monkeypatch):
         def __getattr__(self, name):
             return lambda *args, **options: calls.append((name, args, options)) or name
 
+        async def in_thread(self, call):
+            return call()
+
     monkeypatch.setattr(making, "import_module", lambda _module: Recorder())
     return calls
 

@@ -78,6 +78,9 @@ async def test_on_ray_it_is_made_there_with_its_name(make, arguments, monkeypatc
         def __getattr__(self, name):
             return lambda *args, **options: calls.append((name, args, options)) or name
 
+        async def in_thread(self, call):
+            return call()
+
     monkeypatch.setattr(
         making, "find_spec", lambda name: ModuleSpec(name, None, origin="/somewhere")
     )

@@ -289,7 +289,7 @@ def _found_by(finder: str, name: object, backend: object, namespace: object, **m
     """What the function of that name is to do; ``more`` are its other arguments, checked."""
     ray = _ray_for(finder, name, backend, namespace)
     find = getattr(ray, f"blocking_{finder.removeprefix('blocking_')}")
-    return Plan(partial(find, name, namespace=namespace, **more), on_ray=True)
+    return Plan(partial(find, name, namespace=namespace, **more), ray)
 
 
 def _ray_for(finder: str, name: object, backend: object, namespace: object) -> Any:

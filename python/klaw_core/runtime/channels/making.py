@@ -10,7 +10,6 @@ which has the defaults and says how to make the channel. One awaits that, the ot
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import warnings
 from collections.abc import Callable, Coroutine, Generator, Mapping
@@ -114,7 +113,7 @@ class Plan(NamedTuple):
     """A channel to make, or to find: the arguments are checked, and nothing else has happened."""
 
     make: Callable[[], Any]
-    on_ray: bool
+    ray: Any = None  # Ray's factory, if it is to do it
 
     def awaited(self, function: str) -> Coroutine[object, object, Any]:
         """What the function of that name returns: nothing happens before it is awaited."""
@@ -124,7 +123,7 @@ class Plan(NamedTuple):
         return coroutine
 
     async def _made(self) -> Any:
-        return await asyncio.to_thread(self.make) if self.on_ray else self.make()
+        return self.make() if self.ray is None else await self.ray.in_thread(self.make)
 
 
 def planned(
@@ -149,9 +148,10 @@ def planned(
         check_string("name", name)
     check_string("namespace", namespace)
     if _chosen_backend(backend, distributed, name) == "local":
-        return Plan(make_local, on_ray=False)
-    make = ray_factory(RAY_IS_MISSING).blocking_make_channel
-    return Plan(partial(make, settings, name=name, namespace=namespace, **for_ray), on_ray=True)
+        return Plan(make_local)
+    ray = ray_factory(RAY_IS_MISSING)
+    where = {"name": name, "namespace": namespace}
+    return Plan(partial(ray.blocking_make_channel, settings, **where, **for_ray), ray)
 
 
 def _chosen_backend(backend: object, distributed: object, name: object) -> Backend:

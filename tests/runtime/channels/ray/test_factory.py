@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import uuid
 
 import pytest
@@ -247,6 +248,67 @@ def test_a_cluster_that_cannot_be_reached_is_a_clear_error():
     done = run(MAKE_ONE, RAY_ADDRESS="127.0.0.9:1")
     assert "ChannelBackendErrorException" in done.stdout, done.stdout + done.stderr
     assert "127.0.0.9:1" in done.stdout
+
+
+INITIALISES = """
+import asyncio, signal, threading
+from klaw_core.runtime.channels import blocking_channel, channel, get_channel
+
+async def make():
+    pairs = await asyncio.gather(*(channel(4, backend="ray") for _ in range(3)))
+    assert await get_channel("missing") is None
+    await pairs[0][0].send("sent")
+    print(await pairs[0][1].recv())
+
+def make_blocking():
+    tx, rx = blocking_channel(4, backend="ray")
+    tx.blocking_send("sent")
+    print(rx.blocking_recv(timeout=20))
+
+def make_in_a_thread():
+    thread = threading.Thread(target=asyncio.run, args=[make()])
+    thread.start()
+    thread.join()
+
+{make}
+print("default" if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else "handled")
+"""
+
+
+@pytest.mark.parametrize("make", ["asyncio.run(make())", "make_blocking()"])
+def test_in_the_main_thread_ray_is_initialised_there_and_handles_sigterm(ray_cluster, make):
+    done = run(INITIALISES.replace("{make}", make))
+    assert done.stdout.split() == ["sent", "handled"], done.stdout + done.stderr
+    assert "SIGTERM" not in done.stderr
+
+
+def test_ray_is_initialised_once_in_another_thread_and_leaves_sigterm_alone(ray_cluster):
+    done = run(INITIALISES.replace("{make}", "make_in_a_thread()"))
+    assert done.stdout.split() == ["sent", "default"], done.stdout + done.stderr
+
+
+def test_a_loop_goes_on_while_ray_is_looked_for_where_nobody_listens(monkeypatch):
+    """In vain, so that nothing is initialised."""
+    from klaw_core.runtime.channels.ray import factory
+
+    is_looked_for = threading.Event()
+    goes_on = threading.Event()
+
+    def look() -> None:
+        is_looked_for.set()
+        assert goes_on.wait(20)
+        raise RuntimeError("nobody listens")
+
+    async def main() -> None:
+        being_made = asyncio.ensure_future(channel(4, backend="ray"))
+        await asyncio.to_thread(is_looked_for.wait, 20)
+        goes_on.set()  # by the loop, while Ray is looked for
+        with pytest.raises(RuntimeError, match="nobody listens"):
+            await being_made
+
+    monkeypatch.setattr(factory.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(factory, "_check_that_ray_can_be_reached", look)
+    asyncio.run(main())
 
 
 def test_ray_client_is_refused():

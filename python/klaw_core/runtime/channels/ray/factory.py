@@ -7,7 +7,8 @@ The plain functions block; each async one does the same in a thread, so that the
   both sides and drained is made anew.
 - **Without a name** it ends when no handle is left in any process, or none came within a minute; not with
   the process that made it.
-- **Ray** is initialised, if it is not, in Ray's own way: ``RAY_ADDRESS``, else a local cluster.
+- **Ray** is initialised, if it is not, in Ray's own way: ``RAY_ADDRESS``, else a local cluster. In the main thread
+  that blocks the event loop, once: only there can Ray handle SIGTERM. ``ray.init()`` before the loop runs avoids it.
 - **Errors**: ``ChannelBackendErrorException`` that names the channel and says what to do, within half a minute.
 - **Cancel safety**: a cancelled call leaves nothing behind but, at most, a channel without handles.
 """
@@ -18,10 +19,12 @@ import asyncio
 import logging
 import os
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
 
 import ray
 
@@ -55,9 +58,12 @@ __all__ = [
     "blocking_peek_channel",
     "delete_ray_channel",
     "get_ray_channel",
+    "in_thread",
     "list_ray_channels",
     "ray_channel",
 ]
+
+R = TypeVar("R")
 
 Sending: TypeAlias = RaySender[Any] | RayReferenceSender[Any] | RayOneshotSender[Any]
 Receiving: TypeAlias = RayReceiver[Any] | RayReferenceReceiver[Any] | RayOneshotReceiver[Any]
@@ -106,7 +112,7 @@ async def ray_channel(
 ) -> Pair:
     """Make a channel, or get the one of that name: ``(sender, receiver)``, which count when this returns."""
     settings = ChannelSettings.of_queue(capacity, unbounded)
-    return await asyncio.to_thread(blocking_make_channel, settings, name=name, namespace=namespace)
+    return await in_thread(partial(blocking_make_channel, settings, name=name, namespace=namespace))
 
 
 def blocking_make_channel(
@@ -259,7 +265,7 @@ def make_named_channel(name: str, settings: ChannelSettings, namespace: str) -> 
 
 async def get_ray_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> Pair | None:
     """Both sides of the channel of that name; None if there is none, or it is closed and drained."""
-    return await asyncio.to_thread(blocking_get_channel, name, namespace=namespace)
+    return await in_thread(partial(blocking_get_channel, name, namespace=namespace))
 
 
 def blocking_get_channel(name: str, *, namespace: str = NAMESPACE_DEFAULT) -> Pair | None:
@@ -468,29 +474,55 @@ def _ask(ref: Any, name: str | None, namespace: str, limit: float) -> Any:
         ) from error
 
 
+# --------------------------------------------------------------------------------------- Ray itself
+
+_initialising: Final = threading.Lock()  # Ray refuses to be initialised twice
+
+
+async def in_thread(call: Callable[[], R]) -> R:
+    """What ``call`` returns, which blocks and uses Ray. The event loop goes on meanwhile.
+
+    But Ray itself is initialised here where this is the main thread: in another one, Ray can't handle SIGTERM, and
+    warns of it.
+    """
+    if threading.current_thread() is threading.main_thread() and not ray.is_initialized():
+        await asyncio.to_thread(_check_that_ray_can_be_reached)  # which may take seconds
+        _ensure_ray()
+    return await asyncio.to_thread(call)
+
+
 def _ensure_ray() -> None:
+    if ray.is_initialized() and not ray.util.client.ray.is_connected():
+        return
+    _check_that_ray_can_be_reached()
+    with _initialising:
+        if ray.is_initialized():
+            return
+        try:
+            ray.init(log_to_driver=False)
+        except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+            raise _out_of_reach(error) from error
+
+
+def _check_that_ray_can_be_reached() -> None:
+    """Fail soon where nobody listens: Ray itself tries for a minute."""
     address = os.environ.get("RAY_ADDRESS", "")
-    is_initialized = ray.is_initialized()
-    if ray.util.client.ray.is_connected() or (not is_initialized and address.startswith("ray://")):
+    if ray.util.client.ray.is_connected() or address.startswith("ray://"):
         raise RuntimeError(
             "klaw channels cannot be used over Ray Client (ray://): run this program on a node of the cluster, "
             "or submit it as a job"
         )
-    if is_initialized:
-        return
-    try:
-        _probe(address)
-        ray.init(log_to_driver=False)
-    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
-        raise backend_error(
-            f"Ray can't be reached at {address or '(RAY_ADDRESS is not set)'}; start a cluster, or call "
-            "ray.init() yourself",
-            cause=error,
-        ) from error
-
-
-def _probe(address: str) -> None:
-    """Fail soon where nobody listens: Ray itself tries for a minute."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=_PROBE_LIMIT_S).close()
+        try:
+            socket.create_connection((host, int(port)), timeout=_PROBE_LIMIT_S).close()
+        except OSError as error:
+            raise _out_of_reach(error) from error
+
+
+def _out_of_reach(error: Exception) -> ChannelBackendErrorException:
+    address = os.environ.get("RAY_ADDRESS") or "(RAY_ADDRESS is not set)"
+    return backend_error(
+        f"Ray can't be reached at {address}; start a cluster, or call ray.init() yourself",
+        cause=error,
+    )
