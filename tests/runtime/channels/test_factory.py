@@ -262,7 +262,7 @@ def test_an_unknown_backend_is_told_also_beside_distributed(make):
         ({"persistent": 0}, TypeError, "persistent must be a bool, not int"),
         ({"name": 5, "backend": "local"}, TypeError, "name must be a str, not int"),
         ({"namespace": None}, TypeError, "namespace must be a str, not NoneType"),
-        ({"prefetch": 0}, ValueError, "prefetch must be at least 1, got 0"),
+        ({"prefetch": -1}, ValueError, "prefetch must be at least 0, got -1"),
         ({"prefetch": True}, TypeError, "prefetch must be an int, not bool"),
         ({"prefetch": 1.5}, TypeError, "prefetch must be an int, not float"),
         ({"orphan_grace": -1}, ValueError, "orphan_grace must not be negative or NaN, got -1"),
@@ -386,6 +386,13 @@ async def test_a_ray_channel_is_made_with_all_its_settings(make, ray_factory):
     ]
 
 
+@each_maker
+async def test_a_prefetch_of_zero_is_none(make, ray_factory):
+    await made(make(5, backend="ray", prefetch=0))
+    await made(blocking_get_receiver("jobs", prefetch=0))
+    assert [options["prefetch"] for _, _, options in ray_factory] == [0, 0]
+
+
 @each_finder
 async def test_a_ray_channel_is_found_by_its_name(find, ray_factory):
     found = await made(find("jobs", namespace="ns"))
@@ -465,8 +472,8 @@ def test_a_bad_wait_is_told_at_the_call(find):
 
 def test_a_bad_prefetch_or_confirm_is_told_at_the_call():
     for find in (get_receiver, blocking_get_receiver):
-        with pytest.raises(ValueError, match="prefetch must be at least 1"):
-            find("jobs", prefetch=0, backend="local")
+        with pytest.raises(ValueError, match="prefetch must be at least 0, got -1"):
+            find("jobs", prefetch=-1, backend="local")
     for find in (get_sender, blocking_get_sender):
         with pytest.raises(TypeError, match="confirm must be a bool"):
             find("jobs", confirm=1, backend="local")

@@ -98,7 +98,7 @@ class ChannelOptions(MakingOptions, total=False):
     confirm: bool
     """On Ray, each send waits until its message is stored. In this version each does anyway."""
     prefetch: int | None
-    """On Ray, how many messages a receiver may hold before they are asked for (>= 1); None for none."""
+    """On Ray, how many messages a receiver may hold before they are asked for; 0 for none, which is the default."""
     reference: bool
     """On Ray, payloads travel through the object store; on ``local`` plain values."""
     persistent: bool
@@ -165,7 +165,8 @@ class channel(Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N80
         unbounded: no limit; ``capacity`` is ignored.
         name, namespace: on Ray, the name under which others find it. Nothing to ``local``.
         confirm: on Ray, each send waits until its message is stored. In this version each does anyway.
-        prefetch: on Ray, how many messages a receiver may hold before they are asked for (>= 1); None for none.
+        prefetch: on Ray, how many messages a receiver may hold before they are asked for; 0 for none. None leaves it to
+            klaw: in this version none.
         reference: on Ray, payloads travel through the object store; on ``local`` plain values.
         persistent: on Ray, it stays open when all handles are gone.
         orphan_grace: on Ray, seconds for which a side stays open when its last process died.
@@ -236,7 +237,7 @@ class ReceiverOptions(FindingOptions, total=False):
     wait: float
     """Seconds to wait for the channel to appear; 0 by default."""
     prefetch: int | None
-    """How many messages the receiver may hold before they are asked for (>= 1); None for none."""
+    """How many messages the receiver may hold before they are asked for; 0 for none, which is the default."""
 
 
 def _finding(
@@ -372,7 +373,7 @@ def get_receiver(
         name, namespace: what the channel was made with.
         wait: seconds to wait for the channel to appear.
         backend: ``'ray'``, the one with names.
-        prefetch: how many messages the receiver may hold before they are asked for (>= 1).
+        prefetch: how many messages the receiver may hold before they are asked for; see ``channel``.
 
     Raises, all at the call: as ``get_channel``, and for a bad ``wait`` or ``prefetch``.
     """
@@ -457,4 +458,4 @@ def list_channels(*, backend: Backend = "ray", namespace: str = NAMESPACE_DEFAUL
 
 def _check_prefetch(prefetch: object) -> None:
     if prefetch is not None:
-        at_least("prefetch", prefetch, 1)
+        at_least("prefetch", prefetch, 0)
