@@ -248,6 +248,13 @@ def start() -> Iterator[Callable[[Awaitable[Any]], asyncio.Task[Any]]]:
     tasks.clear()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """Keep full collections quick: they pass over the thousands of tests, and what pytest knows of those before."""
+    gc.collect()
+    gc.freeze()
+
+
 # --------------------------------------------------------------------------------------------- Ray
 
 
