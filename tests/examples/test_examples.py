@@ -10,13 +10,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from channel_tests import without_slow_steps
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 TIMEOUT_S = 110  # of a process, which then tells what it said: no test may end before
 pytestmark = pytest.mark.timeout(TIMEOUT_S + 10)
-# What asyncio's debug mode says of a step that takes over 100 ms, which on a loaded machine is no fault of an example.
-SLOW_STEP = re.compile(r"^Executing .* took \d+\.\d+ seconds\n", re.MULTILINE)
 
 # Runs examples one after the other, on a cluster that it finds; prints what they printed, and with which exit code.
 RUN_ALL = """
@@ -35,7 +34,7 @@ def has_ray() -> bool:
 def run(example: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-X", "dev", "-W", "error", EXAMPLES / example, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    done.stderr = SLOW_STEP.sub("", done.stderr)
+    done.stderr = without_slow_steps(done.stderr)
     return done
 
 

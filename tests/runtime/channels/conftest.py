@@ -15,11 +15,12 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from channel_tests import without_slow_steps
+from ray_cluster import RayCluster
 
 from klaw_core import _core
 from klaw_core.runtime.channels import ChannelStats
@@ -27,9 +28,6 @@ from klaw_core.runtime.channels import ChannelStats
 # For waits that a correct channel never needs: what fails says so after this long, what passes never gets near it.
 LONG_S = 30.0
 RAY_LIMIT_S = 300.0
-TOOLS = Path(__file__).parents[3] / "tools"
-# What asyncio's debug mode says of a step that takes over 100 ms, which on a loaded machine is no fault of a channel.
-SLOW_STEP = re.compile(r"^Executing .* took \d+\.\d+ seconds\n", re.MULTILINE)
 
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -203,7 +201,7 @@ def interpreter() -> Callable[..., str]:
             env=child_environment(),
         )
         assert done.returncode == 0, f"{done.returncode}: {done.stdout + done.stderr}"
-        assert re.fullmatch(stderr, SLOW_STEP.sub("", done.stderr), re.DOTALL), done.stderr
+        assert re.fullmatch(stderr, without_slow_steps(done.stderr), re.DOTALL), done.stderr
         return done.stdout.strip()
 
     return run
@@ -281,12 +279,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """One for all tests of a process, of two nodes. This process is a driver on its head node."""
-    spec = importlib.util.spec_from_file_location("ray_cluster", TOOLS / "ray_cluster.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    with tool.RayCluster() as cluster:
+    with RayCluster() as cluster:
         import ray  # which reads the token when it is imported
 
         cluster.start_head()

@@ -8,6 +8,7 @@ import pickle
 import weakref
 
 import pytest
+from channel_tests import Thing, closed_kind
 
 from klaw_core.runtime.channels import (
     BroadcastReceiver,
@@ -31,16 +32,6 @@ from klaw_core.runtime.channels import (
     select,
     select_all,
 )
-
-
-class Thing:
-    """Something that can be weakly referenced, and refer to anything."""
-
-
-async def closed_kind(awaitable) -> str:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind
 
 
 async def take_all(rx) -> list:

@@ -8,6 +8,7 @@ import types
 import weakref
 
 import pytest
+from channel_tests import Thing
 
 from klaw_core import _core
 from klaw_core.runtime.channels import (
@@ -18,11 +19,6 @@ from klaw_core.runtime.channels import (
     channel,
     select,
 )
-
-
-class Thing:
-    """Something that can be weakly referenced, and refer to anything."""
-
 
 # ------------------------------------------------------------------------------------- the types
 

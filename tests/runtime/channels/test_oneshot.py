@@ -8,6 +8,7 @@ import pickle
 import weakref
 
 import pytest
+from channel_tests import Thing
 
 from klaw_core.runtime.channels import (
     AlreadySent,
@@ -26,10 +27,6 @@ from klaw_core.runtime.channels import (
     blocking_oneshot,
     oneshot,
 )
-
-
-class Thing:
-    """Something that can be weakly referenced, and refer to anything."""
 
 
 async def test_a_value_is_received_that_was_sent_before():

@@ -10,6 +10,7 @@ import pickle
 import weakref
 
 import pytest
+from channel_tests import Thing, closed_kind
 
 from klaw_core.runtime.channels import (
     ChannelClosed,
@@ -25,17 +26,6 @@ from klaw_core.runtime.channels import (
     select,
     watch,
 )
-
-
-class Thing:
-    """Something that can be weakly referenced, and refer to anything."""
-
-
-async def closed_kind(awaitable) -> str:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind
-
 
 # ------------------------------------------------------------------------------------- changes
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray_cluster import HEAD_IP, SECOND_IP
 
 from klaw_core import _core
 from klaw_core.runtime.channels import (
@@ -264,7 +265,7 @@ async def make_remote(
 # --- on a Ray cluster ---
 
 _turns = itertools.count()
-NODES = ("127.0.0.2", "127.0.0.3")  # without those that other tests start, to lose them
+NODES = (HEAD_IP, SECOND_IP)  # without those that other tests start, to lose them
 
 
 async def make_on_ray(

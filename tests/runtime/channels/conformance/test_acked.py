@@ -8,6 +8,7 @@ import gc
 import math
 
 import pytest
+from channel_tests import closed_kind
 
 from klaw_core.runtime.channels import (
     ChannelClosedError,
@@ -20,12 +21,6 @@ from klaw_core.runtime.channels import (
 needs = pytest.mark.needs
 capacities = pytest.mark.capacities
 pytestmark = [needs("acknowledgements", "close")]
-
-
-async def closed_kind(awaitable) -> str:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind
 
 
 class WorkFailed(Exception):

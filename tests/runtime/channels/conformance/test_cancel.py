@@ -6,6 +6,7 @@ import asyncio
 import weakref
 
 import pytest
+from channel_tests import Thing
 
 from klaw_core.runtime.channels import ChannelClosedError, ChannelEmpty, Err, Ok, select
 
@@ -25,10 +26,6 @@ SENDS = {
 }
 each_receive = pytest.mark.parametrize("receive", RECEIVES.values(), ids=RECEIVES)
 each_send = pytest.mark.parametrize("send", SENDS.values(), ids=SENDS)
-
-
-class Thing:
-    """Something that can be weakly referenced."""
 
 
 async def cancelled(task) -> None:

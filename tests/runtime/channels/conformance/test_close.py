@@ -7,6 +7,7 @@ import gc
 import weakref
 
 import pytest
+from channel_tests import Thing, closed_kind
 
 from klaw_core.runtime.channels import (
     ChannelClosed,
@@ -18,16 +19,6 @@ from klaw_core.runtime.channels import (
 
 needs = pytest.mark.needs
 capacities = pytest.mark.capacities
-
-
-class Thing:
-    """Something that can be weakly referenced."""
-
-
-async def closed_kind(awaitable) -> str:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind
 
 
 def kind_of(result) -> str:

@@ -11,6 +11,7 @@ import gc
 import pickle
 
 import pytest
+from channel_tests import closed_kind
 
 from klaw_core.runtime.channels import (
     ChannelClosedError,
@@ -26,12 +27,6 @@ BAD_TIMEOUTS = [
     (-1, ValueError),
     (float("nan"), ValueError),
 ]
-
-
-async def closed_kind(awaitable) -> str:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind
 
 
 async def test_what_is_sent_is_received(open_any):

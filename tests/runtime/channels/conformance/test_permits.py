@@ -6,10 +6,10 @@ import asyncio
 import gc
 
 import pytest
+from channel_tests import closed_kind
 
 from klaw_core.runtime.channels import (
     ChannelClosed,
-    ChannelClosedError,
     ChannelEmpty,
     ChannelFull,
     Err,
@@ -21,12 +21,6 @@ from klaw_core.runtime.channels import (
 needs = pytest.mark.needs
 capacities = pytest.mark.capacities
 pytestmark = [needs("permits")]
-
-
-async def closed_kind(awaitable) -> str:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind
 
 
 @capacities(1, 3, 100, None)

@@ -14,6 +14,7 @@ import time
 import weakref
 
 import pytest
+from channel_tests import Thing
 
 from klaw_core.runtime.channels import (
     ChannelClosedError,
@@ -274,10 +275,6 @@ async def test_consumers_that_only_poll_lose_and_double_nothing(open_channel, ca
 
 
 # ------------------------------------------------------------------------------------- references
-
-
-class Thing:
-    """Something that can be weakly referenced."""
 
 
 @needs("by_reference", "nowait", "iteration", "batches")

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from channel_tests import closed_kind
 
 from klaw_core.runtime.channels import ChannelClosed, ChannelClosedError, Err
 
 needs = pytest.mark.needs
 capacities = pytest.mark.capacities
-
-
-async def closed_kind(awaitable) -> str:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind
 
 
 # --------------------------------------------------------------------------------------- shutdown

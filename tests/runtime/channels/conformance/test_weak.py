@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from channel_tests import closed_kind
 
-from klaw_core.runtime.channels import ChannelClosedError, WeakReceiver, WeakSender
+from klaw_core.runtime.channels import WeakReceiver, WeakSender
 
 needs = pytest.mark.needs
 pytestmark = [needs("weak", "close")]
-
-
-async def closed_kind(awaitable) -> str:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind
 
 
 @needs("stats")

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from ray_cluster import SECOND_IP
 
 from klaw_core.runtime.channels import ChannelClosedError, channel
 
 LONG_S = 60.0
-SECOND_IP = "127.0.0.3"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from channel_tests import closed
 
 from klaw_core.runtime.channels import (
     AlreadySent,
@@ -37,12 +38,6 @@ from klaw_core.runtime.channels import (
 )
 
 pytestmark = pytest.mark.ray
-
-
-async def closed(awaitable) -> tuple[str, str]:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind, str(caught.value)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pickle
 import threading
 
 import pytest
+from channel_tests import closed
 
 from klaw_core.runtime.channels import (
     ChannelBackendErrorException,
@@ -33,12 +34,6 @@ from klaw_core.runtime.channels import (
 )
 
 pytestmark = pytest.mark.ray
-
-
-async def closed(awaitable) -> tuple[str, str]:
-    with pytest.raises(ChannelClosedError) as caught:
-        await awaitable
-    return caught.value.kind, str(caught.value)
 
 
 async def test_every_way_to_send_and_to_look(ray_cluster, in_thread):
