@@ -171,8 +171,9 @@ class Broker {
   // Both sides have closed and nothing is left.
   [[nodiscard]] bool is_closed() const;
   [[nodiscard]] Checkpoint checkpoint(bool with_messages) const;
-  // Takes over a checkpoint; false if messages have been stored or clients have attached already, or if it is of a channel that
-  // had more messages than one of this kind ever has.
+  // Takes over a checkpoint. Once messages have been stored or clients have attached, only a queue takes one, and only its
+  // counters: of a checkpoint with messages it is false. It is also false for one of a channel that had more messages than one
+  // of this kind ever has.
   [[nodiscard]] bool restore(Time now, const Checkpoint& checkpoint);
   // In the order in which they would be received; then what is out at receivers.
   [[nodiscard]] std::vector<MessageView> messages() const;
@@ -192,6 +193,7 @@ class Broker {
   template <class T>
   using Line = channels::detail::IntrusiveList<T>;
 
+  [[nodiscard]] bool restore_counters(const Checkpoint& checkpoint);
   [[nodiscard]] bool is_broadcast() const noexcept { return settings_.kind == ChannelKind::broadcast; }
   // The receivers' side is closed while nobody is there, from the beginning on, and open again with the next who comes.
   [[nodiscard]] bool reopens() const noexcept { return is_broadcast() || is_watch(); }

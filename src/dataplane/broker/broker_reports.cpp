@@ -175,7 +175,8 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
 }
 
 bool Broker::restore(Time now, const Checkpoint& checkpoint) {
-  if (!clients_.empty() || total_sent_ > 0 || is_removed_) return false;
+  if (is_removed_) return false;
+  if (!clients_.empty() || total_sent_ > 0) return restore_counters(checkpoint);
   if (is_oneshot() && std::max<std::uint64_t>(checkpoint.total_sent, checkpoint.messages.size()) > 1) return false;
   if (is_watch() && !restore_value(checkpoint)) return false;
   now_ = now;
@@ -227,6 +228,15 @@ bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   }
   // Some were still to be settled when the last receiver closed, or the channel was shut down: now nobody can.
   if (drops_messages()) drop_messages();
+  return true;
+}
+
+// Of a channel that is in use: its handles decide how its sides go on.
+bool Broker::restore_counters(const Checkpoint& checkpoint) {
+  if (checkpoint.has_messages || settings_.kind != ChannelKind::mpmc) return false;
+  created_at_ = checkpoint.created_at;
+  total_sent_ = checkpoint.total_sent;
+  total_received_ = checkpoint.total_received;
   return true;
 }
 

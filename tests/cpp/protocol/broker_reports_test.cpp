@@ -150,10 +150,35 @@ TEST(Checkpoints, OfAChannelWithoutReceiversHaveNoMessagesWhenTheyComeBack) {
   EXPECT_THAT(second.places(), testing::IsEmpty());
 }
 
-TEST(Checkpoints, AreTakenOverByABrokerThatHasNotBegunOnly) {
+TEST(Checkpoints, WithMessagesAreTakenOverByABrokerThatHasNotBegunOnly) {
   BrokerByHand broker;
   (void)broker.client(1);
-  EXPECT_FALSE(broker.restore(Checkpoint{}));
+  EXPECT_FALSE(broker.restore(Checkpoint{.total_sent = 7, .has_messages = true}));
+  EXPECT_EQ(broker.stats().total_sent, 0);
+}
+
+TEST(Checkpoints, WithoutMessagesAreCountersForAChannelInUseWhoseHandlesAndMessagesStay) {
+  BrokerByHand broker;
+  Peer& tx = broker.sender(1);
+  Peer& rx = broker.receiver(2);
+  tx.offer(1, 1, {"a"});
+  (void)tx.heard();
+  Checkpoint counters{.created_at = 12.5, .total_sent = 7, .total_received = 6};
+  counters.sending.is_closed = counters.receiving.is_closed = true;
+  ASSERT_TRUE(broker.restore(counters));
+  EXPECT_EQ(broker.stats().created_at, 12.5);
+  EXPECT_EQ(broker.stats().total_sent, 7);
+  EXPECT_EQ(broker.stats().total_received, 6);
+  EXPECT_FALSE(broker.stats().senders_closed);
+  EXPECT_FALSE(broker.stats().receivers_closed);
+  tx.offer(1, 2, {"b"});
+  EXPECT_THAT(tx.heard(), ElementsAre("STORED 1:2"));
+  EXPECT_EQ(broker.stats().total_sent, 8);
+  broker.batch([&] { rx.demand(1, 2, 2); });
+  EXPECT_THAT(rx.heard(), ElementsAre("DELIVER 1 a#1 b#2"));
+}
+
+TEST(Checkpoints, AreNotTakenOverByAChannelThatWasDeleted) {
   BrokerByHand removed;
   removed.remove();
   EXPECT_FALSE(removed.restore(Checkpoint{}));

@@ -149,5 +149,23 @@ async def test_counters_are_restored_into_a_fresh_channel(ray, actor):
     stats = await fresh.get_stats.remote()
     assert (stats.total_sent, stats.total_received) == (3, 1)
     assert stats.created_at == pytest.approx(state["created_at"])
-    assert await actor.apply_checkpoint_state.remote(state) == "closed"
     ray.kill(fresh)
+
+
+async def test_counters_are_restored_into_a_channel_that_is_in_use(actor):
+    await actor.register_sender.remote("s")
+    await actor.put_batch.remote([1, 2])
+    state = {
+        "created_at": 12.5,
+        "total_sent": 7,
+        "total_received": 6,
+        "senders_closed": True,
+        "receivers_closed": True,
+    }
+    assert await actor.apply_checkpoint_state.remote(state) == "ok"
+    stats = await actor.get_stats.remote()
+    assert (stats.created_at, stats.total_sent, stats.total_received) == (12.5, 7, 6)
+    assert (stats.senders_closed, stats.receivers_closed, stats.queue_size) == (False, False, 2)
+    assert await actor.get_batch.remote(2) == ("ok", [1, 2])
+    with_messages = await actor.get_checkpoint_state.remote(messages=True)
+    assert await actor.apply_checkpoint_state.remote(with_messages) == "closed"

@@ -171,6 +171,17 @@ async def test_a_checkpoint_has_the_counters(supervisor, names):
     assert (await channel_stats(names[1], namespace=NAMESPACE)).total_sent == 3
 
 
+async def test_counters_are_restored_into_a_channel_that_is_in_use(supervisor, names):
+    tx, rx = await channel(4, backend="ray", name=names[0], namespace=NAMESPACE)
+    await tx.send("its own")
+    state = await supervisor.get_checkpoint.remote(names[0]) | {"total_sent": 41}
+    assert await supervisor.restore_from_checkpoint.remote(names[0], state) == "ok"
+    assert await supervisor.restore_from_checkpoint.remote(names[0], state) == "ok"
+    await tx.send("another")
+    assert (await tx.stats()).total_sent == 42
+    assert [await rx.recv(), await rx.recv()] == ["its own", "another"]
+
+
 async def test_messages_come_back_in_order_and_marked_in_a_fresh_channel(supervisor, names):
     tx, rx = await channel(64, backend="ray", name=names[0], namespace=NAMESPACE)
     values = [0, b"bytes", "text", {"a": [1, None]}, (1, 2), *range(5, 40)]

@@ -484,8 +484,9 @@ class ChannelActor:
 
     @_control
     async def apply_checkpoint_state(self, state: dict[str, Any]) -> str:
-        """Takes over what ``get_checkpoint_state`` gave: ``'ok'``, or ``'closed'`` for a channel that was used already.
+        """Takes over what ``get_checkpoint_state`` gave: ``'ok'``.
 
+        Counters alone go onto any channel; messages onto one that nobody has used yet, else it is ``'closed'``.
         ``ValueError`` if it is something else, or damaged.
         """
         try:

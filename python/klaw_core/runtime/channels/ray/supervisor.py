@@ -81,24 +81,27 @@ class Supervisor:
         return state
 
     def restore_from_checkpoint(self, name: str, state: dict[str, Any]) -> str:
-        """Have a fresh channel go on with what another one was; ``'missing'`` if there is no such channel.
+        """Have a channel go on with what another one was; ``'missing'`` if there is no such channel.
 
-        Its messages come in their order, each marked as redelivered: the other channel may have handed them out.
-        Sides that were closed are. Capacity and the like are the fresh channel's own; messages beyond its
-        capacity come first.
+        A state without messages sets the counters, of any channel. On a channel that nobody has used yet it also
+        closes the sides that were closed; otherwise handles and messages stay as they are.
+
+        A state with messages needs a channel that nobody has used yet. They come in their order, each marked as
+        redelivered: the other channel may have handed them out. Sides that were closed are. Capacity and the like are
+        the fresh channel's own; messages beyond its capacity come first.
 
         Raises:
-            ValueError: the channel has messages, or has had clients; or ``state`` is damaged.
+            ValueError: ``state`` has messages, and the channel has some, or has had clients; or ``state`` is damaged.
         """
         status = ask_channel(
             name, self._namespace, _CHECKPOINT_LIMIT_S, "apply_checkpoint_state", state
         )
-        if status == "closed":
+        if status == "closed" and "messages" in state:
             raise ValueError(
-                f"channel {name!r} in namespace {self._namespace!r} was used already: restore into one that has just "
-                "been made, before anybody has a handle on it (create_channel)"
+                f"channel {name!r} in namespace {self._namespace!r} was used already: restore messages into one that "
+                "has just been made, before anybody has a handle on it (create_channel)"
             )
-        return "missing" if status is None else "ok"
+        return "ok" if status == "ok" else "missing"  # counters are refused only by one that is being deleted
 
     def save_checkpoint(self, name: str) -> str:
         """Have a channel with ``checkpoint_dir`` write a checkpoint now; ``'missing'`` if there is no such channel.
