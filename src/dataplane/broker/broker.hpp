@@ -239,7 +239,7 @@ class Broker {
   void open_sender(Client& client, const Open& frame);
   void open_receiver(Client& client, Open&& frame, broker_state::Position place);
   void tell_closed(Client& client, SessionId session, Side gone);
-  void release(Side s, std::optional<std::string> death);
+  void release(Side s, const std::optional<broker_state::Death>& death);
   void close_side(Side s);
   void refuse_session(Client& client, SessionId session, Side its);
   void refuse_passers_by(Side s);

@@ -214,7 +214,7 @@ void Broker::detach(Client& client) {
   if (!client.connection) return;
   connections_.erase(*client.connection);
   client.connection.reset();
-  client.detached_at = now_;
+  client.detached_at = client.gone_at = now_;
   clients_deadline_ = std::min(clients_deadline_, after(now_, settings_.reconnect_grace));
   for (const auto& [id, receiver] : client.receivers) {
     leave_line(*receiver);
@@ -229,8 +229,7 @@ void Broker::fail(Client& client, const std::string& why) { bury(ClientId(client
 void Broker::bury(const ClientId& id, const std::string& why) {
   const auto found = clients_.find(id);
   if (found == clients_.end()) return remember_dead(id, {});  // its ATTACH may still be on its way
-  const std::string who = "client " + hex(id) + " died: " + why;
-  log(who);
+  log("client " + hex(id) + " died: " + why);
   if (found->second->connection) disconnect(*found->second->connection, why);
   detach(*found->second);
   const std::unique_ptr<Client> client = std::move(found->second);
@@ -246,12 +245,16 @@ void Broker::bury(const ClientId& id, const std::string& why) {
   for (const auto& [session, sender] : client->senders) bury_sender(*sender);
   for (const auto& [session, receiver] : client->receivers) bury_receiver(*receiver);
   match();
+  const auto death_of = [&](const char* handle) {
+    return broker_state::Death{.who = "the process of the last " + std::string(handle) + " died (" + why + ")",
+                               .at = client->gone_at};
+  };
   // Counts last: a side that closes now drops messages, but only those that have come back.
   for (const auto& [session, receiver] : client->receivers) {
-    if (receiver->counts && !receiver->is_closed) release(Side::receiver, who);
+    if (receiver->counts && !receiver->is_closed) release(Side::receiver, death_of("receiver"));
   }
   for (const auto& [session, sender] : client->senders) {
-    if (sender->counts) release(Side::sender, who);
+    if (sender->counts) release(Side::sender, death_of("sender"));
   }
   match();  // it may have been the last sender
 }
@@ -320,6 +323,7 @@ void Broker::check_clients(Time now) {
       }
       disconnect(*client->connection, "no heartbeat");
       detach(*client);
+      client->gone_at = after(client->heard_at, settings_.heartbeat);  // else it would have said so
     }
     const Time dead_at = after(client->detached_at, settings_.reconnect_grace);
     if (now >= dead_at) {

@@ -23,6 +23,7 @@ Broker::Broker(BrokerSettings settings, Time now)
   // After a restart nobody is there yet, and that is not an end: all who live will come back.
   rejoin_until_ = after(now, settings_.rejoin_grace);
   for (SideState& s : sides_) {
+    s.last_word = now;
     s.died = true;
     s.who_died = "no handle came back after the channel's actor was restarted";
     if (!settings_.persistent) s.orphan_deadline = after(now, std::max(settings_.rejoin_grace, settings_.orphan_grace));
@@ -174,15 +175,20 @@ Broker::Fault Broker::apply(Client& /*client*/, Hold&& frame) {
   return std::nullopt;
 }
 
-// One handle less. `death`: how it died; else it was closed in an orderly way.
-void Broker::release(Side which, std::optional<std::string> death) {
+// One handle less. Without a death it was closed in an orderly way, now. Deaths are noticed late: who had the last word decides how
+// the side ends, and not of whom we hear last.
+void Broker::release(Side which, const std::optional<broker_state::Death>& death) {
   SideState& s = side(which);
+  if (const Time at = death ? death->at : now_; at >= s.last_word) {
+    s.last_word = at;
+    s.died = death.has_value();
+    s.who_died = death ? death->who : "";
+  }
   if (--s.count > 0 || settings_.persistent) return;
-  s.died = death.has_value();
-  s.who_died = std::move(death).value_or("");
   // (Who comes to a broadcast gets what is sent from then on: what is sent meanwhile would be for nobody.)
   const bool has_grace = s.died && !(reopens() && which == Side::receiver);
   const Time orphaned_until = has_grace ? after(now_, settings_.orphan_grace) : now_;
+  if (orphaned_until > now_) s.who_died += ", and no other one came within orphan_grace";
   s.orphan_deadline = std::max(orphaned_until, rejoin_until_);
   if (s.orphan_deadline <= now_) close_side(which);
 }

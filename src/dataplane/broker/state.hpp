@@ -156,6 +156,7 @@ struct Client {
   std::uint64_t connection_number = 0;                    // the newest; older ones are fenced
   Time heard_at = {};                                     // attached: the last frame's time
   Time detached_at = kNever;
+  Time gone_at = kNever;  // detached: when it was last there, as far as we know
   ResumableStream stream = {};
   bool is_touched = false;      // in the broker's list of clients that flush() may send an ACK
   SessionId last_session = 0;   // the newest that was opened
@@ -171,8 +172,15 @@ struct SideState {
   CloseKind kind = CloseKind::ended;                 // closed: what the other side is told
   std::optional<std::string> reason = std::nullopt;  // the first that a handle closed with
   Time orphan_deadline = kNever;                     // nobody is left, but somebody may come until then
-  bool died = false;                                 // the last to leave did so by dying
+  Time last_word = Time::min();                               // when the last handle left, as it happened
+  bool died = false;                                 // ... by the death of its process
   std::string who_died = {};
+};
+
+// How a handle left that nobody closed.
+struct Death {
+  std::string who;
+  Time at;  // as it happened; it may be noticed much later
 };
 
 // Why receivers get nothing any more.

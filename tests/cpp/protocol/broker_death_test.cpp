@@ -11,7 +11,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr const char* kOneDied = "client 01000000000000000000000000000000 died: killed";
+constexpr const char* kSenderDied =
+    "the process of the last sender died (killed), and no other one came within orphan_grace";
+constexpr const char* kReceiverDied =
+    "the process of the last receiver died (killed), and no other one came within orphan_grace";
 
 // --- death of a client ---
 
@@ -150,9 +153,9 @@ TEST(Dying, WhenADeathClosedTheSendersReceiversAreToldWhoAfterDraining) {
   tx.offer(1, 1, {"a"});
   broker.died(tx);
   broker.pass(seconds(10), {&rx});
-  EXPECT_THAT(rx.heard(), ElementsAre("CLOSED 1 peer_died: " + std::string(kOneDied)));
+  EXPECT_THAT(rx.heard(), ElementsAre("CLOSED 1 peer_died: " + std::string(kSenderDied)));
   rx.demand(1, 2, 2);
-  EXPECT_THAT(rx.heard(), ElementsAre("DELIVER 1 a#1", "END 1 peer_died: " + std::string(kOneDied)));
+  EXPECT_THAT(rx.heard(), ElementsAre("DELIVER 1 a#1", "END 1 peer_died: " + std::string(kSenderDied)));
 }
 
 TEST(Dying, WhenADeathClosedTheReceiversSendersAreToldWho) {
@@ -161,7 +164,7 @@ TEST(Dying, WhenADeathClosedTheReceiversSendersAreToldWho) {
   Peer& tx = broker.sender(2);
   broker.died(rx);
   broker.pass(seconds(10), {&tx});
-  EXPECT_THAT(tx.heard(), ElementsAre("CLOSED 1 peer_died: " + std::string(kOneDied)));
+  EXPECT_THAT(tx.heard(), ElementsAre("CLOSED 1 peer_died: " + std::string(kReceiverDied)));
 }
 
 TEST(Dying, WhenTheLastHandleClosedOrderlyTheEndIsOrderlyWhoeverDiedBefore) {
@@ -172,6 +175,50 @@ TEST(Dying, WhenTheLastHandleClosedOrderlyTheEndIsOrderlyWhoeverDiedBefore) {
   broker.died(dead);
   tx.close(1);
   EXPECT_THAT(rx.heard(), ElementsAre("CLOSED 1 ended"));
+}
+
+// On another node a death is noticed late: the replacement may have come and gone by then.
+TEST(Dying, WhenAHandleClosedOrderlyAfterADeathThatIsNoticedLaterTheEndIsOrderly) {
+  for (const bool is_silent : {false, true}) {
+    BrokerByHand broker;
+    Peer& dead = broker.sender(1);
+    Peer& rx = broker.receiver(2);
+    if (!is_silent) dead.cut();
+    broker.pass(milliseconds(1500), {&rx});
+    Peer& heir = broker.sender(3);
+    heir.offer(1, 1, {"a"});
+    heir.close(1);
+    EXPECT_FALSE(broker.stats().senders_closed);  // the dead one may still come back
+    broker.pass(seconds(7), {&rx});
+    EXPECT_THAT(rx.heard(), ElementsAre("CLOSED 1 ended"));
+    rx.demand(1, 2, 2);
+    EXPECT_THAT(rx.heard(), ElementsAre("DELIVER 1 a#1", "END 1 ended"));
+  }
+}
+
+TEST(Dying, WhenTheLastToLeaveDiedTheEndIsADeathThoughOthersClosedOrderlyBefore) {
+  for (const bool is_silent : {false, true}) {
+    BrokerByHand broker;
+    Peer& orderly = broker.sender(1);
+    Peer& dead = broker.sender(2);
+    Peer& rx = broker.receiver(3);
+    orderly.close(1);
+    broker.pass(milliseconds(500), {&rx, &dead});
+    if (!is_silent) dead.cut();
+    broker.pass(seconds(17), {&rx});
+    EXPECT_THAT(rx.heard(), ElementsAre(testing::StartsWith("CLOSED 1 peer_died: ")));
+  }
+}
+
+TEST(Dying, OfTheReceiversTooTheLastWordDecides) {
+  BrokerByHand broker;
+  Peer& dead = broker.receiver(1);
+  Peer& tx = broker.sender(2);
+  dead.cut();
+  broker.pass(seconds(1), {&tx});
+  broker.receiver(3).close(1);
+  broker.pass(seconds(2), {&tx});
+  EXPECT_THAT(tx.heard(), ElementsAre("CLOSED 1 peer_gone"));
 }
 
 TEST(Dying, APersistentChannelOutlivesTheDeathOfAll) {

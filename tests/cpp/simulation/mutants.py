@@ -52,6 +52,12 @@ MUTANTS = [
 }""",
     ),
     Mutant(
+        "a death that is noticed late has the last word",
+        "broker/broker_sides.cpp",
+        "at >= s.last_word",
+        "at > Time::min()",
+    ),
+    Mutant(
         "a lost wake-up: a withdrawn batch leaves those behind it waiting",
         "broker/broker_messages.cpp",
         "  match();  // a large batch at the head of the line may have held others up",

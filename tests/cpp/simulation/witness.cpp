@@ -22,7 +22,7 @@ void Witness::hear(Time now, const ClientId& client, const Frame& frame, const B
   if (const auto* const open = std::get_if<Open>(&frame)) {
     hear_open(client, *open);
   } else if (const auto* const close = std::get_if<Close>(&frame)) {
-    hear_close({client, close->session}, broker);
+    hear_close(now, {client, close->session}, broker);
   } else if (const auto* const hold = std::get_if<Hold>(&frame)) {
     hear_hold(now, *hold, broker);
   } else if (const auto* const offer = std::get_if<Offer>(&frame)) {
@@ -93,8 +93,9 @@ void Witness::hear_open(const ClientId& client, const Open& frame) {
 }
 
 // Messages whose DELIVER was not even sent go back, too.
-void Witness::hear_close(const SessionName& session, const Broker& broker) {
+void Witness::hear_close(Time now, const SessionName& session, const Broker& broker) {
   sessions_[session].is_closed = true;
+  sessions_[session].closed_at = now;
   for (const MessageView& view : broker.messages()) {
     if (view.place != MessageView::Place::unread || view.receiver != session.first) continue;
     if (view.receiver_session != session.second) continue;
@@ -205,7 +206,7 @@ void Witness::sent(Time now, ConnectionId connection, const Frame& frame, const 
   } else if (const auto* const answer = std::get_if<Answer>(&frame)) {
     see_answer(now, client, *answer, broker);
   } else if (const auto* const closed = std::get_if<Closed>(&frame); closed && closed->session != kAllSessions) {
-    check_closed(now, {client, closed->session});
+    check_closed(now, {client, closed->session}, *closed);
   }
 }
 
@@ -411,7 +412,7 @@ void Witness::check_end_of_oneshot(const SessionName& to, const End& frame) cons
 }
 
 // S12: a side is closed only when nobody of it is left.
-void Witness::check_closed(Time now, const SessionName& to) const {
+void Witness::check_closed(Time now, const SessionName& to, const Closed& frame) const {
   const auto session = sessions_.find(to);
   if (session == sessions_.end()) return;
   const Side gone = other(session->second.side);
@@ -419,6 +420,24 @@ void Witness::check_closed(Time now, const SessionName& to) const {
     oracle_.fail("S12", gone == Side::sender ? "CLOSED while a sender or a hold counts"
                                              : "CLOSED while a receiver or a hold counts");
   }
+  const bool is_death = frame.kind == CloseKind::peer_died && frame.reason && frame.reason->contains(" died ");
+  const bool reopens = gone == Side::receiver && (broadcast_ || watched_);
+  if (is_death && !reopens && epoch() == 1) check_last_word(gone);
+}
+
+// S12: a side has ended by a death, so none of its handles was closed after the last of its dead were there.
+void Witness::check_last_word(Side gone) const {
+  Time there_until = Time::min();
+  Time closed_at = Time::min();
+  for (const auto& [name, session] : sessions_) {
+    if (session.side != gone || !session.is_open || !session.counts) continue;
+    if (const auto found = attendance_.find(name.first); found != attendance_.end() && found->second.is_dead) {
+      there_until = std::max(there_until, found->second.connection ? kNever : found->second.detached_at);
+    } else if (session.is_closed) {
+      closed_at = std::max(closed_at, session.closed_at);
+    }
+  }
+  if (there_until < closed_at) oracle_.fail("S12", "a side ended by a death, though a handle was closed after it");
 }
 
 std::size_t Witness::held_slots() const {

@@ -72,6 +72,7 @@ class Witness {
     bool counts = true;
     bool is_open = false;
     bool is_closed = false;
+    Time closed_at = {};
     std::optional<std::uint64_t> ended_at = std::nullopt;  // after so many of its client's frames it was told END
   };
   using SessionName = std::pair<ClientId, SessionId>;
@@ -99,7 +100,7 @@ class Witness {
   void see_watched(Time now, const ClientId& client, const Frame& frame);
   void see_broadcast(Time now, ConnectionId connection, const ClientId& client, const Frame& frame);
   void died(const ClientId& client);
-  void hear_close(const SessionName& session, const Broker& broker);
+  void hear_close(Time now, const SessionName& session, const Broker& broker);
   void hear_hold(Time now, const Hold& frame, const Broker& broker);
   void hear_open(const ClientId& client, const Open& frame);
   void hear_offer(const Offer& frame);
@@ -116,7 +117,8 @@ class Witness {
   void check_cause(Time now, const Delivered& previous, const Delivery& delivery);
   void check_end(Time now, const ClientId& client, const End& frame, const Broker& broker);
   void check_end_of_oneshot(const SessionName& to, const End& frame) const;
-  void check_closed(Time now, const SessionName& to) const;
+  void check_closed(Time now, const SessionName& to, const Closed& frame) const;
+  void check_last_word(Side gone) const;
   [[nodiscard]] bool is_closed(const SessionName& session) const;
   [[nodiscard]] std::size_t held_slots() const;
 
