@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -154,6 +156,44 @@ async def test_one_that_is_used_up_is_made_fresh(ray_cluster, name):
     tx, rx = await channel(5, backend="ray", name=name)
     await tx.send("fresh")
     assert await rx.recv() == "fresh"
+
+
+async def test_a_side_whose_last_process_died_says_what_happened_and_what_to_do(ray, name):
+    @ray.remote(num_cpus=0, max_retries=0)
+    def send_and_die(tx):
+        tx.blocking_send("the last word")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    settings = {"backend": "ray", "name": name, "orphan_grace": 0.1}
+    tx, rx = await channel(4, **settings)
+    send_and_die.remote(tx)
+    await tx.close()
+    assert await rx.recv(timeout=30) == "the last word"
+    what = r"the process of the last sender died \(.*\), and no other one came within orphan_grace"
+    with pytest.raises(ChannelClosedError, match=f"^{what}$") as told:
+        await rx.recv(timeout=30)
+    assert told.value.kind == "peer_died"
+    advice = rf"delete_channel\('{name}', namespace='klaw'\).*persistent=True"
+    for again in (channel(4, **settings), get_sender(name), get_channel(name)):
+        with pytest.raises(ChannelClosedError, match=f"^channel '{name}' .*: {what}\\. .*{advice}") as refused:
+            await again
+        assert refused.value.kind == "peer_died"
+        assert re.search("[0-9a-f]{32}", str(refused.value)) is None
+    assert await asyncio.to_thread(delete_channel, name)
+    tx, rx = await channel(4, **settings)
+    await tx.send("begun anew")
+    assert await rx.recv() == "begun anew"
+
+
+async def test_a_side_that_was_closed_says_what_to_do(ray_cluster, name):
+    tx, _rx = await channel(4, backend="ray", name=name)
+    await tx.close()
+    with pytest.raises(
+        ChannelClosedError,
+        match=f"channel '{name}' .* takes no senders any more: its last sender was closed.*delete_channel",
+    ) as caught:
+        await get_sender(name)
+    assert caught.value.kind == "ended"
 
 
 async def test_deleting_ends_what_waits_everywhere(ray_cluster, name):

@@ -29,7 +29,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 import ray
 
 from klaw_core import _core
-from klaw_core.runtime.channels.errors import ChannelBackendErrorException
+from klaw_core.runtime.channels.errors import (
+    ChannelBackendErrorException,
+    ChannelClosedError,
+    ClosedKind,
+)
 from klaw_core.runtime.channels.ray.actor import PROTOCOL_VERSION, RayChannelActor
 from klaw_core.runtime.channels.ray.broadcast import RayBroadcastReceiver, RayBroadcastSender
 from klaw_core.runtime.channels.ray.connections import connection_of
@@ -88,6 +92,7 @@ _DELETE_LIMIT_S: Final = 5.0
 _POLL_S: Final = 0.02
 _PROBE_LIMIT_S: Final = 3.0
 _CLASS_NAME: Final = "ChannelActor"
+_SIDE_CLOSED: Final[frozenset[ClosedKind]] = frozenset({"ended", "peer_gone", "peer_died"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ def blocking_make_channel(
     Raises:
         ChannelBackendErrorException: Ray can't be reached, the actor can't be placed, or its node can't.
         ValueError: there is a channel of that name with other settings; the text names both.
+        ChannelClosedError: there is a channel of that name one side of which has closed; the text says why.
     """
     content = {"initial": _core.encode(initial)} if settings.kind == "watch" else {}
     _ensure_ray()
@@ -222,8 +228,25 @@ def _open(cls: type[Any], found: _Found, prefetch: int | None) -> Any:
     """A handle that counts."""
     handle = cls._on(_connection_of(found, prefetch))
     handle._open()
-    handle._wait_until_opened(_OPEN_LIMIT_S)
+    try:
+        handle._wait_until_opened(_OPEN_LIMIT_S)
+    except ChannelClosedError as error:
+        if error.kind not in _SIDE_CLOSED or found.name is None:
+            raise
+        raise _side_closed(cls, found, error) from None
     return handle
+
+
+def _side_closed(cls: type[Any], found: _Found, error: ChannelClosedError) -> ChannelClosedError:
+    """Why a named channel takes no such handle any more, and what to do about it."""
+    side = "sender" if cls is _HANDLES[found.settings.kind][0] else "receiver"
+    why = error.reason or f"its last {side} was closed"
+    return ChannelClosedError(
+        f"channel {found.name!r} in namespace {found.namespace!r} takes no {side}s any more: {why}. To begin anew, "
+        f"end it with delete_channel({found.name!r}, namespace={found.namespace!r}), which drops what it holds, and "
+        "make it again. With channel(..., persistent=True) no side closes for want of handles",
+        kind=error.kind,
+    )
 
 
 def _connection_of(found: _Found, prefetch: int | None) -> Any:
