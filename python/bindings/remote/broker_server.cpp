@@ -222,6 +222,12 @@ class BrokerServer {
     const dataplane::Traffic t = server_->with_broker([](Broker& broker, Time) { return broker.traffic(); });
     return nb::make_tuple(t.sent_bytes, t.received_bytes);
   }
+  // Pickled handles that nobody has claimed: (senders, receivers).
+  nb::tuple unclaimed() {
+    return server_->with_broker([](Broker& broker, Time) {
+      return nb::make_tuple(broker.unclaimed(Side::sender), broker.unclaimed(Side::receiver));
+    });
+  }
   // name -> (node, seconds since it registered, seconds since it was last seen, messages received)
   nb::dict reader_stats() {
     Time now;
@@ -293,6 +299,11 @@ class BrokerServer {
     }
     return take_over(*c);
   }
+  void abandon(const nb::bytes& token) {
+    dataplane::Token lost;
+    copy_id(token, lost.bytes);
+    server_->with_broker([&](Broker& broker, Time now) { broker.abandoned(now, lost); });
+  }
   void remove() {
     server_->with_broker([](Broker& broker, Time now) { broker.remove(now); });
   }
@@ -339,6 +350,9 @@ void add_broker_server(nb::module_& module) {
       .def("get", &BrokerServer::get, "max_items"_a, "timeout"_a.none(), "handle"_a = "", "caller"_a = "",
            "number"_a = 0, "Awaitable: ('ok', 'empty' or 'closed', list of payloads).")
       .def("stats", &BrokerServer::stats, "A snapshot, as ChannelStats.")
+      .def("unclaimed", &BrokerServer::unclaimed,
+           "(senders, receivers): handles that were pickled and that nobody has claimed.")
+      .def("abandon", &BrokerServer::abandon, "token"_a, "Nobody can unpickle that handle any more.")
       .def("traffic", &BrokerServer::traffic, "(sent, received): the bytes of all messages since it was made.")
       .def("reader_stats", &BrokerServer::reader_stats,
            "name -> (node, seconds since it registered, seconds since it was last seen, messages received)")

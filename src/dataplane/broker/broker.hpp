@@ -146,6 +146,9 @@ class Broker {
   void disconnected(Time now, ConnectionId connection);
   // Its pidfd fired, or the control plane says that its process or node is gone.
   void client_died(Time now, const ClientId& client, const std::string& why);
+  // The control plane says that nobody can unpickle this handle any more. One who has done so may be about to claim it, and has
+  // reconnect_grace for that.
+  void abandoned(Time now, const Token& token);
   void tick(Time now);
   void flush(Time now);
   // Deletes the channel: everybody is told, and broker_action::Ended comes when all have acknowledged, or delete_grace is over.
@@ -165,6 +168,8 @@ class Broker {
   [[nodiscard]] Traffic traffic() const noexcept { return traffic_; }
   // Handles of both sides that count, those on their way to other processes among them.
   [[nodiscard]] std::size_t handle_count() const noexcept { return sides_[0].count + sides_[1].count; }
+  // Of these, handles on their way: pickled, and claimed by nobody yet.
+  [[nodiscard]] std::size_t unclaimed(Side side) const noexcept;
   // Slots that permits hold.
   [[nodiscard]] std::size_t reserved() const noexcept { return reserved_; }
   [[nodiscard]] ChannelKind kind() const noexcept { return settings_.kind; }
@@ -240,6 +245,7 @@ class Broker {
   void open_receiver(Client& client, Open&& frame, broker_state::Position place);
   void tell_closed(Client& client, SessionId session, Side gone);
   void release(Side s, const std::optional<broker_state::Death>& death);
+  void lapse(const broker_state::HeldHandle& held);
   void close_side(Side s);
   void refuse_session(Client& client, SessionId session, Side its);
   void refuse_passers_by(Side s);

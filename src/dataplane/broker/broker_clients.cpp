@@ -245,16 +245,17 @@ void Broker::bury(const ClientId& id, const std::string& why) {
   for (const auto& [session, sender] : client->senders) bury_sender(*sender);
   for (const auto& [session, receiver] : client->receivers) bury_receiver(*receiver);
   match();
-  const auto death_of = [&](const char* handle) {
-    return broker_state::Death{.who = "the process of the last " + std::string(handle) + " died (" + why + ")",
-                               .at = client->gone_at};
+  const auto death_of = [&](Side which) {
+    return broker_state::Death{
+        .who = "the process of the last " + std::string(broker_state::name_of(which)) + " died (" + why + ")",
+        .at = client->gone_at};
   };
   // Counts last: a side that closes now drops messages, but only those that have come back.
   for (const auto& [session, receiver] : client->receivers) {
-    if (receiver->counts && !receiver->is_closed) release(Side::receiver, death_of("receiver"));
+    if (receiver->counts && !receiver->is_closed) release(Side::receiver, death_of(Side::receiver));
   }
   for (const auto& [session, sender] : client->senders) {
-    if (sender->counts) release(Side::sender, death_of("sender"));
+    if (sender->counts) release(Side::sender, death_of(Side::sender));
   }
   match();  // it may have been the last sender
 }

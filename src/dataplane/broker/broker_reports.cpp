@@ -39,6 +39,11 @@ channels::ChannelStats Broker::stats(Time now) const {
   return s;
 }
 
+std::size_t Broker::unclaimed(Side which) const noexcept {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(holds_, [which](const auto& entry) { return entry.second.side == which; }));
+}
+
 std::vector<ReaderStats> Broker::reader_stats() const {
   std::vector<ReaderStats> readers;
   for (const auto& [id, client] : clients_) {

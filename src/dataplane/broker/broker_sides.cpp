@@ -175,6 +175,16 @@ Broker::Fault Broker::apply(Client& /*client*/, Hold&& frame) {
   return std::nullopt;
 }
 
+void Broker::abandoned(Time now, const Token& token) {
+  now_ = now;
+  const auto found = holds_.find(token);
+  if (found == holds_.end() || found->second.abandoned_at) return;
+  broker_state::HeldHandle& held = found->second;
+  held.abandoned_at = now;
+  held.deadline = std::min(held.deadline, after(now, settings_.reconnect_grace));
+  holds_deadline_ = std::min(holds_deadline_, held.deadline);
+}
+
 // One handle less. Without a death it was closed in an orderly way, now. Deaths are noticed late: who had the last word decides how
 // the side ends, and not of whom we hear last.
 void Broker::release(Side which, const std::optional<broker_state::Death>& death) {
@@ -202,16 +212,26 @@ void Broker::drop_orphans(Time now) {
         ++it;
         continue;
       }
-      const Side which = it->second.side;
-      if (is_broadcast() && which == Side::receiver) window_.leave(it->second.place);
+      const broker_state::HeldHandle held = it->second;
+      if (is_broadcast() && held.side == Side::receiver) window_.leave(held.place);
       it = holds_.erase(it);
-      log("a pickled handle was not unpickled in time: it has expired");
-      release(which, std::nullopt);
+      lapse(held);
     }
   }
   for (const Side which : {Side::sender, Side::receiver}) {
     if (side(which).count == 0 && side(which).orphan_deadline <= now) close_side(which);
   }
+}
+
+void Broker::lapse(const broker_state::HeldHandle& held) {
+  if (!held.abandoned_at) {
+    log("a pickled handle was not unpickled in time: it has expired");
+    return release(held.side, std::nullopt);
+  }
+  log("a pickled handle is lost: whoever was to unpickle it is gone");
+  release(held.side, broker_state::Death{.who = "the last " + std::string(broker_state::name_of(held.side)) +
+                                                " was pickled for a process that died or never started",
+                                         .at = *held.abandoned_at});
 }
 
 void Broker::close_side(Side which) {

@@ -166,13 +166,16 @@ struct Client {
   std::map<SessionId, std::unique_ptr<Receiver>> receivers = {};
 };
 
+// What its handles are called.
+[[nodiscard]] constexpr const char* name_of(Side side) noexcept { return side == Side::sender ? "sender" : "receiver"; }
+
 struct SideState {
   std::size_t count = 0;  // open sessions and holds
   bool is_closed = false;
   CloseKind kind = CloseKind::ended;                 // closed: what the other side is told
   std::optional<std::string> reason = std::nullopt;  // the first that a handle closed with
   Time orphan_deadline = kNever;                     // nobody is left, but somebody may come until then
-  Time last_word = Time::min();                               // when the last handle left, as it happened
+  Time last_word = Time::min();                      // when the last handle left, as it happened
   bool died = false;                                 // ... by the death of its process
   std::string who_died = {};
 };
@@ -196,6 +199,7 @@ struct HeldHandle {
   Side side;
   Time deadline;
   Position place = 0;  // of a receiver of a broadcast: where the handle that claims it begins
+  std::optional<Time> abandoned_at = std::nullopt;  // nobody is left who could claim it, unless the claim is on its way
 };
 
 }  // namespace broker_state

@@ -116,8 +116,8 @@ TEST(Broadcasting, WhoDiesIsOneReceiverLessAtOnceAndNothingIsRedelivered) {
   EXPECT_THAT(two.heard(), ElementsAre("DELIVER 1 a#1 b#2"));
   broker.died(two);
   tx.offer(1, 3, {"c"});
-  EXPECT_THAT(tx.heard(), ElementsAre("SENT 1:1 to=2", "SENT 1:2 to=1", HasSubstr("RECEIVERS 1 none peer_died: the process of"),
-                                      "ANSWER 1:3 refused"));
+  EXPECT_THAT(tx.heard(), ElementsAre("SENT 1:1 to=2", "SENT 1:2 to=1",
+                                      HasSubstr("RECEIVERS 1 none peer_died: the process of"), "ANSWER 1:3 refused"));
 }
 
 TEST(Broadcasting, WhatIsSentWhileAReceiverIsOnItsWayReachesTheOneThatClaimsIt) {

@@ -338,6 +338,9 @@ class BrokerByHand {
   void died(const Peer& peer, const std::string& why = "killed") {
     event([&](Broker& b) { b.client_died(now, peer.id, why); });
   }
+  void abandoned(std::uint8_t token) {
+    event([&](Broker& b) { b.abandoned(now, id_of<Token>(token)); });
+  }
   void remove() {
     event([this](Broker& b) { b.remove(now); });
   }

@@ -246,6 +246,46 @@ async def test_during_the_grace_a_replacement_may_come(ray_channel, victims, eve
         pass
 
 
+async def test_a_replacement_that_closes_before_a_death_is_noticed_has_the_last_word(
+    ray_channel, victims
+):
+    tx, rx = await ray_channel(64)
+    crowd = await victims(tx, by_tcp=True)  # its death is noticed when it did not reconnect
+    process = crowd.start("send", 0)
+    assert await rx.recv(timeout=30) == 0
+    await asyncio.to_thread(crowd.kill, process)
+    sending = asyncio.ensure_future(tx.send("the replacement's"))
+    while await rx.recv(timeout=30) != "the replacement's":
+        pass
+    await sending
+    await tx.close()
+    with pytest.raises(ChannelClosedError) as caught:
+        await rx.recv(timeout=30)
+    assert caught.value.kind == "ended"
+
+
+async def test_a_task_that_ray_retries_on_another_node_ends_its_stream_in_an_orderly_way(
+    ray, ray_channel, placed, tmp_path
+):
+    was_killed = tmp_path / "was killed"
+
+    @ray.remote(num_cpus=0, max_retries=1, **placed("there"))
+    def produce(tx):
+        with tx:
+            if was_killed.exists():
+                tx.blocking_send("from the retry")
+            else:
+                tx.blocking_send("from the first")
+                was_killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    tx, rx = await ray_channel(4, where="here")
+    produced = produce.remote(tx)
+    await tx.close()
+    assert [value async for value in rx] == ["from the first", "from the retry"]
+    await produced
+
+
 def pid_of(ray, tx):
     from ray._private.state import actors
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import signal
+import time
 
 import pytest
 
@@ -159,6 +162,102 @@ async def test_a_handle_in_flight_holds_its_side_open_until_it_is_claimed(ray_ch
     late = pickle.loads(pickled)
     with pytest.raises(ChannelClosedError):
         await late.send("the side has closed")
+
+
+async def test_handles_that_nobody_has_claimed_are_told(ray_channel, eventually):
+    tx, rx = await ray_channel(4)
+
+    async def unclaimed():
+        extras = (await tx.stats()).backend_extras
+        return extras["unclaimed_senders"], extras["unclaimed_receivers"]
+
+    assert await unclaimed() == (0, 0)
+    pickled = [pickle.dumps(tx), pickle.dumps(tx), pickle.dumps(rx)]
+
+    async def are_told(*counts):
+        return await unclaimed() == counts
+
+    await eventually.true(lambda: are_told(2, 1))
+    loaded = [pickle.loads(each) for each in pickled[1:]]
+    await eventually.true(lambda: are_told(1, 0))
+    await eventually.stats(tx, sender_count=3, receiver_count=2)
+    for handle in loaded:
+        await handle.close()
+
+
+class Kills:
+    """Whoever unpickles it; once, if ``once`` is a path."""
+
+    def __init__(self, once=None):
+        self.once = once
+
+    def __reduce__(self):
+        kill = "__import__('os').kill(__import__('os').getpid(), 9)"
+        if self.once is None:
+            return eval, (kill,)
+        return eval, (
+            f"__import__('os').path.exists({self.once!r}) or (open({self.once!r}, 'w').close(), {kill})",
+        )
+
+
+@pytest.mark.parametrize("what", ["before", "after", "in its first line", "in the queue"])
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+async def test_a_task_that_dies_at_its_start_is_noticed_within_the_graces(
+    ray, ray_channel, what, side
+):
+    @ray.remote(num_cpus=0, max_retries=0)
+    def dies(arguments):
+        if what == "in its first line":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    tx, rx = await ray_channel(1, orphan_grace=0.1)
+    passed, kept = (tx, rx) if side == "sender" else (rx, tx)
+    if what == "in the queue":
+        task = dies.options(resources={"there is none": 1}).remote(passed)
+        ray.cancel(task)
+    else:
+        dies.remote([Kills(), passed] if what == "before" else [passed, Kills()])
+    await passed.close()
+    with pytest.raises(ChannelClosedError) as caught:
+        if side == "sender":
+            await kept.recv(timeout=60)
+        else:
+            await asyncio.wait_for(kept.send("fills it"), 60)
+            await asyncio.wait_for(kept.send("waits"), 60)
+    assert caught.value.kind == "peer_died"
+
+
+async def test_a_handle_waits_for_the_retry_of_a_task_that_died_at_its_start(
+    ray, ray_channel, tmp_path
+):
+    @ray.remote(num_cpus=0, max_retries=1)
+    def send(tx, kills):
+        with tx:
+            tx.blocking_send("from the retry")
+
+    tx, rx = await ray_channel(4, orphan_grace=0.1)
+    sent = send.remote(tx, Kills(once=str(tmp_path / "was killed")))
+    await tx.close()
+    assert [value async for value in rx] == ["from the retry"]
+    await sent
+
+
+async def test_a_handle_waits_for_a_task_as_long_as_it_is_queued(ray, ray_channel, eventually):
+    tx, rx = await ray_channel(4, orphan_grace=0.0)
+
+    @ray.remote(num_cpus=0)
+    def wait_for(told):
+        time.sleep(told)
+
+    @ray.remote(num_cpus=0)
+    def send(tx, _waited):
+        with tx:
+            tx.blocking_send("after a while")
+
+    sent = send.remote(tx, wait_for.remote(7))  # longer than it takes until a lost one is told
+    await tx.close()
+    assert [value async for value in rx] == ["after a while"]
+    await sent
 
 
 async def test_a_channel_travels_through_a_channel(ray_channel, worker, placed):

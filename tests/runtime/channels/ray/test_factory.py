@@ -175,7 +175,9 @@ async def test_a_side_whose_last_process_died_says_what_happened_and_what_to_do(
     assert told.value.kind == "peer_died"
     advice = rf"delete_channel\('{name}', namespace='klaw'\).*persistent=True"
     for again in (channel(4, **settings), get_sender(name), get_channel(name)):
-        with pytest.raises(ChannelClosedError, match=f"^channel '{name}' .*: {what}\\. .*{advice}") as refused:
+        with pytest.raises(
+            ChannelClosedError, match=f"^channel '{name}' .*: {what}\\. .*{advice}"
+        ) as refused:
             await again
         assert refused.value.kind == "peer_died"
         assert re.search("[0-9a-f]{32}", str(refused.value)) is None

@@ -253,6 +253,11 @@ class ChannelActor:
             self._reader_nodes.pop(name, None)
         return "ok"
 
+    @_control
+    async def abandon_handle(self, token: bytes) -> None:
+        """Nobody can unpickle the handle of that token any more: its side does not wait for it much longer."""
+        self._server.abandon(token)
+
     # --- messages ---
 
     @_waiting
@@ -389,16 +394,21 @@ class ChannelActor:
     async def get_stats(self) -> ChannelStats:
         """The channel at this moment.
 
-        ``backend_extras['per_node_receivers']`` counts receivers by node, ``['payloads']`` what it holds of the
-        object store; what has been there for longer than ``['checkpoint_age']``, in seconds, is in a checkpoint.
+        ``backend_extras['per_node_receivers']`` counts receivers by node; ``['unclaimed_senders']`` and
+        ``['unclaimed_receivers']`` the handles that were pickled and not unpickled yet, which count as open;
+        ``['payloads']`` what it holds of the object store. What has been there for longer than
+        ``['checkpoint_age']``, in seconds, is in a checkpoint.
         """
         readers = self._readers()
         nodes = Counter(reader.node_id for reader in readers)
         sent_bytes, received_bytes = self._server.traffic()
+        unclaimed_senders, unclaimed_receivers = self._server.unclaimed()
         return replace(
             self._server.stats(),
             backend_extras={
                 "per_node_receivers": dict(nodes),
+                "unclaimed_senders": unclaimed_senders,
+                "unclaimed_receivers": unclaimed_receivers,
                 "epoch": self._epoch,
                 "persistent": self._settings.persistent,
                 "sent_bytes": sent_bytes,

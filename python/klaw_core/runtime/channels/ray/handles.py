@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.connections import Connection, connection_of
 from klaw_core.runtime.channels.ray.explain import backend_error
+from klaw_core.runtime.channels.ray.holds import companion_of
 from klaw_core.runtime.channels.stats import ChannelStats
 
 __all__ = ["RayHandle", "RayReader", "known_of", "reduced"]
@@ -85,6 +86,7 @@ def reduced(handle: _Handle) -> tuple[Any, ...]:
         known.namespace,
         known.prefetch,
         token,
+        companion_of(known.actor, token),
     )
 
 
@@ -97,6 +99,7 @@ def _claim(
     namespace: str | None,
     prefetch: int,
     token: bytes,
+    _companion: Any,
 ) -> Any:
     """Unpickles a handle. Calls nobody and never waits: the connection claims it."""
     channel = connection_of(

@@ -101,7 +101,8 @@ class Supervisor:
                 f"channel {name!r} in namespace {self._namespace!r} was used already: restore messages into one that "
                 "has just been made, before anybody has a handle on it (create_channel)"
             )
-        return "ok" if status == "ok" else "missing"  # counters are refused only by one that is being deleted
+        # (Counters alone are only refused by a channel that is being deleted.)
+        return "ok" if status == "ok" else "missing"
 
     def save_checkpoint(self, name: str) -> str:
         """Have a channel with ``checkpoint_dir`` write a checkpoint now; ``'missing'`` if there is no such channel.
