@@ -76,6 +76,14 @@ Slept sleep_on(PendingOp& op, const Deadline& deadline, bool on_main, Status& st
   return fired == 0 ? Slept::timed_out : Slept::interrupted;
 }
 
+bool is_finalizing() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsFinalizing() != 0;
+#else
+  return _Py_IsFinalizing() != 0;
+#endif
+}
+
 }  // namespace
 
 void sleep_for_ever() noexcept {
@@ -83,7 +91,7 @@ void sleep_for_ever() noexcept {
 }
 
 void restore_thread(PyThreadState* state) noexcept {
-  if (_Py_IsFinalizing() != 0) sleep_for_ever();
+  if (is_finalizing()) sleep_for_ever();
   outlive_exit([&] { PyEval_RestoreThread(state); });  // finalisation may have begun since we looked
 }
 

@@ -170,11 +170,21 @@ Ref make_loop_queue(PyObject* loop) noexcept {
   }
 }
 
+bool refers_to(PyObject* weak, PyObject* object) noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* found = nullptr;
+  (void)PyWeakref_GetRef(weak, &found);
+  return Ref::steal(found).get() == object;
+#else
+  return PyWeakref_GetObject(weak) == object;
+#endif
+}
+
 }  // namespace
 
 std::shared_ptr<WakeQueue> WakeQueue::of_loop(PyObject* loop) noexcept {
   const auto known = loop_queues.find(loop);
-  if (known != loop_queues.end() && PyWeakref_GetObject(known->second->loop) == loop) return known->second->queue;
+  if (known != loop_queues.end() && refers_to(known->second->loop, loop)) return known->second->queue;
   const Ref made = make_loop_queue(loop);
   if (!made) return nullptr;
   loop_queues.insert_or_assign(loop, &cast_queue(made.get()));

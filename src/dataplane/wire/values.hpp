@@ -169,8 +169,9 @@ class Reader {
     } else if constexpr (kIsA<std::optional, T>) {
       bool has_value = false;
       get(has_value);
-      value.reset();
-      if (has_value) get(value.emplace());
+      // Not emplace(): GCC 14 warns that the string it would destroy first may be uninitialized (bug 80635).
+      value = has_value ? T(std::in_place) : T();
+      if (value) get(*value);
     } else {
       static_assert(kIsA<std::vector, T>, "no encoding is defined for this type");
       get_elements(value);

@@ -19,7 +19,6 @@
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
-#include <asio/experimental/as_tuple.hpp>
 #include <asio/experimental/awaitable_operators.hpp>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
@@ -27,6 +26,15 @@
 #include <asio/thread_pool.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/use_future.hpp>
+#include <asio/version.hpp>
+#if ASIO_VERSION < 102400  // Debian 12's
+#include <asio/experimental/as_tuple.hpp>
+namespace asio {
+using experimental::as_tuple;
+}
+#else
+#include <asio/as_tuple.hpp>
+#endif
 #include <gtest/gtest.h>
 #include <klaw/channels.hpp>
 #include <klaw/channels/asio.hpp>  // first: it includes what it needs
@@ -529,8 +537,8 @@ asio::awaitable<void> receive_and_cancel(LocalReceiver<Message> rx, Tally& tally
   asio::steady_timer timer(co_await asio::this_coro::executor);
   for (std::size_t round = who;; ++round) {
     timer.expires_after(std::chrono::microseconds(round * 37 % 50));
-    auto got = co_await (async_recv(rx, asio::experimental::as_tuple(use_awaitable)) ||
-                         timer.async_wait(asio::experimental::as_tuple(use_awaitable)));
+    auto got =
+        co_await (async_recv(rx, asio::as_tuple(use_awaitable)) || timer.async_wait(asio::as_tuple(use_awaitable)));
     if (got.index() == 1) continue;
     auto& [error, message] = std::get<0>(got);
     EXPECT_FALSE(error);

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +15,8 @@ PRELUDE = """
 import asyncio, atexit, gc, os, signal, sys, threading, time
 from klaw_core import _core
 from klaw_core.runtime.channels import *
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 
 def waits_until(condition):
     while not condition():
@@ -310,6 +313,16 @@ BLOCKING = {
 }
 
 
+@pytest.fixture(
+    params=[signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"]
+)
+def job(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A shell's background job ignores SIGINT, and so do its children, unless they reset it."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("call", BLOCKING.values(), ids=BLOCKING)
 def test_ctrl_c_ends_a_blocking_call_and_the_channel_goes_on(call, child_environment):
     code = f"""
@@ -349,6 +362,7 @@ def test_ctrl_c_ends_a_blocking_call_and_the_channel_goes_on(call, child_environ
     assert (child.returncode, out, err) == (0, "interrupted\nend\n", "")
 
 
+@pytest.mark.usefixtures("job")
 def test_ctrl_c_that_another_thread_gets_ends_the_wait_of_the_main_thread(interpreter):
     """The kernel gives a signal to any thread; Python handles it in the main one, which sleeps."""
     code = """
@@ -368,6 +382,7 @@ def test_ctrl_c_that_another_thread_gets_ends_the_wait_of_the_main_thread(interp
     assert interpreter(program(code)) == "interrupted"
 
 
+@pytest.mark.usefixtures("job")
 def test_ctrl_c_that_is_not_caught_ends_the_process_as_usual(child_environment):
     code = """
         tx, rx = blocking_channel(1)
@@ -427,6 +442,7 @@ def test_a_signal_handler_may_use_the_channel_it_interrupts(interpreter):
     assert interpreter(program(code)) == "from the handler"
 
 
+@pytest.mark.usefixtures("job")
 def test_ctrl_c_ends_an_event_loop_that_waits(child_environment):
     code = """
         tx, rx = blocking_channel(1)
@@ -513,9 +529,12 @@ def test_ctrl_c_while_the_classes_are_loaded_comes_out_of_the_call_that_needs_th
 # ------------------------------------------------------------------------------- fork
 
 FORKED = """
+import warnings
 def in_child(function):
     sys.stdout.flush()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of a fork beside threads
+        pid = os.fork()
     if pid == 0:
         function()
         sys.stdout.flush()

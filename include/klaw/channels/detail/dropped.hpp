@@ -29,7 +29,7 @@ class Drops {
     if (depth_ == kDepthMax && put_off(values)) return;
     ++depth_;
     {
-      const Values gone(std::move(values));
+      [[maybe_unused]] const Values gone(std::move(values));
     }
     if (depth_ == 1) destroy_what_was_put_off();
     --depth_;

@@ -107,10 +107,12 @@ OTHER_MEMBERS = frozenset(
         "__annotations__",
         "__class_getitem__",
         "__del__",
+        "__firstlineno__",  # since Python 3.13, as __static_attributes__
         "__module__",
         "__orig_bases__",
         "__parameters__",
         "__slots__",
+        "__static_attributes__",
         "__weakref__",
         "__weaklistoffset__",
     }

@@ -32,6 +32,12 @@ from klaw_core.runtime.channels.command.app import app
 pytestmark = pytest.mark.ray
 
 KLAW = str(Path(sys.executable).with_name("klaw"))
+# A shell has its background jobs ignore SIGINT, and their children inherit that.
+INTERRUPTIBLE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 LONG_S = 60.0
 
 
@@ -86,7 +92,7 @@ class Command:
 
     def start(self, command: str, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
         started = subprocess.Popen(
-            [KLAW, command, *self._options, *arguments],
+            [sys.executable, "-c", INTERRUPTIBLE, KLAW, command, *self._options, *arguments],
             **({"stderr": subprocess.PIPE, "stdout": subprocess.PIPE} | streams),
             text=True,
             env=self.environment,

@@ -386,6 +386,7 @@ async def test_a_select_in_a_thread(ray_channel):
 # --------------------------------------------------------------------------------------------- fork
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12, beside threads
 async def test_a_forked_childs_handles_are_new_clones(ray_channel, eventually):
     tx, rx = await ray_channel(8)
     await tx.send("from the parent")

@@ -448,6 +448,7 @@ async def test_a_weak_handle_upgrades_to_a_reference_handle(open_reference):
     assert await weak_tx.upgrade() is None
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12, beside threads
 async def test_a_forked_child_is_told_that_it_cannot(open_reference):
     tx, _rx = await open_reference()
     child = os.fork()
