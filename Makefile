@@ -5,6 +5,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 BACKEND ?= local
+# ON: warnings are errors, as in CI and in the other presets. No user's build fails for what a newer compiler warns of.
+WERROR ?= OFF
 JOBS ?= $(shell nproc)
 # Inputs that each fuzzer tries.
 RUNS ?= 100000
@@ -73,15 +75,17 @@ fuzz: $(stamps)/debian-clang ## fuzz the decoder and the broker: make fuzz RUNS=
 	@cmake --build --preset fuzz --parallel $(JOBS)
 	@tools/fuzz $(RUNS)
 
-build: $(stamps)/debian-tests ## the C++ tests, benchmarks and examples, in build/release
-	@[[ -f build/release/build.ninja ]] || cmake --preset release
+build: $(stamps)/debian-tests build/release/build.ninja ## the C++ tests, benchmarks and examples, in build/release
 	@cmake --build --preset release --parallel $(JOBS)
+
+build/release/build.ninja: $(stamps)/werror-$(WERROR) | $(stamps)/debian-tests
+	@cmake --preset release -DKLAW_WERROR=$(WERROR)
 
 test-cpp: build ## the C++ tests
 	@ctest --preset release $(CTEST_ARGS)
 
 # Nothing else is built, so this is how to work on a header that every test includes.
-one: $(stamps)/debian-$(if $(filter release,$(PRESET)),tests,clang) ## build and run one file of C++ tests: make one T=unit/mpmc, and PRESET=tsan for a sanitizer
+one: $(if $(filter release,$(PRESET)),build/release/build.ninja,$(stamps)/debian-clang) ## build and run one file of C++ tests: make one T=unit/mpmc, and PRESET=tsan for a sanitizer
 	@[[ -f tests/cpp/$(T)_test.cpp ]] || { echo "make one: there is no tests/cpp/$(T)_test.cpp (T=unit/mpmc)" >&2; exit 1; }
 	@[[ -f build/$(PRESET)/build.ninja ]] || cmake --preset $(PRESET)
 	@cmake --build build/$(PRESET) --target klaw_$(subst /,_,$(T))_test --parallel $(JOBS)
@@ -127,8 +131,7 @@ bench: build ## C++ channels beside their peers
 	@build/release/bench/klaw_local_bench
 	@build/release/bench/klaw_dataplane_bench
 
-bench-peers: $(stamps)/debian-tests ## C++ channels beside those of Rust and Go: make bench-peers PEERS_ARGS='--scenario select'
-	@[[ -f build/release/build.ninja ]] || cmake --preset release
+bench-peers: build/release/build.ninja ## C++ channels beside those of Rust and Go: make bench-peers PEERS_ARGS='--scenario select'
 	@cmake --build --preset release --target klaw_peers_bench --parallel $(JOBS)
 	@"$$(tools/find-python)" bench/peers $(PEERS_ARGS)
 
@@ -178,12 +181,17 @@ $(stamps)/dev: $(stamps)/venv tools/requirements-dev.txt
 	@$(python) -m pip install --quiet --disable-pip-version-check -r tools/requirements-dev.txt
 	@touch $@
 
+# Of the last build, so that another WERROR builds again.
+$(stamps)/werror-$(WERROR): | $(stamps)
+	@rm -f $(stamps)/werror-*
+	@touch $@
+
 # One wheel for both environments.
-$(stamps)/wheel: $(stamps)/venv $(package_sources)
+$(stamps)/wheel: $(stamps)/venv $(stamps)/werror-$(WERROR) $(package_sources)
 	@echo "Building the Python package"
 	@rm -rf build/wheel
 	@$(python) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	  --config-settings=cmake.define.KLAW_WERROR=ON --wheel-dir build/wheel .
+	  --config-settings=cmake.define.KLAW_WERROR=$(WERROR) --wheel-dir build/wheel .
 	@touch $@
 
 $(stamps)/installed: $(stamps)/wheel
