@@ -99,7 +99,7 @@ void add_remote(nb::module_& module) {
       "set_reference_type", [](const nb::object& type) { klaw::python::set_reference_type(type.ptr()); }, "reference"_a,
       "What stands for a payload that is elsewhere: a subclass of str.");
   module.def("check_timeout", &check_timeout, "timeout"_a.none(),
-             "Raises what the waiting methods raise of a timeout that is none.");
+             "Raises the same error as the waiting methods for an invalid timeout.");
   module.def("refuse_event_loop", &refuse_event_loop, "instead"_a,
              "Raises RuntimeError if this thread runs an event loop; `instead` is what to write there.");
   module.def("encode", &encode, "value"_a.none(), "The payload of a message, as it travels.");

@@ -763,7 +763,7 @@ def set_reference_type(reference: type[str]) -> None:
     """What stands for a payload that is elsewhere."""
 
 def check_timeout(timeout: object) -> None:
-    """Raises what the waiting methods raise of a timeout that is none."""
+    """Raises the same error as the waiting methods for an invalid timeout."""
 
 def refuse_event_loop(instead: str) -> None:
     """Raises RuntimeError if this thread runs an event loop; ``instead`` is what to write there."""
