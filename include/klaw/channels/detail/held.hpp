@@ -1,4 +1,4 @@
-// What the cores of oneshot, broadcast and watch channels have in common: who holds a channel, and until when.
+// What the cores of all flavours have in common: who holds a channel, and until when.
 //
 // Open handles are counted by side; the first reason that a side closed with is kept; and somebody may wait until the other
 // side is gone. All of it under the one lock of the core, which the core's own state is under as well.
@@ -29,13 +29,7 @@ class Held {
 
   [[nodiscard]] Status start_closed(Side side, const Registration& handle, ClosedWaiter& w, Operation* op) {
     const Guard guard(mutex_);
-    if (handle.closed) {
-      w.why = CloseKind::handle_closed;
-      return Status::closed;
-    }
-    if (count(other(side)) == 0) return Status::done;
-    if (op != nullptr) link(waiting_for_close_[index(side)], w, handle, *op);
-    return Status::pending;
+    return wait_for_close(side, handle, w, op);
   }
   [[nodiscard]] static Status finish_closed(Side /*side*/, const ClosedWaiter& w) noexcept {
     return w.signal == Waiter::Signal::granted ? Status::done : Status::closed;
@@ -61,14 +55,37 @@ class Held {
     return {.id = next_handle_++, .closed = false};
   }
 
-  // The handle no longer counts: tells those who wait for that, on it or for its side to be gone.
-  void retire_handle(Side side, Registration& handle, std::optional<std::string> reason, Wakeups& wakeups) noexcept {
+  // The handle is closed from here on: ends those who wait on it for the other side to be gone.
+  void end_handle(Side side, Registration& handle, std::optional<std::string> reason, Wakeups& wakeups) noexcept {
     handle.closed = true;
     if (reason && !reason_[index(side)]) reason_[index(side)] = std::move(reason);
     close_own(waiting_for_close_[index(side)], handle.id, wakeups);
-    if (--open_handles_[index(side)] > 0) return;
-    grant_all(waiting_for_close_[index(other(side))], wakeups);
   }
+
+  // One handle of `side` no longer counts. True: it was the last one, and those who wait for that are told.
+  bool leave(Side side, Wakeups& wakeups) noexcept {
+    if (--open_handles_[index(side)] > 0) return false;
+    tell_of_close(other(side), wakeups);
+    return true;
+  }
+
+  // Both at once.
+  void retire_handle(Side side, Registration& handle, std::optional<std::string> reason, Wakeups& wakeups) noexcept {
+    end_handle(side, handle, std::move(reason), wakeups);
+    leave(side, wakeups);
+  }
+
+  [[nodiscard]] Status wait_for_close(Side side, const Registration& handle, ClosedWaiter& w, Operation* op) noexcept {
+    if (handle.closed) {
+      w.why = CloseKind::handle_closed;
+      return Status::closed;
+    }
+    if (count(other(side)) == 0) return Status::done;
+    if (op != nullptr) link(waiting_for_close_[index(side)], w, handle, *op);
+    return Status::pending;
+  }
+  // What handles of `side` wait for has come.
+  void tell_of_close(Side side, Wakeups& wakeups) noexcept { grant_all(waiting_for_close_[index(side)], wakeups); }
 
   // Why receivers find the end of a channel without senders.
   [[nodiscard]] CloseKind end_kind() const noexcept {

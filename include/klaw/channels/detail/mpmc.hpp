@@ -23,13 +23,12 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <tuple>
 #include <utility>
 
 #include <klaw/channels/detail/claims.hpp>
 #include <klaw/channels/detail/dropped.hpp>
-#include <klaw/channels/detail/line.hpp>
+#include <klaw/channels/detail/held.hpp>
 #include <klaw/channels/detail/returned.hpp>
 #include <klaw/channels/detail/ring.hpp>
 
@@ -37,16 +36,13 @@ namespace klaw::channels::detail {
 
 // `Exclusion`: a lock of its own, or one that its callers hold anyway (Python's GIL).
 template <class T, class Exclusion = ShortMutex>
-class Mpmc final : public MpmcCore<T> {
-  using Guard = LockGuard<Exclusion>;
+class Mpmc final : public MpmcCore<T>, public Held<Exclusion> {
+  using typename Held<Exclusion>::Guard;
   using Claim = Operation::Claim;
 
  public:
-  // A channel with one sender and one receiver, whose registrations have the ids kFirstSender and kFirstReceiver.
+  // A channel with one sender and one receiver, whose registrations are kFirstSender and kFirstReceiver.
   explicit Mpmc(std::size_t capacity) : capacity_(capacity) {}
-
-  static constexpr Registration kFirstSender{.id = 1, .closed = false};
-  static constexpr Registration kFirstReceiver{.id = 2, .closed = false};
 
   Status start_send(const Registration& handle, SendWaiter<T>& w, Operation* op) override {
     Wakeups wakeups;
@@ -194,36 +190,20 @@ class Mpmc final : public MpmcCore<T> {
 
   Status start_closed(Side side, const Registration& handle, ClosedWaiter& w, Operation* op) override {
     const Guard guard(mutex_);
-    if (handle.closed) {
-      w.why = CloseKind::handle_closed;
-      return Status::closed;
-    }
-    if (count(other(side)) == 0 || is_shut_down()) return Status::done;
-    if (op != nullptr) link(waiting_for_close_[index(side)], w, handle, *op);
-    return Status::pending;
+    if (is_shut_down() && !handle.closed) return Status::done;
+    return this->wait_for_close(side, handle, w, op);
   }
-
-  Status finish_closed(Side /*side*/, ClosedWaiter& w) override {
-    return w.signal == Waiter::Signal::granted ? Status::done : Status::closed;
-  }
-
-  void abandon_closed(Side side, ClosedWaiter& w) noexcept override {
-    const Guard guard(mutex_);
-    if (w.is_linked()) waiting_for_close_[index(side)].remove(w);
-  }
+  Status finish_closed(Side side, ClosedWaiter& w) override { return Held<Exclusion>::finish_closed(side, w); }
+  void abandon_closed(Side side, ClosedWaiter& w) noexcept override { Held<Exclusion>::abandon_closed(side, w); }
 
   Registration clone_handle(Side side, const Registration& from) override {
     const Guard guard(mutex_);
-    if (from.closed) return Registration{.id = 0, .closed = true};
-    ++count(side);
-    return Registration{.id = next_handle_++, .closed = false};
+    return from.closed ? Registration{.id = 0, .closed = true} : this->open_handle(side);
   }
 
   Registration upgrade_handle(Side side) override {
     const Guard guard(mutex_);
-    if (count(side) == 0) return Registration{.id = 0, .closed = true};
-    ++count(side);
-    return Registration{.id = next_handle_++, .closed = false};
+    return count(side) == 0 ? Registration{.id = 0, .closed = true} : this->open_handle(side);
   }
 
   bool shut_down(const Registration& handle, bool immediate, std::optional<std::string> reason) override {
@@ -235,7 +215,7 @@ class Mpmc final : public MpmcCore<T> {
       if (!is_shut_down()) shutdown_reason_ = std::move(reason);
       if (shutdown_ != Shutdown::immediate) shutdown_ = immediate ? Shutdown::immediate : Shutdown::draining;
       close_all(offers_, CloseKind::shutdown, wakeups);
-      for (auto& watchers : waiting_for_close_) grant_all(watchers, wakeups);
+      for (const Side side : {Side::sender, Side::receiver}) this->tell_of_close(side, wakeups);
       if (immediate) take_all(*dropped);
       match(wakeups);
     }
@@ -249,9 +229,8 @@ class Mpmc final : public MpmcCore<T> {
     {
       const Guard guard(mutex_);
       if (handle.closed) return;
-      handle.closed = true;
-      if (reason && !reason_[index(side)]) reason_[index(side)] = std::move(reason);
       wake_own_operations(side, handle.id, wakeups);
+      this->end_handle(side, handle, std::move(reason), wakeups);
       if (side == Side::receiver || !reserved_.outlive(handle.id)) leave(side, *dropped, wakeups);
       match(wakeups);
     }
@@ -264,12 +243,9 @@ class Mpmc final : public MpmcCore<T> {
   }
 
   ChannelClosed closed_error(Side side, CloseKind why) const override {
-    ChannelClosed error{.kind = why};
-    if (why != CloseKind::handle_closed) {
-      const Guard guard(mutex_);
-      error.reason = why == CloseKind::shutdown ? shutdown_reason_ : reason_[index(other(side))];
-    }
-    return error;
+    const Guard guard(mutex_);
+    if (why == CloseKind::shutdown) return {.kind = why, .reason = shutdown_reason_};
+    return this->error_of(side, why);
   }
 
   std::size_t capacity() const noexcept override { return capacity_; }
@@ -281,14 +257,10 @@ class Mpmc final : public MpmcCore<T> {
 
   ChannelStats stats() const override {
     const Guard guard(mutex_);
-    ChannelStats s;
-    s.sender_count = count(Side::sender);
-    s.receiver_count = count(Side::receiver);
+    ChannelStats s = this->handle_stats();
+    s.senders_closed = s.senders_closed || is_shut_down();
     s.queue_size = stored();
     if (capacity_ != kUnbounded) s.capacity = capacity_;
-    s.senders_closed = s.sender_count == 0 || is_shut_down();
-    s.receivers_closed = s.receiver_count == 0;
-    s.created_at = created_at_;
     s.high_watermark = high_watermark_;
     s.total_sent = total_sent_;
     s.total_received = total_received_;
@@ -316,8 +288,8 @@ class Mpmc final : public MpmcCore<T> {
   }
 
  private:
-  std::size_t& count(Side side) noexcept { return open_handles_[index(side)]; }
-  std::size_t count(Side side) const noexcept { return open_handles_[index(side)]; }
+  using Held<Exclusion>::mutex_;
+  using Held<Exclusion>::count;
 
   struct Stored {
     Ring<T> items;
@@ -359,8 +331,7 @@ class Mpmc final : public MpmcCore<T> {
     return is_over() && (shutdown_ == Shutdown::immediate || unsettled_.of(receiver) == unsettled_.total());
   }
   [[nodiscard]] CloseKind end_kind() const noexcept {
-    if (is_shut_down()) return CloseKind::shutdown;
-    return reason_[index(Side::sender)] ? CloseKind::peer_died : CloseKind::ended;
+    return is_shut_down() ? CloseKind::shutdown : Held<Exclusion>::end_kind();
   }
 
   Status send_locked(const Registration& handle, SendWaiter<T>& w, Operation* op, Wakeups& wakeups) {
@@ -615,12 +586,9 @@ class Mpmc final : public MpmcCore<T> {
 
   // One handle of `side` less.
   void leave(Side side, Stored& dropped, Wakeups& wakeups) noexcept {
-    if (--count(side) > 0) return;
-    if (side == Side::receiver) {
-      take_all(dropped);
-      close_all(offers_, CloseKind::peer_gone, wakeups);
-    }
-    grant_all(waiting_for_close_[index(other(side))], wakeups);
+    if (!Held<Exclusion>::leave(side, wakeups) || side == Side::sender) return;
+    take_all(dropped);
+    close_all(offers_, CloseKind::peer_gone, wakeups);
   }
 
   void wake_own_operations(Side side, std::uint64_t handle, Wakeups& wakeups) {
@@ -629,13 +597,9 @@ class Mpmc final : public MpmcCore<T> {
     } else {
       close_own(receivers_waiting_, handle, wakeups);
     }
-    close_own(waiting_for_close_[index(side)], handle, wakeups);
   }
 
-  mutable Exclusion mutex_;  // protects all that is not const
-
   const std::size_t capacity_;  // 0: rendezvous; kUnbounded
-  const double created_at_ = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 
   Ring<T> items_;
   Returned<T> returned_;
@@ -646,11 +610,7 @@ class Mpmc final : public MpmcCore<T> {
   Claims reserved_;  // the slots that permits hold, those of woken reservations among them
   IntrusiveList<SendWaiter<T>> offers_;
   IntrusiveList<RecvWaiter<T>> receivers_waiting_;
-  IntrusiveList<ClosedWaiter> waiting_for_close_[2];  // [side]: handles of `side` that wait for the other side to close
 
-  std::size_t open_handles_[2] = {1, 1};
-  std::uint64_t next_handle_ = 3;
-  std::optional<std::string> reason_[2];  // [side]: the first reason that a handle of this side closed with
   enum class Shutdown : std::uint8_t { none, draining, immediate };
   Shutdown shutdown_ = Shutdown::none;
   std::optional<std::string> shutdown_reason_;
