@@ -152,11 +152,6 @@ class SelectOp {
     return branches_.visit(operation_->claimed_index(), [](auto& branch) { return TakesLate<decltype(branch)>; });
   }
 
-  // Of an op that came to Status::done: which branch, how, and the branches, the winner of which holds the outcome.
-  [[nodiscard]] std::size_t winner() const noexcept { return winner_; }
-  [[nodiscard]] Status winner_status() const noexcept { return winner_status_; }
-  [[nodiscard]] Branches& branches() noexcept { return branches_; }
-
   [[nodiscard]] auto result(Status /*done*/) { return branches_.result(winner_, winner_status_); }
   [[nodiscard]] auto limited_result(Status status) {
     using SelectResult = decltype(result(status));

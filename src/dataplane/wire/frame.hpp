@@ -600,8 +600,5 @@ template <class F>
       frame);
 }
 [[nodiscard]] constexpr bool is_numbered(FrameType type) noexcept { return type >= FrameType::open; }
-[[nodiscard]] constexpr bool is_from_client(FrameType type) noexcept {
-  return type >= FrameType::open && type < FrameType::opened;
-}
 
 }  // namespace klaw::dataplane
