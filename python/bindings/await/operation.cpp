@@ -74,7 +74,6 @@ struct OperationObject {
   PyObject_HEAD PendingOp* op;  // in storage; null once done
   Phase phase;
   bool is_finalized;
-  bool is_tracked;                       // by the garbage collector
   bool is_resumed;                       // while waiting: we have completed the future
   bool is_late;                          // the time has run out after it was woken, before it went on
   std::optional<LoopOperation> waiting;  // while phase is waiting
@@ -402,7 +401,6 @@ PySendResult wait(OperationObject& self, std::shared_ptr<WakeQueue> queue, PyObj
 // Apart from the ready path, which it would burden with its frame.
 [[gnu::noinline]] PySendResult suspend(OperationObject& self, PyObject** result) {
   fairness.restart();
-  if (!std::exchange(self.is_tracked, true)) PyObject_GC_Track(cast(&self));
   if (!prepare_loop(self)) {
     abandon(self);
     return PYGEN_ERROR;
@@ -609,7 +607,7 @@ void operation_finalize(PyObject* object) {
 void operation_dealloc(PyObject* object) {
   OperationObject& self = *cast(object);
   if (self.phase == Phase::created && PyObject_CallFinalizerFromDealloc(object) < 0) return;  // resurrected
-  if (self.is_tracked) PyObject_GC_UnTrack(object);
+  PyObject_GC_UnTrack(object);
   if (self.phase != Phase::done) abandon(self);
   --live_count;
   if (is_foreign(self)) return;  // leaked: its LoopOperation may be linked in a channel of the parent's
@@ -787,8 +785,7 @@ NewOperation new_operation() noexcept {
 
 void publish_operation(PyObject* object, PendingOp* op) noexcept {
   cast(object)->op = op;
-  cast(object)->is_tracked = op->may_be_in_cycle();
-  if (cast(object)->is_tracked) PyObject_GC_Track(object);
+  PyObject_GC_Track(object);
 }
 
 }  // namespace detail

@@ -64,8 +64,6 @@ class PendingOp {
   [[nodiscard]] virtual bool keeps_time() const noexcept { return false; }
 
   virtual int traverse(visitproc visit, void* arg) const = 0;
-  // True if it refers to objects of the user's, which may refer back to it.
-  [[nodiscard]] virtual bool may_be_in_cycle() const noexcept { return false; }
   // False for what has taken effect at the call and need not be awaited.
   [[nodiscard]] virtual bool must_be_awaited() const noexcept { return true; }
 
@@ -83,8 +81,8 @@ struct NewOperation {
   void* storage;     // kOpSize bytes for the PendingOp
 };
 [[nodiscard]] NewOperation new_operation() noexcept;
-// The op in `storage` is complete. One that may be in a cycle is known to the garbage collector from now on; any other
-// only once it waits, when its future and its task come in (tracking costs a tenth of a ready operation).
+// The op in `storage` is complete. The garbage collector knows it from now on: its handle leads to messages, which may refer
+// to it.
 void publish_operation(PyObject* object, PendingOp* op) noexcept;
 
 }  // namespace detail

@@ -34,7 +34,6 @@ class BroadcastSend final : public HandleOp {
     Py_VISIT(value_.get());
     return HandleOp::traverse(visit, arg);
   }
-  bool may_be_in_cycle() const noexcept override { return value_ && PyObject_IS_GC(value_.get()) != 0; }
 
  private:
   SharedRef value_;  // stays here until it is sent

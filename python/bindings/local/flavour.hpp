@@ -39,6 +39,8 @@ struct LocalBackend {
   static void destroy(Object& /*self*/) noexcept {}
   static Handle* usable(PyObject* object) noexcept { return klaw::python::usable(object); }
   static std::optional<Value> pack(PyObject* value) { return Ref::borrow(value); }
+  // In a thread that runs an event loop, too: closing and shutting down never wait.
+  static bool may_block(const char* /*instead*/) noexcept { return true; }
   // Takes effect at once.
   static void close(Handle& self, std::optional<std::string> reason) {
     Backend::core(self)->close_handle(self.side, self.registration, std::move(reason));

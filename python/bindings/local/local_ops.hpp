@@ -61,7 +61,6 @@ class InstantSend : public InstantOp {
     Py_VISIT(value_.get());
     return InstantOp::traverse(visit, arg);
   }
-  bool may_be_in_cycle() const noexcept final { return PyObject_IS_GC(value_.get()) != 0; }
 
  protected:
   [[nodiscard]] Ref& value() noexcept { return value_; }

@@ -52,13 +52,6 @@ class SendPending final : public HandleOp {
     for (const Ref& value : span()) Py_VISIT(value.get());
     return HandleOp::traverse(visit, arg);
   }
-  bool may_be_in_cycle() const noexcept override {
-    if constexpr (kOne) {
-      return PyObject_IS_GC(values_.get()) != 0;
-    } else {
-      return true;
-    }
-  }
 
  private:
   static constexpr bool kOne = std::is_same_v<Values, Ref>;
@@ -149,6 +142,7 @@ class LocalSettling final : public Settling {
   }
   int traverse(visitproc visit, void* arg) const override {
     Py_VISIT(channel_.get());
+    Py_VISIT(delivery_.value().get());  // beside the Delivery's own reference to the message
     return 0;
   }
   [[nodiscard]] const channels::Delivery<Ref>& delivery() const noexcept { return delivery_; }
@@ -261,7 +255,6 @@ struct Local : LocalBackend<Local, MpmcCore> {
   static constexpr FixedString kPrefix = "Local";
 
   static bool is_spent(const Handle& /*self*/) noexcept { return false; }
-  static bool may_block(const char* /*instead*/) noexcept { return true; }  // it never waits
   static PyObject* blocking_flush(Handle& self, Patience /*patience*/) {
     Flush op(&self, "blocking_flush");
     return op.outcome(op.start(nullptr));

@@ -52,7 +52,6 @@ class WaitForPending final : public HandleOp {
     if (const int result = op_->predicate().traverse(visit, arg); result != 0) return result;
     return HandleOp::traverse(visit, arg);
   }
-  bool may_be_in_cycle() const noexcept override { return true; }
 
  private:
   std::unique_ptr<Op> op_;

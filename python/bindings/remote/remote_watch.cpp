@@ -94,7 +94,6 @@ class RemoteWaitFor final : public RemoteChange {
     Py_VISIT(value_.get());
     return RemoteRecv::traverse(visit, arg);
   }
-  [[nodiscard]] bool may_be_in_cycle() const noexcept override { return true; }
 
  private:
   // Is it over with this value? Also if that can't be told: the exception comes out of the wait.
