@@ -46,6 +46,7 @@ bool load(Classes& c) noexcept {
       {&c.ChannelStats, "klaw_core.runtime.channels.stats", "ChannelStats"},
       {&c.get_running_loop, "asyncio.events", "_get_running_loop"},
       {&c.main_thread, "threading", "main_thread"},
+      {&c.iscoroutinefunction, "inspect", "iscoroutinefunction"},
   };
   for (const Entry& entry : entries) {
     *entry.slot = import_attribute(entry.module, entry.name);

@@ -148,8 +148,9 @@ struct Classes {
   PyObject* Lagged;
   PyObject* LaggedError;
   PyObject* ChannelStats;
-  PyObject* get_running_loop;  // asyncio.events._get_running_loop: the loop that runs in this thread, or None
-  PyObject* main_thread;       // threading.main_thread
+  PyObject* get_running_loop;     // asyncio.events._get_running_loop: the loop that runs in this thread, or None
+  PyObject* main_thread;          // threading.main_thread
+  PyObject* iscoroutinefunction;  // inspect.iscoroutinefunction
 
   // Null with an exception set, if the Python half can't be imported.
   static const Classes* get() noexcept;

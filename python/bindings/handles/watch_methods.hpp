@@ -8,6 +8,11 @@
 
 namespace klaw::python {
 
+// Whether a predicate is no coroutine function, whose answers would all pass for true. False with an exception set.
+[[nodiscard]] bool check_is_plain(PyObject* predicate) noexcept;
+// True, with TypeError set, if the answer of a predicate is to be awaited. A coroutine is closed.
+[[nodiscard]] bool refuse_awaitable(const Ref& answer) noexcept;
+
 // A predicate of the user's. If it raises, the wait is over, and the exception is what comes out of it.
 class Predicate {
  public:
@@ -19,7 +24,7 @@ class Predicate {
   bool operator()(const Ref& value) {
     const Ref answer =
         Ref::steal(value ? outlive_exit([&] { return PyObject_CallOneArg(callable_.get(), value.get()); }) : nullptr);
-    const int is_it = answer ? PyObject_IsTrue(answer.get()) : -1;
+    const int is_it = answer && !refuse_awaitable(answer) ? PyObject_IsTrue(answer.get()) : -1;
     if (is_it < 0) {
       replace_stop_iteration("the predicate");
       error_ = fetch_exception();
@@ -105,6 +110,7 @@ class WatchMethods {
         PyErr_Format(PyExc_TypeError, "predicate must be callable, not %.200s", Py_TYPE(values[0])->tp_name);
         return;
       }
+      if (!check_is_plain(values[0])) return;
       predicate = values[0];
       self = handle;
     }
@@ -126,7 +132,8 @@ template <class Backend>
        "blocking_changed(timeout=None)\n--\n\nAs changed(), for a thread without an event loop."},
       {"wait_for", as_method(Methods::wait_for), kFastKeywords,
        "wait_for(predicate, timeout=None)\n--\n\nAwaitable: the first value for which predicate(value) is true, "
-       "beginning with the current one, seen or not.\nThe predicate is called in the waiting task. Raises what it "
+       "beginning with the current one, seen or not.\nThe predicate is a plain function, called in the waiting task. "
+       "Raises what it "
        "raises, and what changed() raises. Cancel safe: it holds nothing."},
       {"blocking_wait_for", as_method(Methods::blocking_wait_for), kFastKeywords,
        "blocking_wait_for(predicate, timeout=None)\n--\n\nAs wait_for(), for a thread without an event loop."},
