@@ -42,7 +42,7 @@ class HandleMethods {
     Patience patience = Patience::forever();
     Handle* const self = Backend::usable(object);
     if (self == nullptr || !parse_arguments("blocking_close", kNames, 0, 1, args, nargs, kwnames, &value) ||
-        !parse_patience(value, patience)) {
+        !parse_patience(value, patience) || !Backend::may_block("await handle.close()")) {
       return nullptr;
     }
     Backend::close(*self, std::nullopt);

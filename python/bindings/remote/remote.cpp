@@ -627,7 +627,6 @@ PyObject* Remote::when_closed(Handle& self, const char* name) {
 }
 
 PyObject* Remote::wait_until_closed(Handle& self, Patience patience) {
-  if (!refuse_event_loop("await handle.close()")) return nullptr;
   RemoteWait op(&self, "blocking_close", patience, RemoteWait::What::flushed);
   return run_blocking(op);
 }

@@ -67,6 +67,11 @@ async def made(result):
     return await result if inspect.isawaitable(result) else result
 
 
+async def made_in_a_thread(make, *arguments, **options):
+    """As made(), called where no event loop runs: on Ray the blocking twins refuse a thread with one."""
+    return await made(await asyncio.to_thread(make, *arguments, **options))
+
+
 @pytest.fixture
 def ray_factory(with_ray, monkeypatch):
     """In place of what talks to Ray: the calls that it got. Each gives its own name."""
@@ -366,7 +371,7 @@ def test_a_reference_channel_with_a_checkpoint_dir_is_told_at_the_call(make, ray
 async def test_a_checkpoint_dir_is_the_same_from_anywhere(make, ray_factory, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for given in ("kept", Path("other", "..", "kept"), tmp_path / "kept"):
-        await made(make(backend="ray", checkpoint_dir=given))
+        await made_in_a_thread(make, backend="ray", checkpoint_dir=given)
     paths = [settings.checkpoint_dir for _, [settings], _ in ray_factory]
     assert paths == [str(tmp_path / "kept")] * 3
 
@@ -380,7 +385,8 @@ async def test_a_ray_channel_is_made_with_all_its_settings(make, ray_factory):
         "actor_options": {"num_cpus": 1},
         "prefetch": 3,
     }
-    assert await made(make(5, backend="ray", **settings, **options)) == "blocking_make_channel"
+    result = await made_in_a_thread(make, 5, backend="ray", **settings, **options)
+    assert result == "blocking_make_channel"
     assert ray_factory == [
         ("blocking_make_channel", (ChannelSettings(capacity=5, **settings),), options)
     ]
@@ -388,14 +394,14 @@ async def test_a_ray_channel_is_made_with_all_its_settings(make, ray_factory):
 
 @each_maker
 async def test_a_prefetch_of_zero_is_none(make, ray_factory):
-    await made(make(5, backend="ray", prefetch=0))
-    await made(blocking_get_receiver("jobs", prefetch=0))
+    await made_in_a_thread(make, 5, backend="ray", prefetch=0)
+    await made_in_a_thread(blocking_get_receiver, "jobs", prefetch=0)
     assert [options["prefetch"] for _, _, options in ray_factory] == [0, 0]
 
 
 @each_finder
 async def test_a_ray_channel_is_found_by_its_name(find, ray_factory):
-    found = await made(find("jobs", namespace="ns"))
+    found = await made_in_a_thread(find, "jobs", namespace="ns")
     [(called, args, options)] = ray_factory
     name = find.__name__.removeprefix("blocking_")
     assert (
@@ -405,6 +411,25 @@ async def test_a_ray_channel_is_found_by_its_name(find, ray_factory):
     )
     assert args == ("jobs",)
     assert options["namespace"] == "ns"
+
+
+async def test_the_blocking_twins_refuse_a_thread_with_an_event_loop_before_anything_is_done(
+    ray_factory,
+):
+    finders = (
+        blocking_get_channel,
+        blocking_get_sender,
+        blocking_get_receiver,
+        blocking_channel_stats,
+        blocking_peek_channel,
+    )
+    with pytest.raises(RuntimeError, match=r"loop .* write: await channel\(\.\.\.\)$"):
+        blocking_channel(4, backend="ray")
+    for find in finders:
+        name = find.__name__.removeprefix("blocking_")
+        with pytest.raises(RuntimeError, match=rf"loop .* write: await {name}\(\.\.\.\)$"):
+            find("jobs")
+    assert ray_factory == []
 
 
 @each_maker

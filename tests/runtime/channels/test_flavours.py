@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import pickle
 import sys
@@ -36,6 +37,11 @@ IGNORED_NAME = r"^name is ignored by the local backend; did you mean backend='ra
 
 async def made(result):
     return await result if inspect.isawaitable(result) else result
+
+
+async def made_in_a_thread(make, *arguments, **options):
+    """As made(), called where no event loop runs: on Ray the blocking twins refuse a thread with one."""
+    return await made(await asyncio.to_thread(make, *arguments, **options))
 
 
 async def dispose(result) -> None:
@@ -86,7 +92,8 @@ async def test_on_ray_it_is_made_there_with_its_name(make, arguments, monkeypatc
     )
     monkeypatch.setattr(making, "import_module", lambda _module: Recorder())
     flavour = make.__name__.removeprefix("blocking_")
-    assert await made(make(*arguments, backend="ray", name="x")) == "blocking_make_channel"
+    result = await made_in_a_thread(make, *arguments, backend="ray", name="x")
+    assert result == "blocking_make_channel"
     settings = ChannelSettings(kind=flavour, capacity=16 if flavour == "broadcast" else 1)
     options = {"name": "x", "namespace": "klaw"} | ({"initial": 0} if flavour == "watch" else {})
     assert calls == [("blocking_make_channel", (settings,), options)]

@@ -119,11 +119,12 @@ class broadcast(Making[tuple[BroadcastSender[T], BroadcastReceiver[T]]]):  # noq
 class blocking_broadcast(tuple[BroadcastSender[T], BroadcastReceiver[T]]):  # noqa: N801, SLOT001
     """Make a broadcast channel: ``tx, rx = blocking_broadcast[int](16)``. The twin of ``broadcast``, for threads.
 
-    On ``local`` it never waits, and may be called anywhere. Arguments, errors and warnings are those of ``broadcast``.
+    On ``local`` it never waits, and may be called anywhere; on Ray it refuses a thread that runs an event loop with a
+    ``RuntimeError``. Arguments, other errors and warnings are those of ``broadcast``.
     """
 
     def __new__(  # noqa: D102  the class says it
         cls, capacity: int = _CAPACITY_DEFAULT, **options: Unpack[BroadcastOptions]
     ) -> Self:
         check_keywords("blocking_broadcast", options, BroadcastOptions)
-        return cast("Self", _plan(capacity, **options).make())
+        return cast("Self", _plan(capacity, **options).blocking("broadcast(...)"))

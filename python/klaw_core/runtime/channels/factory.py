@@ -199,15 +199,16 @@ class channel(Making[tuple[ChannelSender[T], ChannelReceiver[T]]]):  # noqa: N80
 class blocking_channel(tuple[ChannelSender[T], ChannelReceiver[T]]):  # noqa: N801, SLOT001
     """Make an MPMC channel: ``tx, rx = blocking_channel[int](8)``. The twin of ``channel``.
 
-    For threads and plain Ray tasks. On ``local`` it never waits, and may be called anywhere. The
-    arguments, errors and warnings are those of ``channel``.
+    For threads and plain Ray tasks. On ``local`` it never waits, and may be called anywhere; on Ray it
+    refuses a thread that runs an event loop with a ``RuntimeError``. The arguments, errors and warnings
+    are otherwise those of ``channel``.
     """
 
     def __new__(  # noqa: D102  the class says it
         cls, capacity: int = _CAPACITY_DEFAULT, **options: Unpack[ChannelOptions]
     ) -> Self:
         check_keywords("blocking_channel", options, ChannelOptions)
-        return cast("Self", _plan(capacity, **options).make())
+        return cast("Self", _plan(capacity, **options).blocking("channel(...)"))
 
 
 # ------------------------------------------------------------------------------------------ finding
@@ -325,9 +326,12 @@ def get_channel(
 
 @shows(_finding, without=1)
 def blocking_get_channel(name: str, **options: Unpack[FindingOptions]) -> AnyChannel | None:
-    """``get_channel`` for threads and plain Ray tasks."""
+    """``get_channel`` for threads and plain Ray tasks; refuses a thread that runs an event loop."""
     check_keywords("blocking_get_channel", options, FindingOptions)
-    return cast("AnyChannel | None", _finding("blocking_get_channel", name, **options).make())
+    return cast(
+        "AnyChannel | None",
+        _finding("blocking_get_channel", name, **options).blocking("get_channel(...)"),
+    )
 
 
 @shows(_finding_sender, without=1)
@@ -353,10 +357,11 @@ def get_sender(
 
 @shows(_finding_sender, without=1)
 def blocking_get_sender(name: str, **options: Unpack[SenderOptions]) -> ChannelSender[Any] | None:
-    """``get_sender`` for threads and plain Ray tasks."""
+    """``get_sender`` for threads and plain Ray tasks; refuses a thread that runs an event loop."""
     check_keywords("blocking_get_sender", options, SenderOptions)
     return cast(
-        "ChannelSender[Any] | None", _finding_sender("blocking_get_sender", name, **options).make()
+        "ChannelSender[Any] | None",
+        _finding_sender("blocking_get_sender", name, **options).blocking("get_sender(...)"),
     )
 
 
@@ -385,11 +390,11 @@ def get_receiver(
 def blocking_get_receiver(
     name: str, **options: Unpack[ReceiverOptions]
 ) -> ChannelReceiver[Any] | None:
-    """``get_receiver`` for threads and plain Ray tasks."""
+    """``get_receiver`` for threads and plain Ray tasks; refuses a thread that runs an event loop."""
     check_keywords("blocking_get_receiver", options, ReceiverOptions)
     return cast(
         "ChannelReceiver[Any] | None",
-        _finding_receiver("blocking_get_receiver", name, **options).make(),
+        _finding_receiver("blocking_get_receiver", name, **options).blocking("get_receiver(...)"),
     )
 
 
@@ -407,9 +412,12 @@ def channel_stats(
 
 @shows(_finding, without=1)
 def blocking_channel_stats(name: str, **options: Unpack[FindingOptions]) -> ChannelStats | None:
-    """``channel_stats`` for threads and plain Ray tasks."""
+    """``channel_stats`` for threads and plain Ray tasks; refuses a thread that runs an event loop."""
     check_keywords("blocking_channel_stats", options, FindingOptions)
-    return cast("ChannelStats | None", _finding("blocking_channel_stats", name, **options).make())
+    return cast(
+        "ChannelStats | None",
+        _finding("blocking_channel_stats", name, **options).blocking("channel_stats(...)"),
+    )
 
 
 @shows(_finding_next, without=1)
@@ -431,11 +439,13 @@ def peek_channel(
 def blocking_peek_channel(
     name: str, max_items: int = 1, **options: Unpack[FindingOptions]
 ) -> list[Any] | None:
-    """``peek_channel`` for threads and plain Ray tasks."""
+    """``peek_channel`` for threads and plain Ray tasks; refuses a thread that runs an event loop."""
     check_keywords("blocking_peek_channel", options, FindingOptions)
     return cast(
         "list[Any] | None",
-        _finding_next("blocking_peek_channel", name, max_items, **options).make(),
+        _finding_next("blocking_peek_channel", name, max_items, **options).blocking(
+            "peek_channel(...)"
+        ),
     )
 
 

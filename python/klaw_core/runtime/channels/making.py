@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
+from klaw_core import _core
 from klaw_core.runtime.channels.checks import check_bool, check_string
 from klaw_core.runtime.channels.settings import ChannelSettings
 
@@ -121,6 +122,15 @@ class Plan(NamedTuple):
         # As in "'channel' was never awaited".
         coroutine.__name__ = coroutine.__qualname__ = function
         return coroutine
+
+    def blocking(self, instead: str) -> Any:
+        """What a blocking twin returns. On Ray it waits: refused in a thread that runs an event loop.
+
+        ``instead`` is what to write there.
+        """
+        if self.ray is not None:
+            _core.refuse_event_loop(f"await {instead}")
+        return self.make()
 
     async def _made(self) -> Any:
         return self.make() if self.ray is None else await self.ray.in_thread(self.make)

@@ -96,9 +96,10 @@ class oneshot(Making[tuple[OneshotSender[T], OneshotReceiver[T]]]):  # noqa: N80
 class blocking_oneshot(tuple[OneshotSender[T], OneshotReceiver[T]]):  # noqa: N801, SLOT001
     """Make a oneshot channel: ``tx, rx = blocking_oneshot[int]()``. The twin of ``oneshot``, for threads.
 
-    On ``local`` it never waits, and may be called anywhere. Arguments, errors and warnings are those of ``oneshot``.
+    On ``local`` it never waits, and may be called anywhere; on Ray it refuses a thread that runs an event loop with a
+    ``RuntimeError``. Arguments, other errors and warnings are those of ``oneshot``.
     """
 
     def __new__(cls, **options: Unpack[MakingOptions]) -> Self:  # noqa: D102  the class says it
         check_keywords("blocking_oneshot", options, MakingOptions)
-        return cast("Self", _plan(**options).make())
+        return cast("Self", _plan(**options).blocking("oneshot(...)"))

@@ -109,9 +109,10 @@ class watch(Making[tuple[WatchSender[T], WatchReceiver[T]]]):  # noqa: N801
 class blocking_watch(tuple[WatchSender[T], WatchReceiver[T]]):  # noqa: N801, SLOT001
     """Make a watch channel: ``tx, rx = blocking_watch[int](0)``. The twin of ``watch``, for threads.
 
-    On ``local`` it never waits, and may be called anywhere. Arguments, errors and warnings are those of ``watch``.
+    On ``local`` it never waits, and may be called anywhere; on Ray it refuses a thread that runs an event loop with a
+    ``RuntimeError``. Arguments, other errors and warnings are those of ``watch``.
     """
 
     def __new__(cls, initial: T, **options: Unpack[MakingOptions]) -> Self:  # noqa: D102  the class says it
         check_keywords("blocking_watch", options, MakingOptions)
-        return cast("Self", _plan(initial, **options).make())
+        return cast("Self", _plan(initial, **options).blocking("watch(...)"))

@@ -185,6 +185,40 @@ async def test_blocking_calls_refuse_a_thread_that_runs_an_event_loop(open_chann
     await soon.stored(rx, 1)
 
 
+@needs("broker", "blocking_close", "shutdown", "permits", "flush", "weak", "acknowledgements")
+async def test_a_blocking_call_that_is_refused_has_no_effect(open_channel):
+    """Of a channel in one process some of them never wait, and are not refused."""
+    tx, rx = await open_channel(4)
+    weak = tx.downgrade()
+    for call in (
+        lambda: tx.blocking_close(),
+        lambda: rx.blocking_close(timeout=1.0),
+        lambda: tx.blocking_shutdown(),
+        lambda: rx.blocking_shutdown(immediate=True),
+        lambda: tx.blocking_flush(),
+        lambda: tx.blocking_reserve(),
+        lambda: weak.blocking_upgrade(),
+        lambda: rx.blocking_recv_acked(),
+        lambda: next(rx.acked()),
+    ):
+        with pytest.raises(RuntimeError, match="^this thread runs an event loop"):
+            call()
+    assert not tx.is_closed
+    assert not rx.is_closed
+    await tx.send("value")
+    assert await rx.recv() == "value"
+
+
+async def test_a_blocking_close_that_is_refused_closes_no_other_flavour(open_elsewhere):
+    tx, rx = await open_elsewhere()
+    for handle in (tx, rx):
+        with pytest.raises(RuntimeError, match="^this thread runs an event loop"):
+            handle.blocking_close()
+        assert not handle.is_closed
+    await tx.send("value")
+    assert await open_elsewhere.receive_one(rx) == "value"
+
+
 @needs("blocking")
 def test_blocking_calls_are_allowed_beside_a_loop_that_does_not_run(flavour):
     loop = asyncio.new_event_loop()

@@ -16,11 +16,15 @@ import pytest
 from klaw_core.runtime.channels import (
     ChannelBackendErrorException,
     ChannelClosedError,
+    blocking_broadcast,
     blocking_channel,
     blocking_channel_stats,
     blocking_get_channel,
     blocking_get_receiver,
     blocking_get_sender,
+    blocking_oneshot,
+    blocking_peek_channel,
+    blocking_watch,
     channel,
     channel_stats,
     delete_channel,
@@ -83,6 +87,26 @@ def test_the_blocking_twins_do_the_same(ray_cluster, name):
     with tx, rx, found_tx, found_rx, sender, receiver:
         sender.blocking_send("a")
         assert receiver.blocking_recv(timeout=20) == "a"
+
+
+async def test_the_blocking_twins_refuse_a_thread_that_runs_an_event_loop(ray_cluster, name):
+    """They would stop it for seconds. (Of a channel in one process they never wait.)"""
+    refused = {
+        "channel": lambda: blocking_channel(4, backend="ray", name=name),
+        "oneshot": lambda: blocking_oneshot(backend="ray", name=name),
+        "broadcast": lambda: blocking_broadcast(4, backend="ray", name=name),
+        "watch": lambda: blocking_watch(0, backend="ray", name=name),
+        "get_channel": lambda: blocking_get_channel(name),
+        "get_sender": lambda: blocking_get_sender(name, wait=60.0),
+        "get_receiver": lambda: blocking_get_receiver(name, wait=60.0),
+        "channel_stats": lambda: blocking_channel_stats(name),
+        "peek_channel": lambda: blocking_peek_channel(name),
+    }
+    for instead, call in refused.items():
+        text = rf"^this thread runs an event loop \(a notebook cell\?\); write: await {instead}\(\.\.\.\)$"
+        with pytest.raises(RuntimeError, match=text):
+            call()
+    assert await get_channel(name) is None  # nothing was made
 
 
 class TornAtItsReceiver:
