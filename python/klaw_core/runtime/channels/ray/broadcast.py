@@ -24,11 +24,10 @@ What they promise is what ``klaw_core.runtime.channels.broadcast`` does, over al
 
 from __future__ import annotations
 
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from klaw_core import _core
-from klaw_core.runtime.channels.ray.connections import connection_of
-from klaw_core.runtime.channels.ray.handles import RayHandle, RayReader
+from klaw_core.runtime.channels.ray.handles import BuiltByHand, RayReader
 
 __all__ = ["RayBroadcastReceiver", "RayBroadcastSender"]
 
@@ -36,37 +35,27 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class RayBroadcastSender(RayHandle, _core.RemoteBroadcastSender[T], Generic[T]):
+class RayBroadcastSender(BuiltByHand, _core.RemoteBroadcastSender[T], Generic[T]):
     """The sending handle of a broadcast on Ray. Made by ``broadcast(backend='ray')``, or ``get_sender``.
 
     Built by hand on the channel's actor it registers at its first use.
     """
 
     __slots__ = ()
-
-    def __new__(cls, actor: Any, capacity: int) -> Self:  # noqa: D102  the class says it
-        return cls._on(connection_of(actor, capacity, kind="broadcast"))
-
-    @classmethod
-    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
-        return _core.RemoteBroadcastSender.__new__(cls, channel, claim=claim)
+    _kind = "broadcast"
 
     def subscribe(self) -> RayBroadcastReceiver[T]:
         """A new receiver of what is sent from now on. ``ChannelClosedError`` if this sender is closed."""
         return self._subscribe(RayBroadcastReceiver)
 
 
-class RayBroadcastReceiver(RayReader, _core.RemoteBroadcastReceiver[T_co], Generic[T_co]):
+class RayBroadcastReceiver(
+    BuiltByHand, RayReader, _core.RemoteBroadcastReceiver[T_co], Generic[T_co]
+):
     """The receiving handle of a broadcast on Ray. Made by ``broadcast(backend='ray')``, or ``get_receiver``.
 
     Built by hand on the channel's actor it subscribes at its first use.
     """
 
     __slots__ = ()
-
-    def __new__(cls, actor: Any, capacity: int) -> Self:  # noqa: D102  the class says it
-        return cls._on(connection_of(actor, capacity, kind="broadcast"))
-
-    @classmethod
-    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
-        return _core.RemoteBroadcastReceiver.__new__(cls, channel, claim=claim)
+    _kind = "broadcast"

@@ -36,11 +36,10 @@ What they promise beyond ``klaw_core.runtime.channels.local``:
 
 from __future__ import annotations
 
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from klaw_core import _core
-from klaw_core.runtime.channels.ray.connections import connection_of
-from klaw_core.runtime.channels.ray.handles import RayHandle, RayReader
+from klaw_core.runtime.channels.ray.handles import BuiltByHand, RayReader
 
 __all__ = ["RayReceiver", "RaySender"]
 
@@ -48,7 +47,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 
-class RaySender(RayHandle, _core.RemoteSender[T_contra], Generic[T_contra]):
+class RaySender(BuiltByHand, _core.RemoteSender[T_contra], Generic[T_contra]):
     """The sending handle of a Ray channel: a ``ChannelSender``. Made by ``channel(backend='ray')``.
 
     Built by hand on any ``RayChannelActor`` it registers at its first use, and so do its clones.
@@ -56,25 +55,11 @@ class RaySender(RayHandle, _core.RemoteSender[T_contra], Generic[T_contra]):
 
     __slots__ = ()
 
-    def __new__(cls, actor: Any, capacity: int | None) -> Self:  # noqa: D102  the class says it
-        return cls._on(connection_of(actor, capacity))
 
-    @classmethod
-    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
-        return _core.RemoteSender.__new__(cls, channel, claim=claim)
-
-
-class RayReceiver(RayReader, _core.RemoteReceiver[T_co], Generic[T_co]):
+class RayReceiver(BuiltByHand, RayReader, _core.RemoteReceiver[T_co], Generic[T_co]):
     """The receiving handle of a Ray channel: a ``ChannelReceiver``. Made by ``channel(backend='ray')``.
 
     Built by hand on any ``RayChannelActor`` it registers at its first use, and so do its clones.
     """
 
     __slots__ = ()
-
-    def __new__(cls, actor: Any, capacity: int | None) -> Self:  # noqa: D102  the class says it
-        return cls._on(connection_of(actor, capacity))
-
-    @classmethod
-    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
-        return _core.RemoteReceiver.__new__(cls, channel, claim=claim)

@@ -1,21 +1,22 @@
-"""What the handles of all kinds of Ray channels have in common: statistics, and how they are pickled.
+"""What the handles of all kinds of Ray channels have in common: how they are made and pickled, and statistics.
 
-A handle is a class of the extension with these bases, and with ``_on(channel, claim)``, which makes one.
+A handle is a class of the extension with these bases before it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, Self, cast
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.connections import Connection, connection_of
 from klaw_core.runtime.channels.ray.explain import backend_error
 from klaw_core.runtime.channels.ray.holds import companion_of
+from klaw_core.runtime.channels.settings import Kind
 from klaw_core.runtime.channels.stats import ChannelStats
 
-__all__ = ["RayHandle", "RayReader", "known_of", "reduced"]
+__all__ = ["BuiltByHand", "RayHandle", "RayReader", "known_of", "reduced"]
 
 _STATS_LIMIT_S = 5.0
 
@@ -38,6 +39,12 @@ class RayHandle:
 
     __slots__ = ()
 
+    @classmethod
+    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
+        """A handle on this connection; with ``claim`` the one that was pickled with that token."""
+        extension: Any = super()
+        return cast("Self", extension.__new__(cls, channel, claim=claim))
+
     async def stats(self: _Handle) -> ChannelStats:
         """A consistent snapshot. One actor call."""
         known = known_of(self._channel)
@@ -54,6 +61,16 @@ class RayHandle:
 
     def __reduce_ex__(self: _Handle, protocol: object, /) -> tuple[Any, ...]:
         return reduced(self)
+
+
+class BuiltByHand(RayHandle):
+    """Of a handle that users may make on the channel's actor."""
+
+    __slots__ = ()
+    _kind: ClassVar[Kind] = "mpmc"
+
+    def __new__(cls, actor: Any, capacity: int | None) -> Self:  # noqa: D102  the handle's class says it
+        return cls._on(connection_of(actor, capacity, kind=cls._kind))
 
 
 class RayReader(RayHandle):

@@ -21,7 +21,7 @@ Memory: the value is pickled, 64 MiB at most.
 
 from __future__ import annotations
 
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.handles import RayHandle
@@ -37,16 +37,8 @@ class RayOneshotSender(RayHandle, _core.RemoteOneshotSender[T_contra], Generic[T
 
     __slots__ = ()
 
-    @classmethod
-    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
-        return cls(channel, claim=claim)
-
 
 class RayOneshotReceiver(RayHandle, _core.RemoteOneshotReceiver[T_co], Generic[T_co]):
     """The receiving handle of a oneshot on Ray. Made by ``oneshot(backend='ray')``."""
 
     __slots__ = ()
-
-    @classmethod
-    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
-        return cls(channel, claim=claim)

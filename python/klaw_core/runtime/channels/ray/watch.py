@@ -23,7 +23,7 @@ What they promise beyond ``klaw_core.runtime.channels.watch``:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.handles import RayHandle, reduced
@@ -39,10 +39,6 @@ class RayWatchSender(RayHandle, _core.RemoteWatchSender[T], Generic[T]):
 
     __slots__ = ()
 
-    @classmethod
-    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
-        return cls(channel, claim=claim)
-
     def subscribe(self) -> RayWatchReceiver[T]:
         """A new receiver, which has seen the current value. ``ChannelClosedError`` if this sender is closed."""
         return self._subscribe(RayWatchReceiver)
@@ -55,10 +51,6 @@ class RayWatchReceiver(RayHandle, _core.RemoteWatchReceiver[T_co], Generic[T_co]
     """The receiving handle of a watch on Ray. Made by ``watch(backend='ray')``, or ``get_receiver``."""
 
     __slots__ = ()
-
-    @classmethod
-    def _on(cls, channel: _core.RemoteChannel, claim: bytes | None = None) -> Self:
-        return cls(channel, claim=claim)
 
     def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
         return _reduced(self)
