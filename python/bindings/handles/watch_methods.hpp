@@ -117,6 +117,8 @@ class WatchMethods {
   };
 };
 
+inline constexpr const char* kInsteadOfWatchCopy = "use tx.clone(), tx.subscribe() or rx.resubscribe()";
+
 template <class Backend>
 [[nodiscard]] std::vector<PyMethodDef> watch_methods() {
   using Methods = WatchMethods<Backend>;

@@ -7,18 +7,13 @@
 
 #include <klaw/channels/detail/broadcast_ops.hpp>
 
+#include "handles/broadcast_methods.hpp"
 #include "local/flavour.hpp"
 
 namespace klaw::python {
 
 using BroadcastCore = channels::detail::Broadcast<SharedRef, GilExclusion>;
 using Subscription = channels::detail::Subscription<SharedRef, GilExclusion>;
-
-// Of receivers, whatever process the channel is in.
-inline constexpr const char* kInsteadOfBroadcastCopy = "use resubscribe()";
-PyObject* refuse_broadcast_clone(PyObject* self, PyObject* unused);
-inline constexpr PyMethodDef kRefuseBroadcastClone = {"clone", refuse_broadcast_clone, METH_NOARGS,
-                                                      "clone()\n--\n\nRaises NotImplementedError: use resubscribe()."};
 
 // A receiver has its place in the stream.
 struct SubscriberObject : HandleObject {

@@ -5,6 +5,7 @@
 
 #include <klaw/channels/detail/oneshot.hpp>
 
+#include "handles/oneshot_methods.hpp"
 #include "local/flavour.hpp"
 
 namespace klaw::python {
@@ -24,7 +25,7 @@ struct OneshotSide : LocalBackend<OneshotSide, OneshotCore> {
   using Send = OneshotSend;
   using Recv = RecvPending<OneshotSide>;
   static constexpr FixedString kPrefix = "Oneshot";
-  static constexpr const char* kInsteadOfCopy = "there is one value, for one receiver";
+  static constexpr const char* kInsteadOfCopy = kInsteadOfOneshotCopy;
 
   static bool is_spent(const Handle& self) { return core(self)->is_spent(self.side); }
   static std::string contents(const channels::ChannelStats& s) {
@@ -32,11 +33,6 @@ struct OneshotSide : LocalBackend<OneshotSide, OneshotCore> {
     return s.total_received == 0 ? "sent" : "received";
   }
 };
-
-PyObject* refuse_oneshot_clone(PyObject* self, PyObject* unused);
-inline constexpr PyMethodDef kRefuseOneshotClone = {
-    "clone", refuse_oneshot_clone, METH_NOARGS,
-    "clone()\n--\n\nRaises NotImplementedError: there is one value, for one receiver."};
 
 // (tx, rx) of a new channel. Null with an exception set.
 [[nodiscard]] PyObject* make_oneshot_channel();

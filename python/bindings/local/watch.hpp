@@ -7,6 +7,7 @@
 
 #include <klaw/channels/detail/watch.hpp>
 
+#include "handles/watch_methods.hpp"
 #include "local/flavour.hpp"
 
 namespace klaw::python {
@@ -26,7 +27,7 @@ struct WatchSide : LocalBackend<WatchSide, WatchCore> {
   using Send = WatchSend;
   using Recv = RecvPending<WatchSide>;  // the value after a change
   static constexpr FixedString kPrefix = "Watch";
-  static constexpr const char* kInsteadOfCopy = "use tx.clone(), tx.subscribe() or rx.resubscribe()";
+  static constexpr const char* kInsteadOfCopy = kInsteadOfWatchCopy;
 
   static bool is_spent(const Handle& /*self*/) noexcept { return false; }
   static std::string contents(const channels::ChannelStats& s) {

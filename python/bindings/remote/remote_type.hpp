@@ -16,6 +16,10 @@ namespace klaw::python {
 // is given, of a receiver, which counts from now on. Null with an exception set, also if this one is closed.
 [[nodiscard]] PyObject* remote_clone(PyObject* object, PyObject* unused);
 [[nodiscard]] PyObject* remote_subscribe(PyObject* object, PyObject* type);
+// Of a receiver: one of the same type.
+[[nodiscard]] inline PyObject* remote_resubscribe(PyObject* object, PyObject* /*unused*/) {
+  return remote_subscribe(object, reinterpret_cast<PyObject*>(Py_TYPE(object)));
+}
 // The type is one of handles of that side. It is added to the module. False with an exception set.
 [[nodiscard]] bool know_remote_type(PyObject* module, PyTypeObject* type, Side side) noexcept;
 

@@ -7,7 +7,6 @@
 #include "handles/receiver_methods.hpp"
 #include "handles/sender_methods.hpp"
 #include "handles/watch_methods.hpp"
-#include "local/watch.hpp"
 #include "remote/remote_ops.hpp"
 #include "remote/remote_type.hpp"
 
@@ -115,7 +114,7 @@ struct RemoteWatch : Remote {
   using Changed = RemoteChanged;
   using WaitFor = RemoteWaitFor;
   static constexpr FixedString kPrefix = "RayWatch";
-  static constexpr const char* kInsteadOfCopy = WatchSide::kInsteadOfCopy;
+  static constexpr const char* kInsteadOfCopy = kInsteadOfWatchCopy;
 };
 
 // --- methods ---
@@ -156,10 +155,6 @@ PyObject* has_changed(PyObject* object, PyObject* /*unused*/) {
   if (self == nullptr) return nullptr;
   return PyBool_FromLong(
       self->channel->dialer->with_link([&](Link& link, Time) { return link.has_changed(self->registration); }) ? 1 : 0);
-}
-
-PyObject* resubscribe(PyObject* object, PyObject* /*unused*/) {
-  return remote_subscribe(object, reinterpret_cast<PyObject*>(Py_TYPE(object)));
 }
 
 // (what it has seen, the value's version, its payload)
@@ -235,7 +230,7 @@ std::vector<PyMethodDef> receiving() {
         "ChannelClosedError if this handle is closed."},
        {"has_changed", has_changed, METH_NOARGS,
         "has_changed()\n--\n\nTrue if a value has come to this process that this receiver has not seen."},
-       {"resubscribe", resubscribe, METH_NOARGS,
+       {"resubscribe", remote_resubscribe, METH_NOARGS,
         "resubscribe()\n--\n\nA new receiver, which has seen the current value. ChannelClosedError if this one is "
         "closed."},
        kCarried,
