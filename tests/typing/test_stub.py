@@ -35,7 +35,10 @@ def names_in(body: list[ast.stmt]) -> set[str]:
 
 
 def members_of(name: str) -> set[str]:
-    bases = {base.id for base in ALL_CLASSES[name].bases if isinstance(base, ast.Name)}
+    generic = (
+        base.value if isinstance(base, ast.Subscript) else base for base in ALL_CLASSES[name].bases
+    )
+    bases = {base.id for base in generic if isinstance(base, ast.Name)}
     own = names_in(ALL_CLASSES[name].body)
     return own.union(*(members_of(base) for base in bases if base in ALL_CLASSES))
 
