@@ -30,36 +30,28 @@ struct Nested {
     return {witness, std::make_shared<Tx<Nested>>(std::move(pair.tx)),
             std::make_shared<Rx<Nested>>(std::move(pair.rx))};
   }
+  // `inner`, sent into a new channel.
+  template <class Pair>
+  static Nested around(Nested inner, Pair pair) {
+    const auto witness = inner.witness;
+    EXPECT_TRUE(pair.tx.try_send(std::move(inner)));
+    return of(witness, std::move(pair));
+  }
 };
 
 struct InMpmc {
   using Message = Nested<channels::LocalSender, channels::LocalReceiver>;
-  static Message around(Message inner) {
-    auto pair = channels::channel<Message>(1);
-    const auto witness = inner.witness;
-    EXPECT_TRUE(pair.tx.try_send(std::move(inner)));
-    return Message::of(witness, std::move(pair));
-  }
+  static Message around(Message inner) { return Message::around(std::move(inner), channels::channel<Message>(1)); }
 };
 
 struct InOneshot {
   using Message = Nested<channels::OneshotSender, channels::OneshotReceiver>;
-  static Message around(Message inner) {
-    auto pair = channels::oneshot<Message>();
-    const auto witness = inner.witness;
-    EXPECT_TRUE(pair.tx.send(std::move(inner)));
-    return Message::of(witness, std::move(pair));
-  }
+  static Message around(Message inner) { return Message::around(std::move(inner), channels::oneshot<Message>()); }
 };
 
 struct InBroadcast {
   using Message = Nested<channels::BroadcastSender, channels::BroadcastReceiver>;
-  static Message around(Message inner) {
-    auto pair = channels::broadcast<Message>(1);
-    const auto witness = inner.witness;
-    EXPECT_TRUE(pair.tx.try_send(std::move(inner)));
-    return Message::of(witness, std::move(pair));
-  }
+  static Message around(Message inner) { return Message::around(std::move(inner), channels::broadcast<Message>(1)); }
 };
 
 struct InWatch {
