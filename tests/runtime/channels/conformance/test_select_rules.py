@@ -6,7 +6,13 @@ import asyncio
 
 import pytest
 
-from klaw_core.runtime.channels import ChannelClosedError, blocking_select, select, select_all
+from klaw_core.runtime.channels import (
+    ChannelClosedError,
+    blocking_select,
+    channel,
+    select,
+    select_all,
+)
 
 needs = pytest.mark.needs
 capacities = pytest.mark.capacities
@@ -75,6 +81,27 @@ async def test_a_value_that_is_there_wins_over_an_end_in_a_thread_too(
     with pytest.raises(ChannelClosedError) as caught:
         await in_thread(blocking_select, rx, rx2).awaited()
     assert caught.value.index == 0
+
+
+@needs("broker")
+async def test_a_value_wins_over_an_end_among_local_and_remote_receivers(open_channel, soon):
+    tx, rx = await open_channel(1)
+    local_tx, local_rx = await channel(1)
+    ended_tx, ended = await channel(1)
+    await ended_tx.close()
+    for n in range(10):
+        await tx.send(n)
+        assert await select(ended, rx, local_rx) == (1, n)
+    await tx.close()
+    await soon.ended(rx)
+    for n in range(10):
+        await local_tx.send(n)
+        assert await select(rx, local_rx, ended) == (1, n)
+    with pytest.raises(ChannelClosedError) as caught:
+        await select(rx, local_rx, ended)
+    assert caught.value.index in (0, 2)
+    for handle in (local_tx, local_rx, ended):
+        await handle.close()
 
 
 async def test_biased_the_order_decides_for_ends_too(open_channel, soon):
