@@ -334,7 +334,7 @@ bool prepare_loop(OperationObject& self) {
         PyExc_RuntimeError,
         "%s() has to wait, but no asyncio event loop runs here: klaw channels wait on asyncio (also with uvloop, "
         "and anyio on asyncio), not on trio; in a thread without a loop use the blocking_ twin",
-        self.op->name());
+        self.op->name().c_str());
     return false;
   }
   self.future = PyObject_CallMethodNoArgs(self.loop, Names::get().create_future);
@@ -570,13 +570,13 @@ PyObject* operation_close(PyObject* object, PyObject* /*unused*/) {
 PyObject* operation_repr(PyObject* object) {
   const OperationObject& self = *cast(object);
   static constexpr const char* kPhases[] = {"not awaited yet", "yielded", "waiting", "running", "orphaned", "done"};
-  return PyUnicode_FromFormat("<Operation %s, %s>", self.op != nullptr ? self.op->name() : "(over)",
+  return PyUnicode_FromFormat("<Operation %s, %s>", self.op != nullptr ? self.op->name().c_str() : "(over)",
                               kPhases[static_cast<std::size_t>(self.phase)]);
 }
 
 PyObject* operation_get_name(PyObject* object, void* /*closure*/) {
   const PendingOp* const op = cast(object)->op;
-  return PyUnicode_FromString(op != nullptr ? op->name() : "Operation");
+  return PyUnicode_FromString(op != nullptr ? op->name().c_str() : "Operation");
 }
 
 int operation_traverse(PyObject* object, visitproc visit, void* arg) {
@@ -599,7 +599,7 @@ void operation_finalize(PyObject* object) {
   self.is_finalized = true;
   if (self.phase != Phase::created || !self.op->must_be_awaited()) return;
   const SavedError saved;
-  if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited", self.op->name()) < 0) {
+  if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited", self.op->name().c_str()) < 0) {
     PyErr_WriteUnraisable(object);
   }
 }

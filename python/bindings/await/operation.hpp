@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <string>
 #include <utility>
 
 #include <klaw/channels/detail/operation.hpp>
@@ -32,15 +33,31 @@ namespace klaw::python {
 using channels::detail::Operation;
 using channels::detail::Status;
 
+// For messages and repr: the type of a handle and a method, or one word for both. Literals.
+class OpName {
+ public:
+  // NOLINTNEXTLINE(*-explicit-constructor): a literal is meant; the check has two names
+  constexpr OpName(const char* word) noexcept : method_(word) {}
+  constexpr OpName(const char* type, const char* method) noexcept : type_(type), method_(method) {}
+
+  // "LocalSender.send"
+  [[nodiscard]] std::string text() const {
+    return type_ == nullptr ? std::string(method_) : std::string(type_) + "." + method_;
+  }
+
+ private:
+  const char* type_ = nullptr;
+  const char* method_;
+};
+
 class PendingOp {
  public:
-  // `name`: `LocalSender.send`, for messages and repr; a literal.
-  PendingOp(const char* name, Patience patience) noexcept : name_(name), patience_(patience) {}
+  PendingOp(OpName name, Patience patience) noexcept : name_(name), patience_(patience) {}
   PendingOp(const PendingOp&) = delete;
   PendingOp& operator=(const PendingOp&) = delete;
   virtual ~PendingOp() = default;
 
-  [[nodiscard]] const char* name() const noexcept { return name_; }
+  [[nodiscard]] std::string name() const { return name_.text(); }
   [[nodiscard]] Patience patience() const noexcept { return patience_; }
 
   // As the ops of detail/ops.hpp. finish() may give Status::pending: it was woken by what it does not wait for, and is to be
@@ -68,14 +85,14 @@ class PendingOp {
   [[nodiscard]] virtual bool must_be_awaited() const noexcept { return true; }
 
  private:
-  const char* name_;
+  OpName name_;
   Patience patience_;
 };
 
 namespace detail {
 
 // Room for any PendingOp within the object, so that an operation is one allocation, and none when one can be reused.
-inline constexpr std::size_t kOpSize = 256;
+inline constexpr std::size_t kOpSize = 272;
 struct NewOperation {
   PyObject* object;  // null with an exception set
   void* storage;     // kOpSize bytes for the PendingOp

@@ -3,7 +3,6 @@
 
 #include <Python.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -34,26 +33,5 @@ inline bool is_usable(const HandleObject& self) noexcept {
   raise_not_usable();
   return nullptr;
 }
-
-// The name of an operation, made of a backend and a method: "LocalSender.send".
-template <std::size_t kSize>
-struct FixedString {
-  constexpr FixedString() = default;
-  // NOLINTNEXTLINE(*-explicit-constructor): a literal is meant; the check has two names
-  constexpr FixedString(const char (&literal)[kSize]) { std::copy_n(literal, kSize, text); }
-  char text[kSize] = {};
-};
-template <FixedString kFirst, FixedString kSecond>
-struct Joined {
-  static constexpr auto make() {
-    FixedString<sizeof(kFirst.text) + sizeof(kSecond.text) - 1> all;
-    std::copy_n(kFirst.text, sizeof(kFirst.text) - 1, all.text);
-    std::copy_n(kSecond.text, sizeof(kSecond.text), all.text + sizeof(kFirst.text) - 1);
-    return all;
-  }
-  static constexpr auto kText = make();
-};
-template <class Backend, FixedString kName>
-inline constexpr const char* kNamed = Joined<Backend::kPrefix, kName>::kText.text;
 
 }  // namespace klaw::python

@@ -46,40 +46,39 @@ class ReceiverMethods {
   using Handle = typename Backend::Handle;
   using Call = ReceiveCall<Backend>;
   using Recv = typename Backend::Recv;
-  template <FixedString kMethod>
-  static constexpr const char* kName = kNamed<Backend, Joined<FixedString("Receiver."), kMethod>::kText>;
+  static constexpr OpName name(const char* method) noexcept { return {Backend::kReceiverName, method}; }
 
  public:
   static PyObject* recv(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const Call call("recv", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<Recv>(call.self, kName<"recv">, call.patience, Style::raise);
+    return make_operation<Recv>(call.self, name("recv"), call.patience, Style::raise);
   }
 
   static PyObject* try_recv(PyObject* object, PyObject* /*unused*/) {
     Handle* const self = Backend::usable(object);
     if (self == nullptr) return nullptr;
-    return make_operation<Recv>(self, kName<"try_recv">, Patience::never(), Style::result);
+    return make_operation<Recv>(self, name("try_recv"), Patience::never(), Style::result);
   }
 
   static PyObject* recv_nowait(PyObject* object, PyObject* /*unused*/) {
     Handle* const self = Backend::usable(object);
     if (self == nullptr) return nullptr;
-    Recv op(self, kName<"recv_nowait">, Patience::never(), Style::nowait);
+    Recv op(self, name("recv_nowait"), Patience::never(), Style::nowait);
     return op.outcome(op.start(nullptr));
   }
 
   static PyObject* blocking_recv(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const Call call("blocking_recv", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.recv()")) return nullptr;
-    Recv op(call.self, kName<"blocking_recv">, call.patience, Style::raise);
+    Recv op(call.self, name("blocking_recv"), call.patience, Style::raise);
     return run_blocking(op);
   }
 
   static PyObject* recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const BatchCall call("recv_batch", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<typename Backend::RecvBatch>(call.self, kName<"recv_batch">, call.patience, Style::raise,
+    return make_operation<typename Backend::RecvBatch>(call.self, name("recv_batch"), call.patience, Style::raise,
                                                        call.max_items);
   }
 
@@ -87,28 +86,27 @@ class ReceiverMethods {
     Handle* const self = Backend::usable(object);
     std::size_t max_items = 0;
     if (self == nullptr || !parse_max_items(limit, max_items)) return nullptr;
-    return make_operation<typename Backend::RecvBatch>(self, kName<"try_recv_batch">, Patience::never(), Style::result,
+    return make_operation<typename Backend::RecvBatch>(self, name("try_recv_batch"), Patience::never(), Style::result,
                                                        max_items);
   }
 
   static PyObject* blocking_recv_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const BatchCall call("blocking_recv_batch", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.recv_batch(max_items)")) return nullptr;
-    typename Backend::RecvBatch op(call.self, kName<"blocking_recv_batch">, call.patience, Style::raise,
-                                   call.max_items);
+    typename Backend::RecvBatch op(call.self, name("blocking_recv_batch"), call.patience, Style::raise, call.max_items);
     return run_blocking(op);
   }
 
   static PyObject* recv_acked(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const Call call("recv_acked", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<typename Backend::RecvAcked>(call.self, kName<"recv_acked">, call.patience, Style::raise);
+    return make_operation<typename Backend::RecvAcked>(call.self, name("recv_acked"), call.patience, Style::raise);
   }
 
   static PyObject* blocking_recv_acked(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const Call call("blocking_recv_acked", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.recv_acked()")) return nullptr;
-    typename Backend::RecvAcked op(call.self, kName<"blocking_recv_acked">, call.patience, Style::raise);
+    typename Backend::RecvAcked op(call.self, name("blocking_recv_acked"), call.patience, Style::raise);
     return run_blocking(op);
   }
 
@@ -119,25 +117,25 @@ class ReceiverMethods {
   static PyObject* acked_anext(PyObject* deliveries) {
     Handle* const self = Backend::usable(receiver_of(deliveries));
     if (self == nullptr) return nullptr;
-    return make_operation<typename Backend::RecvAcked>(self, kName<"acked">, Patience::forever(), Style::iterate);
+    return make_operation<typename Backend::RecvAcked>(self, name("acked"), Patience::forever(), Style::iterate);
   }
   static PyObject* acked_next(PyObject* deliveries) {
     Handle* const self = Backend::usable(receiver_of(deliveries));
     if (self == nullptr || !refuse_event_loop("async for m in rx.acked()")) return nullptr;
-    typename Backend::RecvAcked op(self, kName<"acked">, Patience::forever(), Style::next);
+    typename Backend::RecvAcked op(self, name("acked"), Patience::forever(), Style::next);
     return run_blocking(op);
   }
 
   static PyObject* anext(PyObject* object) {
     Handle* const self = Backend::usable(object);
     if (self == nullptr) return nullptr;
-    return make_operation<Recv>(self, kName<"__anext__">, Patience::forever(), Style::iterate);
+    return make_operation<Recv>(self, name("__anext__"), Patience::forever(), Style::iterate);
   }
 
   static PyObject* next(PyObject* object) {
     Handle* const self = Backend::usable(object);
     if (self == nullptr || !refuse_event_loop("async for value in rx")) return nullptr;
-    Recv op(self, kName<"__next__">, Patience::forever(), Style::next);
+    Recv op(self, name("__next__"), Patience::forever(), Style::next);
     return run_blocking(op);
   }
 

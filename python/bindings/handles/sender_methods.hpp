@@ -18,29 +18,28 @@ class SenderMethods {
   using Handle = typename Backend::Handle;
   using Value = typename Backend::Value;
   using SendOne = typename Backend::template Send<Value>;
-  template <FixedString kMethod>
-  static constexpr const char* kName = kNamed<Backend, Joined<FixedString("Sender."), kMethod>::kText>;
+  static constexpr OpName name(const char* method) noexcept { return {Backend::kSenderName, method}; }
 
  public:
   static PyObject* send(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     Call call("send", "value", object, args, nargs, kwnames);
     std::optional<Value> value = call.pack_one();
     if (!value) return nullptr;
-    return make_operation<SendOne>(call.self, kName<"send">, call.patience, Style::raise, *std::move(value));
+    return make_operation<SendOne>(call.self, name("send"), call.patience, Style::raise, *std::move(value));
   }
 
   static PyObject* try_send(PyObject* object, PyObject* given) {
     Handle* const self = Backend::usable(object);
     std::optional<Value> value = self != nullptr ? Backend::pack(given) : std::nullopt;
     if (!value) return nullptr;
-    return make_operation<SendOne>(self, kName<"try_send">, Patience::never(), Style::result, *std::move(value));
+    return make_operation<SendOne>(self, name("try_send"), Patience::never(), Style::result, *std::move(value));
   }
 
   static PyObject* send_nowait(PyObject* object, PyObject* given) {
     Handle* const self = Backend::usable(object);
     std::optional<Value> value = self != nullptr ? Backend::pack(given) : std::nullopt;
     if (!value) return nullptr;
-    SendOne op(self, kName<"send_nowait">, Patience::never(), Style::nowait, *std::move(value));
+    SendOne op(self, name("send_nowait"), Patience::never(), Style::nowait, *std::move(value));
     return op.outcome(op.start(nullptr));
   }
 
@@ -49,7 +48,7 @@ class SenderMethods {
     if (call.self == nullptr || !refuse_event_loop("await tx.send(value)")) return nullptr;
     std::optional<Value> value = call.pack_one();
     if (!value) return nullptr;
-    SendOne op(call.self, kName<"blocking_send">, call.patience, Style::raise, *std::move(value));
+    SendOne op(call.self, name("blocking_send"), call.patience, Style::raise, *std::move(value));
     return run_blocking(op);
   }
 
@@ -58,7 +57,7 @@ class SenderMethods {
     auto values = call.pack_many();
     if (!values) return nullptr;
     return make_operation<typename Backend::template Send<std::vector<Value>>>(
-        call.self, kName<"send_batch">, call.patience, Style::raise, *std::move(values));
+        call.self, name("send_batch"), call.patience, Style::raise, *std::move(values));
   }
 
   static PyObject* try_send_batch(PyObject* object, PyObject* iterable) {
@@ -66,7 +65,7 @@ class SenderMethods {
     auto values = self != nullptr ? collect(iterable) : std::nullopt;
     if (!values) return nullptr;
     return make_operation<typename Backend::template Send<std::vector<Value>>>(
-        self, kName<"try_send_batch">, Patience::never(), Style::result, *std::move(values));
+        self, name("try_send_batch"), Patience::never(), Style::result, *std::move(values));
   }
 
   static PyObject* blocking_send_batch(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
@@ -74,7 +73,7 @@ class SenderMethods {
     if (call.self == nullptr || !refuse_event_loop("await tx.send_batch(values)")) return nullptr;
     auto values = call.pack_many();
     if (!values) return nullptr;
-    typename Backend::template Send<std::vector<Value>> op(call.self, kName<"blocking_send_batch">, call.patience,
+    typename Backend::template Send<std::vector<Value>> op(call.self, name("blocking_send_batch"), call.patience,
                                                            Style::raise, *std::move(values));
     return run_blocking(op);
   }
@@ -82,25 +81,25 @@ class SenderMethods {
   static PyObject* reserve(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const WaitCall call("reserve", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<typename Backend::Reserve>(call.self, kName<"reserve">, call.patience, Style::raise);
+    return make_operation<typename Backend::Reserve>(call.self, name("reserve"), call.patience, Style::raise);
   }
 
   static PyObject* try_reserve(PyObject* object, PyObject* /*unused*/) {
     Handle* const self = Backend::usable(object);
     if (self == nullptr) return nullptr;
-    return make_operation<typename Backend::Reserve>(self, kName<"try_reserve">, Patience::never(), Style::result);
+    return make_operation<typename Backend::Reserve>(self, name("try_reserve"), Patience::never(), Style::result);
   }
 
   static PyObject* blocking_reserve(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const WaitCall call("blocking_reserve", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await tx.reserve()")) return nullptr;
-    typename Backend::Reserve op(call.self, kName<"blocking_reserve">, call.patience, Style::raise);
+    typename Backend::Reserve op(call.self, name("blocking_reserve"), call.patience, Style::raise);
     return run_blocking(op);
   }
 
   static PyObject* flush(PyObject* object, PyObject* /*unused*/) {
     Handle* const self = Backend::usable(object);
-    return self != nullptr ? make_operation<typename Backend::Flush>(self, kName<"flush">) : nullptr;
+    return self != nullptr ? make_operation<typename Backend::Flush>(self, name("flush")) : nullptr;
   }
 
   static PyObject* blocking_flush(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {

@@ -55,39 +55,38 @@ class WatchMethods {
   using Handle = typename Backend::Handle;
   using Changed = typename Backend::Changed;
   using WaitFor = typename Backend::WaitFor;
-  template <FixedString kMethod>
-  static constexpr const char* kName = kNamed<Backend, Joined<FixedString("Receiver."), kMethod>::kText>;
+  static constexpr OpName name(const char* method) noexcept { return {Backend::kReceiverName, method}; }
 
  public:
   static PyObject* changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const ReceiveCall<Backend> call("changed", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<Changed>(call.self, kName<"changed">, call.patience, Style::raise);
+    return make_operation<Changed>(call.self, name("changed"), call.patience, Style::raise);
   }
 
   static PyObject* try_changed(PyObject* object, PyObject* /*unused*/) {
     Handle* const self = Backend::usable(object);
     if (self == nullptr) return nullptr;
-    return make_operation<Changed>(self, kName<"try_changed">, Patience::never(), Style::result);
+    return make_operation<Changed>(self, name("try_changed"), Patience::never(), Style::result);
   }
 
   static PyObject* blocking_changed(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const ReceiveCall<Backend> call("blocking_changed", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.changed()")) return nullptr;
-    Changed op(call.self, kName<"blocking_changed">, call.patience, Style::raise);
+    Changed op(call.self, name("blocking_changed"), call.patience, Style::raise);
     return run_blocking(op);
   }
 
   static PyObject* wait_for(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const WaitForCall call("wait_for", object, args, nargs, kwnames);
     if (call.self == nullptr) return nullptr;
-    return make_operation<WaitFor>(call.self, kName<"wait_for">, call.patience, Ref::borrow(call.predicate));
+    return make_operation<WaitFor>(call.self, name("wait_for"), call.patience, Ref::borrow(call.predicate));
   }
 
   static PyObject* blocking_wait_for(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     const WaitForCall call("blocking_wait_for", object, args, nargs, kwnames);
     if (call.self == nullptr || !refuse_event_loop("await rx.wait_for(predicate)")) return nullptr;
-    WaitFor op(call.self, kName<"blocking_wait_for">, call.patience, Ref::borrow(call.predicate));
+    WaitFor op(call.self, name("blocking_wait_for"), call.patience, Ref::borrow(call.predicate));
     return run_blocking(op);
   }
 

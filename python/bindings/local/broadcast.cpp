@@ -11,7 +11,7 @@ class BroadcastSend final : public HandleOp {
   using Op = channels::detail::BroadcastSendOp<SharedRef, BroadcastCore>;
 
  public:
-  BroadcastSend(HandleObject* handle, const char* name, Patience patience, Style style, Ref value)
+  BroadcastSend(HandleObject* handle, OpName name, Patience patience, Style style, Ref value)
       : HandleOp(handle, name, patience, style),
         value_(std::move(value)),
         op_(BroadcastSending::core(*handle), handle->registration,
@@ -41,7 +41,7 @@ class BroadcastSend final : public HandleOp {
 
 class LocalBroadcastRecv : public HandleOp {
  public:
-  LocalBroadcastRecv(HandleObject* handle, const char* name, Patience patience, Style style)
+  LocalBroadcastRecv(HandleObject* handle, OpName name, Patience patience, Style style)
       : HandleOp(handle, name, patience, style), op_(BroadcastReceiving::core(*handle), handle->registration) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }

@@ -24,7 +24,8 @@ class BroadcastSend;
 class BroadcastRecv;
 
 struct BroadcastSide {
-  static constexpr FixedString kPrefix = "Broadcast";
+  static constexpr const char* kSenderName = "BroadcastSender";
+  static constexpr const char* kReceiverName = "BroadcastReceiver";
   static bool is_spent(const HandleObject& /*self*/) noexcept { return false; }
   static std::string contents(const channels::ChannelStats& s) {
     return std::to_string(s.queue_size) + "/" + std::to_string(s.capacity.value_or(0));

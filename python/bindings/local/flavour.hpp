@@ -20,7 +20,7 @@
 namespace klaw::python {
 
 // What all sides of local flavours have in common. A Backend derives from it, and adds
-//   kPrefix          of the names of its types: "Local"
+//   kSenderName, kReceiverName  of its types: "LocalSender", "LocalReceiver"
 //   RecvOp           of a receiving side: the core's op
 //   is_spent(self)   has the handle done all that it is for, so that it need not be closed?
 //   contents(stats)  how the channel is shown in a repr
@@ -289,7 +289,7 @@ class HandleType {
   static PyObject* repr(PyObject* object) {
     const HandleObject& self = *cast_handle(object);
     constexpr bool kIsSender = kSide == Side::sender;
-    std::string text = std::string("<") + Backend::kPrefix.text + (kIsSender ? "Sender " : "Receiver ");
+    std::string text = std::string("<") + (kIsSender ? Backend::kSenderName : Backend::kReceiverName) + " ";
     if (!is_usable(self)) return PyUnicode_FromString((text + "of another process>").c_str());
     const channels::ChannelStats s = Backend::core(self)->stats();
     if (self.registration.closed) text += "closed ";

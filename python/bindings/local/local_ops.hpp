@@ -20,7 +20,7 @@ inline Ref as_object(const std::shared_ptr<const Ref>& value) noexcept { return 
 // What all have in common: the handle stays alive, and in the sight of the collector.
 class HandleOp : public PendingOp {
  public:
-  HandleOp(HandleObject* handle, const char* name, Patience patience, Style style)
+  HandleOp(HandleObject* handle, OpName name, Patience patience, Style style)
       : PendingOp(name, patience), handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))), style_(style) {}
 
   void hold(PyObject* operation) final { hold_.emplace().enter(*handle().channel, operation); }
@@ -54,7 +54,7 @@ class InstantOp : public HandleOp {
 // Something that is done at once with a value, when its outcome is asked for.
 class InstantSend : public InstantOp {
  public:
-  InstantSend(HandleObject* handle, const char* name, Patience patience, Style style, Ref value)
+  InstantSend(HandleObject* handle, OpName name, Patience patience, Style style, Ref value)
       : InstantOp(handle, name, patience, style), value_(std::move(value)) {}
 
   int traverse(visitproc visit, void* arg) const final {
@@ -72,7 +72,7 @@ class InstantSend : public InstantOp {
 template <class Backend>
 class RecvPending final : public HandleOp {
  public:
-  RecvPending(HandleObject* handle, const char* name, Patience patience, Style style)
+  RecvPending(HandleObject* handle, OpName name, Patience patience, Style style)
       : HandleOp(handle, name, patience, style), op_(Backend::core(*handle), handle->registration) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
@@ -95,7 +95,7 @@ class RecvPending final : public HandleOp {
 template <class Backend>
 class ClosedPending final : public HandleOp {
  public:
-  ClosedPending(HandleObject* handle, const char* name)
+  ClosedPending(HandleObject* handle, OpName name)
       : HandleOp(handle, name, Patience::forever(), Style::raise),
         op_(handle->side, Backend::core(*handle), handle->registration) {}
 
@@ -115,7 +115,7 @@ class ClosedPending final : public HandleOp {
 template <class Backend>
 class StatsPending final : public InstantOp {
  public:
-  StatsPending(HandleObject* handle, const char* name) : InstantOp(handle, name, Patience::never(), Style::raise) {}
+  StatsPending(HandleObject* handle, OpName name) : InstantOp(handle, name, Patience::never(), Style::raise) {}
   PyObject* outcome(Status /*status*/) override { return make_stats(Backend::core(handle())->stats()); }
 };
 

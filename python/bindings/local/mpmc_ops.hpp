@@ -33,7 +33,7 @@ struct Borrowed {
 template <class Values>
 class SendPending final : public HandleOp {
  public:
-  SendPending(HandleObject* handle, const char* name, Patience patience, Style style, Values values)
+  SendPending(HandleObject* handle, OpName name, Patience patience, Style style, Values values)
       : HandleOp(handle, name, patience, style),
         values_(std::move(values)),
         op_(core_of<MpmcCore>(*handle), handle->registration, borrowed()) {}
@@ -99,7 +99,7 @@ class LocalSlot final : public Slot {
 // Reserves a slot.
 class ReservePending final : public HandleOp {
  public:
-  ReservePending(HandleObject* handle, const char* name, Patience patience, Style style)
+  ReservePending(HandleObject* handle, OpName name, Patience patience, Style style)
       : HandleOp(handle, name, patience, style), op_(core_of<MpmcCore>(*handle), handle->registration) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
@@ -155,7 +155,7 @@ class LocalSettling final : public Settling {
 // Receives one that is to be settled.
 class RecvAckedPending final : public HandleOp {
  public:
-  RecvAckedPending(HandleObject* handle, const char* name, Patience patience, Style style)
+  RecvAckedPending(HandleObject* handle, OpName name, Patience patience, Style style)
       : HandleOp(handle, name, patience, style),
         op_(std::make_unique<Op>(core_of<MpmcCore>(*handle), handle->registration)) {}
 
@@ -180,7 +180,7 @@ class RecvAckedPending final : public HandleOp {
 
 class RecvBatchPending final : public HandleOp {
  public:
-  RecvBatchPending(HandleObject* handle, const char* name, Patience patience, Style style, std::size_t max_items)
+  RecvBatchPending(HandleObject* handle, OpName name, Patience patience, Style style, std::size_t max_items)
       : HandleOp(handle, name, patience, style), op_(core_of<MpmcCore>(*handle), handle->registration, max_items) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
@@ -206,7 +206,7 @@ class RecvBatchPending final : public HandleOp {
 // What is done at once when it is awaited, and can't happen on a closed handle.
 class ReadyPending : public InstantOp {
  public:
-  ReadyPending(HandleObject* handle, const char* name) : InstantOp(handle, name, Patience::never(), Style::raise) {}
+  ReadyPending(HandleObject* handle, OpName name) : InstantOp(handle, name, Patience::never(), Style::raise) {}
 
   Status start(Operation* /*operation*/) override { return act() ? Status::done : Status::closed; }
   PyObject* outcome(Status status) override {
@@ -230,7 +230,7 @@ class FlushPending final : public ReadyPending {
 
 class ShutdownPending final : public ReadyPending {
  public:
-  ShutdownPending(HandleObject* handle, const char* name, bool is_immediate, std::optional<std::string> reason)
+  ShutdownPending(HandleObject* handle, OpName name, bool is_immediate, std::optional<std::string> reason)
       : ReadyPending(handle, name), is_immediate_(is_immediate), reason_(std::move(reason)) {}
 
  private:
@@ -252,7 +252,8 @@ struct Local : LocalBackend<Local, MpmcCore> {
   using Reserve = ReservePending;
   using Flush = FlushPending;
   using Shutdown = ShutdownPending;
-  static constexpr FixedString kPrefix = "Local";
+  static constexpr const char* kSenderName = "LocalSender";
+  static constexpr const char* kReceiverName = "LocalReceiver";
 
   static bool is_spent(const Handle& /*self*/) noexcept { return false; }
   static PyObject* blocking_flush(Handle& self, Patience /*patience*/) {

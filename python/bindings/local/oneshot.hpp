@@ -24,7 +24,8 @@ struct OneshotSide : LocalBackend<OneshotSide, OneshotCore> {
   template <class Value>
   using Send = OneshotSend;
   using Recv = RecvPending<OneshotSide>;
-  static constexpr FixedString kPrefix = "Oneshot";
+  static constexpr const char* kSenderName = "OneshotSender";
+  static constexpr const char* kReceiverName = "OneshotReceiver";
   static constexpr const char* kInsteadOfCopy = kInsteadOfOneshotCopy;
 
   static bool is_spent(const Handle& self) { return core(self)->is_spent(self.side); }

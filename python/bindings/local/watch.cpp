@@ -15,7 +15,7 @@ using Receiver = HandleType<WatchSide, Side::receiver>;
 // Waits for a change, without giving its value.
 class ChangedPending final : public HandleOp {
  public:
-  ChangedPending(HandleObject* handle, const char* name, Patience patience, Style style)
+  ChangedPending(HandleObject* handle, OpName name, Patience patience, Style style)
       : HandleOp(handle, name, patience, style), op_(WatchSide::core(*handle), handle->registration) {}
 
   Status start(Operation* operation) override { return op_.start(operation); }
@@ -35,7 +35,7 @@ class WaitForPending final : public HandleOp {
   using Op = channels::detail::WaitForOp<Ref, WatchCore, Predicate>;
 
  public:
-  WaitForPending(HandleObject* handle, const char* name, Patience patience, Ref callable)
+  WaitForPending(HandleObject* handle, OpName name, Patience patience, Ref callable)
       : HandleOp(handle, name, patience, Style::raise),
         op_(std::make_unique<Op>(WatchSide::core(*handle), handle->registration, Predicate(std::move(callable)))) {}
 

@@ -26,7 +26,8 @@ struct WatchSide : LocalBackend<WatchSide, WatchCore> {
   template <class Value>
   using Send = WatchSend;
   using Recv = RecvPending<WatchSide>;  // the value after a change
-  static constexpr FixedString kPrefix = "Watch";
+  static constexpr const char* kSenderName = "WatchSender";
+  static constexpr const char* kReceiverName = "WatchReceiver";
   static constexpr const char* kInsteadOfCopy = kInsteadOfWatchCopy;
 
   static bool is_spent(const Handle& /*self*/) noexcept { return false; }

@@ -21,7 +21,8 @@ struct RemoteBroadcast : Remote {
   template <class>
   using Send = RemoteCountedSend;
   using Recv = SkippingLags<RemoteLaggingRecv>;
-  static constexpr FixedString kPrefix = "RayBroadcast";
+  static constexpr const char* kSenderName = "RayBroadcastSender";
+  static constexpr const char* kReceiverName = "RayBroadcastReceiver";
 };
 
 struct RemoteBroadcastReceiving : RemoteBroadcast {

@@ -10,7 +10,8 @@ namespace klaw::python {
 namespace {
 
 struct RemoteOneshot : Remote {
-  static constexpr FixedString kPrefix = "RayOneshot";
+  static constexpr const char* kSenderName = "RayOneshotSender";
+  static constexpr const char* kReceiverName = "RayOneshotReceiver";
   static constexpr const char* kInsteadOfCopy = kInsteadOfOneshotCopy;
 };
 

@@ -28,7 +28,7 @@ using dataplane::Time;
 // What all have in common: the handle stays alive, and the dialer.
 class RemoteOp : public PendingOp {
  public:
-  RemoteOp(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
+  RemoteOp(RemoteHandleObject* handle, OpName name, Patience patience, Style style)
       : PendingOp(name, patience),
         handle_(Ref::borrow(reinterpret_cast<PyObject*>(handle))),
         dialer_(handle->channel->dialer),
@@ -92,11 +92,11 @@ class RemoteOp : public PendingOp {
 // Sends one message, or a batch.
 class RemoteSend : public RemoteOp {
  public:
-  RemoteSend(RemoteHandleObject* handle, const char* name, Patience patience, Style style, Bytes payload)
+  RemoteSend(RemoteHandleObject* handle, OpName name, Patience patience, Style style, Bytes payload)
       : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {
     state_->messages.push_back({.payload = std::move(payload)});
   }
-  RemoteSend(RemoteHandleObject* handle, const char* name, Patience patience, Style style, std::vector<Bytes> payloads)
+  RemoteSend(RemoteHandleObject* handle, OpName name, Patience patience, Style style, std::vector<Bytes> payloads)
       : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {
     state_->messages.reserve(payloads.size());
     for (Bytes& payload : payloads) state_->messages.push_back({.payload = std::move(payload)});
@@ -178,7 +178,7 @@ class RemoteSlot final : public Slot {
 // Reserves a slot.
 class RemoteReserve final : public RemoteOp {
  public:
-  RemoteReserve(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
+  RemoteReserve(RemoteHandleObject* handle, OpName name, Patience patience, Style style)
       : RemoteOp(handle, name, patience, style), op_(std::make_unique<dataplane::SendOperation>()) {
     op_->reserves = true;
   }
@@ -251,9 +251,9 @@ inline PyObject* to_delivery(const Message& message, const std::shared_ptr<Diale
 // Receives one message, or a batch of up to `max_items`.
 class RemoteRecv : public RemoteOp {
  public:
-  RemoteRecv(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
+  RemoteRecv(RemoteHandleObject* handle, OpName name, Patience patience, Style style)
       : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {}
-  RemoteRecv(RemoteHandleObject* handle, const char* name, Patience patience, Style style, std::size_t max_items)
+  RemoteRecv(RemoteHandleObject* handle, OpName name, Patience patience, Style style, std::size_t max_items)
       : RemoteRecv(handle, name, patience, style) {
     state_->op.max_items = max_items;
     state_->op.many = &state_->many;
@@ -313,7 +313,7 @@ class RemoteRecv : public RemoteOp {
 // Receives one that is to be settled.
 class RemoteRecvAcked final : public RemoteRecv {
  public:
-  RemoteRecvAcked(RemoteHandleObject* handle, const char* name, Patience patience, Style style)
+  RemoteRecvAcked(RemoteHandleObject* handle, OpName name, Patience patience, Style style)
       : RemoteRecv(handle, name, patience, style) {
     acknowledge();
   }
@@ -328,7 +328,7 @@ class RemoteWait : public RemoteOp {
     flushed,    // all that it has sent is stored; also of a closed handle
     shut_down,  // the channel takes no more sends
   };
-  RemoteWait(RemoteHandleObject* handle, const char* name, Patience patience, What what)
+  RemoteWait(RemoteHandleObject* handle, OpName name, Patience patience, What what)
       : RemoteOp(handle, name, patience, Style::raise), state_(std::make_unique<State>(what)) {}
 
   // It only looks at what the link knows, and may stop looking at any time.
@@ -357,7 +357,7 @@ class RemoteWait : public RemoteOp {
     if (status == Status::closed) {
       return handle().untold != nullptr ? raise_kept() : tell_closed(style(), state_->op.error);
     }
-    PyErr_Format(PyExc_TimeoutError, "%s() timed out", name());
+    PyErr_Format(PyExc_TimeoutError, "%s() timed out", name().c_str());
     return nullptr;
   }
   [[nodiscard]] bool must_be_awaited() const noexcept override { return state_->what != What::flushed; }
@@ -377,14 +377,13 @@ class RemoteWait : public RemoteOp {
 
 class RemoteClosed final : public RemoteWait {
  public:
-  RemoteClosed(RemoteHandleObject* handle, const char* name)
-      : RemoteWait(handle, name, Patience::forever(), What::closed) {}
+  RemoteClosed(RemoteHandleObject* handle, OpName name) : RemoteWait(handle, name, Patience::forever(), What::closed) {}
 };
 
 // Of an open handle; awaiting close() waits for the same of a closed one.
 class RemoteFlush final : public RemoteWait {
  public:
-  RemoteFlush(RemoteHandleObject* handle, const char* name, Patience patience = Patience::forever())
+  RemoteFlush(RemoteHandleObject* handle, OpName name, Patience patience = Patience::forever())
       : RemoteWait(handle, name, patience, What::flushed) {}
   Status start(Operation* operation) override {
     was_closed_ = registration().closed;
@@ -403,7 +402,7 @@ class RemoteFlush final : public RemoteWait {
 // Done when the broker has said that it is shut down.
 class RemoteShutdown final : public RemoteWait {
  public:
-  RemoteShutdown(RemoteHandleObject* handle, const char* name, bool is_immediate, std::optional<std::string> reason)
+  RemoteShutdown(RemoteHandleObject* handle, OpName name, bool is_immediate, std::optional<std::string> reason)
       : RemoteWait(handle, name, Patience::forever(), What::shut_down),
         is_immediate_(is_immediate),
         reason_(std::move(reason)) {}
@@ -431,7 +430,8 @@ struct Remote {
   using Flush = RemoteFlush;
   using Shutdown = RemoteShutdown;
   using Closed = RemoteClosed;
-  static constexpr FixedString kPrefix = "Ray";
+  static constexpr const char* kSenderName = "RaySender";
+  static constexpr const char* kReceiverName = "RayReceiver";
   static constexpr const char* kInsteadOfCopy = "use clone()";
 
   static Handle* usable(PyObject* object);

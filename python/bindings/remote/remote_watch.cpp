@@ -63,7 +63,7 @@ class RemoteChanged final : public RemoteRecv {
 // A certain value.
 class RemoteWaitFor final : public RemoteChange {
  public:
-  RemoteWaitFor(RemoteHandleObject* handle, const char* name, Patience patience, Ref predicate)
+  RemoteWaitFor(RemoteHandleObject* handle, OpName name, Patience patience, Ref predicate)
       : RemoteChange(handle, name, patience, Style::raise), predicate_(std::move(predicate)) {}
 
   Status start(Operation* operation) override {
@@ -113,7 +113,8 @@ struct RemoteWatch : Remote {
   using Recv = RemoteChange;
   using Changed = RemoteChanged;
   using WaitFor = RemoteWaitFor;
-  static constexpr FixedString kPrefix = "RayWatch";
+  static constexpr const char* kSenderName = "RayWatchSender";
+  static constexpr const char* kReceiverName = "RayWatchReceiver";
   static constexpr const char* kInsteadOfCopy = kInsteadOfWatchCopy;
 };
 
