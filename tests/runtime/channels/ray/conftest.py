@@ -43,6 +43,28 @@ def placed(ray_cluster: Any) -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.fixture
+def start_node(ray: Any, ray_cluster: Any) -> Iterator[Callable[[str], str]]:
+    """Starts a node at an address, to be lost; gives its id. Ends once Ray knows that it is lost."""
+    started: dict[str, str] = {}
+
+    def start(ip: str) -> str:
+        before = {node["NodeID"] for node in ray.nodes()}
+        ray_cluster.start_node(ip)
+        [started[ip]] = {node["NodeID"] for node in ray.nodes()} - before
+        return started[ip]
+
+    yield start
+    for ip in started:
+        with contextlib.suppress(KeyError):  # mostly the test has killed it
+            ray_cluster.kill_node(ip)
+    # Until then Ray places actors of the tests that follow on it, where they die.
+    deadline = time.monotonic() + LONG_S
+    while any(node["Alive"] for node in ray.nodes() if node["NodeID"] in started.values()):
+        assert time.monotonic() < deadline, "Ray takes the lost node for alive"
+        time.sleep(0.1)
+
+
+@pytest.fixture
 async def ray_channel(
     ray_cluster: Any, placed: Callable[[str], dict[str, Any]]
 ) -> AsyncIterator[Callable[..., Any]]:

@@ -479,15 +479,13 @@ async def test_what_a_killed_actor_loses_under_load_is_told_and_nothing_comes_tw
 
 @pytest.mark.parametrize("loss", range(LOSSES))
 async def test_what_is_lost_with_a_node_under_load_is_told_and_what_is_in_a_checkpoint_is_not(
-    ray, ray_cluster, kept, loss
+    ray_cluster, start_node, kept, loss
 ):
     from ray._private.state import actors
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ip = f"127.0.0.{5 + loss}"
-    before = {node["NodeID"] for node in ray.nodes()}
-    await asyncio.to_thread(ray_cluster.start_node, ip)
-    [lost] = {node["NodeID"] for node in ray.nodes()} - before
+    lost = await asyncio.to_thread(start_node, ip)
     there = {"scheduling_strategy": NodeAffinitySchedulingStrategy(lost, soft=True)}
 
     async def on_the_lost_node(**settings):

@@ -354,13 +354,11 @@ async def test_a_named_channel_whose_actor_died_for_good_can_be_made_anew(
 
 
 async def test_a_node_that_is_lost_takes_only_its_own_with_it(
-    ray, ray_cluster, ray_channel, eventually
+    ray, ray_cluster, start_node, ray_channel, eventually
 ):
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    before = {node["NodeID"] for node in ray.nodes()}
-    await asyncio.to_thread(ray_cluster.start_node, "127.0.0.4")
-    [lost] = {node["NodeID"] for node in ray.nodes()} - before
+    lost = await asyncio.to_thread(start_node, "127.0.0.4")
 
     @ray.remote(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(lost, soft=False))
     class OnTheLostNode:

@@ -521,13 +521,11 @@ async def send_all(tx, count):
 
 
 async def test_a_reader_is_replaced_when_its_node_is_lost(
-    ray, ray_cluster, jobs, results, readers, pool_of
+    ray_cluster, start_node, jobs, results, readers, pool_of
 ):
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    before = {node["NodeID"] for node in ray.nodes()}
-    await asyncio.to_thread(ray_cluster.start_node, "127.0.0.4")
-    [lost] = {node["NodeID"] for node in ray.nodes()} - before
+    lost = await asyncio.to_thread(start_node, "127.0.0.4")
     there = NodeAffinitySchedulingStrategy(lost, soft=True)
     pool = await pool_of(1, readers.Hanging, options={"scheduling_strategy": there})
     while lost not in await nodes_of_receivers(jobs, pool):  # Ray may not reckon with it yet
