@@ -26,6 +26,7 @@ class RemoteBranch {
   RemoteBranch(const RemoteHandleObject& handle, bool acknowledges)
       : dialer_(handle.channel->dialer), registration_(&handle.registration), op_(std::make_unique<RecvOperation>()) {
     op_->acknowledges = acknowledges;
+    op_->confirms = true;
   }
 
   // It asks its broker, and waits no longer than for the answer. The last of those that share `tries_left` to find nothing
@@ -49,8 +50,15 @@ class RemoteBranch {
   }
   // Null with an exception set: it can't be decoded.
   [[nodiscard]] Ref take() {
-    return Ref::steal(op_->acknowledges ? to_delivery(*op_->value, dialer_, registration_->id)
-                                        : decode_payload(op_->value->payload));
+    if (op_->acknowledges) return Ref::steal(to_delivery(*op_->value, dialer_, registration_->id));
+    Ref value = Ref::steal(decode_payload(op_->value->payload));
+    const Ref error = value ? Ref() : fetch_exception();
+    if (const auto lost = confirm(*dialer_, *registration_, *op_)) {
+      raise_closed(*lost, op_->index);
+      return {};
+    }
+    if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+    return value;
   }
   // Of a broadcast.
   [[nodiscard]] bool is_lag() const noexcept { return op_->skipped > 0; }

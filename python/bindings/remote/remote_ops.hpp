@@ -61,11 +61,10 @@ class RemoteOp : public PendingOp {
     return dialer_->with_link(std::move(f));
   }
   // An error that this operation, or the next one of its handle, has to tell.
-  void keep_error() noexcept { Py_XSETREF(handle().untold, fetch_exception().release()); }
-  PyObject* raise_kept() noexcept {
-    if (const Ref error = Ref::steal(std::exchange(handle().untold, nullptr))) {
-      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
-    }
+  void keep_error(Ref error) noexcept { Py_XSETREF(handle().untold, error.release()); }
+  PyObject* raise_kept() noexcept { return raise(Ref::steal(std::exchange(handle().untold, nullptr))); }
+  static PyObject* raise(const Ref& error) noexcept {
+    if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
     return nullptr;
   }
   // Long past: it only tries. One that is started again has the time that is left.
@@ -248,11 +247,27 @@ inline PyObject* to_delivery(const Message& message, const std::shared_ptr<Diale
   return nullptr;
 }
 
+// Says that what this receive has taken is decoded: only now is it taken. A process that dies of decoding it has not taken it,
+// and others get it. An error: they have it already, or may have it.
+inline std::optional<ChannelClosed> confirm(Dialer& dialer, const Registration& session,
+                                            const dataplane::RecvOperation& op) {
+  if (dialer.is_inherited()) return std::nullopt;  // decoding it has forked: this is the parent's to say
+  std::vector<dataplane::Attempt> attempts;
+  if (op.many == nullptr) {
+    attempts.push_back(op.value->attempt);
+  } else {
+    for (const Message& message : *op.many) attempts.push_back(message.attempt);
+  }
+  return dialer.with_link([&](Link& link, Time now) { return link.confirm(now, session, attempts); });
+}
+
 // Receives one message, or a batch of up to `max_items`.
 class RemoteRecv : public RemoteOp {
  public:
   RemoteRecv(RemoteHandleObject* handle, OpName name, Patience patience, Style style)
-      : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {}
+      : RemoteOp(handle, name, patience, style), state_(std::make_unique<State>()) {
+    state_->op.confirms = true;
+  }
   RemoteRecv(RemoteHandleObject* handle, OpName name, Patience patience, Style style, std::size_t max_items)
       : RemoteRecv(handle, name, patience, style) {
     state_->op.max_items = max_items;
@@ -282,8 +297,11 @@ class RemoteRecv : public RemoteOp {
     if (status == Status::closed) return tell_closed(style(), state_->op.error);
     if (status != Status::done) return tell_empty(style(), patience());
     if (state_->op.acknowledges) return to_delivery(*state_->op.value, dialer(), registration().id);
-    const Ref value = Ref::steal(state_->op.many == nullptr ? decode_payload(state_->op.value->payload) : decoded());
-    if (!value) return nullptr;
+    Ref error;
+    const Ref value = state_->op.many == nullptr ? decoded(*state_->op.value, error) : decoded_batch(error);
+    if (const auto lost = confirm(*dialer(), registration(), state_->op)) return tell_closed(style(), *lost);
+    if (!value) return raise(error);
+    if (error) keep_error(std::move(error));
     return style() == Style::result ? make_ok(value.get()) : Py_NewRef(value.get());
   }
 
@@ -292,20 +310,21 @@ class RemoteRecv : public RemoteOp {
     std::vector<Message> many;
     dataplane::RecvOperation op;
   };
+  static Ref decoded(const Message& message, Ref& error) {
+    Ref value = Ref::steal(decode_payload(message.payload));
+    if (!value) error = fetch_exception();
+    return value;
+  }
   // A message that can't be decoded must not take the others of its batch with it: its error is raised by the next receive,
   // unless there are no others.
-  PyObject* decoded() {
+  Ref decoded_batch(Ref& error) {
     Ref list = Ref::steal(PyList_New(0));
+    if (!list) error = fetch_exception();
     for (std::size_t i = 0; list && i < state_->many.size(); ++i) {
-      const Ref value = Ref::steal(decode_payload(state_->many[i].payload));
-      if (!value) {
-        keep_error();
-      } else if (PyList_Append(list.get(), value.get()) < 0) {
-        return nullptr;
-      }
+      const Ref value = decoded(state_->many[i], error);
+      if (value && PyList_Append(list.get(), value.get()) < 0) error = fetch_exception();
     }
-    if (list && PyList_GET_SIZE(list.get()) > 0) return list.release();
-    return raise_kept();
+    return list && PyList_GET_SIZE(list.get()) > 0 ? std::move(list) : Ref();
   }
   std::unique_ptr<State> state_;
 };

@@ -29,6 +29,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -111,6 +112,9 @@ class Link {
   [[nodiscard]] Status start_recv(Time now, const Registration&, RecvOperation&, Operation* op);
   [[nodiscard]] Status finish_recv(Time now, RecvOperation&);
   void abandon_recv(Time now, RecvOperation&) noexcept;
+  // Of messages that a receive with `confirms` has taken at once: they are decoded, and are returned now. The handle may be
+  // closed. An error: they must not be returned, since others may have them.
+  [[nodiscard]] std::optional<ChannelClosed> confirm(Time now, const Registration&, std::span<const Attempt> attempts);
   // Of messages that were received with `acknowledges`. Stale ones are ignored; the handle may be closed.
   void settle(Time now, const Registration&, const std::vector<Attempt>& attempts, bool requeue, Duration delay = {});
 
@@ -247,6 +251,7 @@ class Link {
   void leave_waiting(Session& s, RecvOperation& w);
   void give_up_grant(Session& s);
   void report_taken(Session& s);
+  void give_back_unconfirmed(Session& s);
   void release_spare(Session& s, std::size_t count, bool is_answer);
   void gave_back(Session& s);
   void demand(Session& s);
@@ -255,6 +260,7 @@ class Link {
   void touch(Session& s);
 
   [[nodiscard]] ChannelClosed gone_error() const;
+  [[nodiscard]] ChannelClosed lease_error() const;
 
   // --- a broadcast (link_broadcast.cpp) ---
   [[nodiscard]] bool is_broadcast() const noexcept { return settings_.kind == ChannelKind::broadcast; }

@@ -128,6 +128,7 @@ void Link::begin_streams() {
     s.is_registered = s.is_opened = false;
     s.received = s.limit = s.gave_back_at = s.questions = s.answers = 0;
     s.forget_taken();
+    s.outlive_broker();
     forget_permits(s);
     s.reported_spare = s.reported_waiting = 0;
     s.is_short_of_spare = false;
@@ -248,6 +249,7 @@ void Link::apply_expired(const Expired& frame) {
   fail_handles("this process was out of reach for so long that it was declared dead; what was not stored is not sent");
   for (const auto& [id, session] : sessions_) {
     session->unread.clear();
+    session->unconfirmed.clear();
     session->next = 1;
     session->stored = 0;
   }

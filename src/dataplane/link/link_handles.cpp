@@ -94,6 +94,8 @@ std::optional<ChannelClosed> Link::close(Time now, Side side, Registration& hand
 void Link::close_all(Time now) {
   for_each_session([&](Session& s) {
     while (!s.permits.empty()) give_back(s, *s.permits.begin());
+    give_back_unconfirmed(s);
+    s.outlived.clear();
     Registration handle{.id = s.id, .closed = s.is_closed};
     std::ignore = close(now, s.side, handle, std::nullopt);  // nobody is left to be told
   });
@@ -113,6 +115,8 @@ void Link::push_open(Session& s) {
 // Once nobody is about to take one of its messages: CLOSE gives all back that is unread.
 void Link::push_close(Session& s) {
   if (!s.is_registered || s.granted > 0) return;
+  // What is still being decoded is settled once it is.
+  s.taken_unsettled.insert(s.taken_unsettled.end(), s.unconfirmed.begin(), s.unconfirmed.end());
   report_taken(s);
   s.is_registered = false;
   push(Close{.session = s.id, .reason = std::move(s.reason)});
@@ -123,6 +127,7 @@ void Link::push_close(Session& s) {
 void Link::erase_if_done(Session& s) {
   if (!s.is_closed || s.is_registered || s.granted > 0 || !s.offered.empty() || !s.flushing.empty()) return;
   if (!s.permits.empty() || s.fills_answered < s.fills) return;
+  if (!s.unconfirmed.empty() || !s.outlived.empty()) return;
   sessions_.erase(s.id);
 }
 
@@ -299,6 +304,7 @@ void Link::end_all(const ChannelClosed& error) {
     forget_permits(s);
     end_waits(s.opening, &error);
     s.unread.clear();
+    s.outlive_broker();
     erase_if_done(s);
   });
 }

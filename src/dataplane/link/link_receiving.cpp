@@ -92,8 +92,7 @@ Status Link::finish_recv(Time now, RecvOperation& w) {
     w.error = std::move(error).value_or(gone_error());
   } else if (!has_lease(now)) {
     // Between its wake-up and now this process stood still for so long that the message may have been given to another.
-    w.error =
-        backend_error("this process stood still for too long to be sure that the message is still its own; try again");
+    w.error = lease_error();
   } else {
     --s->granted;
     take(*s, w);
@@ -121,6 +120,10 @@ void Link::abandon_recv(Time now, RecvOperation& w) noexcept {
   }
 }
 
+ChannelClosed Link::lease_error() const {
+  return backend_error("this process stood still for too long to be sure that the message is still its own; try again");
+}
+
 // One woken receive less: the next may have what it leaves, or the handle's CLOSE may have waited for it.
 void Link::give_up_grant(Session& s) {
   touch(s);
@@ -128,6 +131,53 @@ void Link::give_up_grant(Session& s) {
   if (!s.is_closed) return;
   push_close(s);
   erase_if_done(s);
+}
+
+namespace {
+
+// False: it has none of them. They came together, and are side by side.
+bool remove_run(std::vector<Attempt>& all, std::span<const Attempt> run) {
+  const auto first = std::ranges::find(all, run.front());
+  if (first == all.end()) return false;
+  all.erase(first, first + static_cast<std::ptrdiff_t>(run.size()));
+  return true;
+}
+
+}  // namespace
+
+// The broker has heard nothing of them: until now they would have gone to others, had this process died.
+std::optional<ChannelClosed> Link::confirm(Time now, const Registration& handle, std::span<const Attempt> attempts) {
+  now_ = now;
+  if (is_broadcast() || is_watch()) return std::nullopt;  // nothing is handed out twice
+  Session* const s = find(handle.id);
+  if (s != nullptr && remove_run(s->outlived, attempts)) {
+    erase_if_done(*s);
+    return std::nullopt;
+  }
+  if (s == nullptr || !remove_run(s->unconfirmed, attempts)) {
+    if (s != nullptr) s->is_spent = false;
+    return gone_error();  // it was declared dead meanwhile
+  }
+  const bool is_ours = has_lease(now);
+  if (is_ours && s->is_registered) {
+    s->taken.insert(s->taken.end(), attempts.begin(), attempts.end());
+    touch(*s);
+    return std::nullopt;
+  }
+  // After CLOSE they are to be settled. What may be with others goes back.
+  if (s->is_registered) s->taken_unsettled.insert(s->taken_unsettled.end(), attempts.begin(), attempts.end());
+  settle(now, handle, {attempts.begin(), attempts.end()}, !is_ours);
+  s->is_spent = is_oneshot() && is_ours;
+  erase_if_done(*s);
+  if (is_ours) return std::nullopt;
+  return lease_error();
+}
+
+// The process ends: nobody will return them.
+void Link::give_back_unconfirmed(Session& s) {
+  if (s.unconfirmed.empty()) return;
+  s.taken_unsettled.insert(s.taken_unsettled.end(), s.unconfirmed.begin(), s.unconfirmed.end());
+  settle(now_, {.id = s.id, .closed = false}, std::exchange(s.unconfirmed, {}), true);
 }
 
 void Link::settle(Time now, const Registration& handle, const std::vector<Attempt>& attempts, bool requeue,
@@ -160,11 +210,13 @@ void Link::take(Session& s, RecvOperation& w) {
   }
   const std::size_t count = w.many == nullptr ? 1 : std::clamp<std::size_t>(s.spare(), 1, w.max_items);
   if (w.many != nullptr) w.many->reserve(count);
+  std::vector<Attempt>& undecided = w.confirms && !is_broadcast() ? s.unconfirmed : s.taken;
+  std::vector<Attempt>& taken = w.acknowledges ? s.taken_unsettled : undecided;
   for (std::size_t i = 0; i < count; ++i) {
     Delivery& delivery = s.unread.front();
     Message message{
         .payload = std::move(delivery.message), .attempt = delivery.attempt, .redeliveries = delivery.redeliveries};
-    (w.acknowledges ? s.taken_unsettled : s.taken).push_back(delivery.attempt);
+    taken.push_back(delivery.attempt);
     if (w.many == nullptr) {
       w.value.emplace(std::move(message));
     } else {

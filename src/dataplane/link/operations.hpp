@@ -57,6 +57,8 @@ struct RecvOperation : detail::RecvWaiter<Message> {
   std::uint64_t skipped = 0;  // of a broadcast, set with Status::done: no message, so many were missed
   Time deadline = kNever;     // not after the present: try
   ChannelClosed error = {};   // set with Status::closed
+  // Its owner may die while it decodes what this has taken, and says when that is over: Link::confirm().
+  bool confirms = false;
   // Of a select that only tries: how many of its branches may still find something. The last one that does not ends it.
   std::shared_ptr<detail::Atomic<std::size_t>> tries_left = {};
 

@@ -83,6 +83,8 @@ struct Session {
   std::vector<RecvOperation*> asking = {};            // out of time; flush() asks for them
   std::vector<RecvOperation*> asked = {};             // wait for an answer
   std::vector<Attempt> taken = {};                    // returned to callers; flush() says so
+  std::vector<Attempt> unconfirmed = {};              // taken by operations whose owners decode them now
+  std::vector<Attempt> outlived = {};                 // likewise, and their broker has died since
   std::vector<Attempt> taken_unsettled = {};          // likewise, to be settled by the application
   std::size_t reported_spare = 0;
   bool is_short_of_spare = false;      // a RECALL wanted more than there was: the broker hears of it once there is more
@@ -91,6 +93,11 @@ struct Session {
   bool is_prefetching = false;
   bool is_dirty = false;  // in the link's list of sessions that flush() looks at
 
+  // Nobody else has what its broker has taken to its grave.
+  void outlive_broker() {
+    outlived.insert(outlived.end(), unconfirmed.begin(), unconfirmed.end());
+    unconfirmed.clear();
+  }
   void forget_taken() noexcept {
     taken.clear();
     taken_unsettled.clear();

@@ -9,7 +9,10 @@ namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
 
 // --- demand ---
 
@@ -127,6 +130,47 @@ TEST(LinkReceiving, TheBrokerHearsOfTheTakingBeforeTheSettlement) {
     l.process.settle(rx, {received.attempt()}, false);
   });
   EXPECT_THAT(l.process.said(), ElementsAre("CONSUMED 1 unsettled #1", "SETTLE 1 ok #1"));
+}
+
+// --- what is decoded before it is returned ---
+
+TEST(LinkReceiving, WhatIsDecodedBeforeItIsReturnedIsConsumedAfterThat) {
+  LinkByHand l(5);
+  const Registration rx = l.ready(Side::receiver);
+  Recv& first = l.process.recv(rx, {.confirms = true});
+  l.deliver({"a", "b", "c"});
+  EXPECT_EQ(first.result(), "a");
+  EXPECT_EQ(l.process.recv(rx, {.batch = 2, .confirms = true}).result(), "b c");
+  EXPECT_THAT(l.process.said(), Not(Contains(StartsWith("CONSUMED"))));
+  EXPECT_EQ(l.process.confirm(rx, {attempt(2), attempt(3)}), "returned");
+  EXPECT_EQ(l.process.confirm(rx, {attempt(1)}), "returned");
+  EXPECT_THAT(l.process.said(), ElementsAre("CONSUMED 1 #2 #3", "CONSUMED 1 #1"));
+}
+
+TEST(LinkReceiving, AHandleThatClosesWhileItDecodesSettlesAfterwards) {
+  LinkByHand l;
+  Registration rx = l.ready(Side::receiver);
+  Recv& received = l.process.recv(rx, {.confirms = true});
+  l.deliver({"a"});
+  EXPECT_EQ(received.result(), "a");
+  (void)l.process.said();
+  l.process.close(Side::receiver, rx);
+  EXPECT_THAT(l.process.said(), ElementsAre("CONSUMED 1 unsettled #1", "CLOSE 1"));
+  EXPECT_EQ(l.process.confirm(rx, {attempt(1)}), "returned");
+  EXPECT_THAT(l.process.said(), ElementsAre("SETTLE 1 ok #1"));
+}
+
+TEST(LinkReceiving, WhatIsBeingDecodedWhenTheProcessEndsGoesBack) {
+  LinkByHand l;
+  const Registration rx = l.ready(Side::receiver);
+  Recv& received = l.process.recv(rx, {.confirms = true});
+  l.deliver({"a"});
+  EXPECT_EQ(received.result(), "a");
+  (void)l.process.said();
+  l.process.link.close_all(l.now);
+  l.process.turn();
+  EXPECT_THAT(l.process.said(), ElementsAre("CONSUMED 1 unsettled #1", "SETTLE 1 requeue #1", "CLOSE 1"));
+  EXPECT_THAT(l.process.confirm(rx, {attempt(1)}), HasSubstr("given to another receiver"));
 }
 
 // --- time limits ---
@@ -469,6 +513,18 @@ TEST(Lease, AReceiveThatStoodStillBetweenWakeUpAndReturnRaisesAndTheMessageStays
   l.process.tick();
   l.answer_pings();
   EXPECT_EQ(again.result(), "a");
+}
+
+TEST(Lease, WhatWasBeingDecodedWhileTheProcessStoodStillIsNotReturnedAndGoesBack) {
+  LinkByHand l;
+  const Registration rx = l.ready(Side::receiver);
+  Recv& received = l.process.recv(rx, {.confirms = true});
+  l.deliver({"a"});
+  EXPECT_EQ(received.result(), "a");
+  l.stand_still(seconds(3));
+  (void)l.process.said();
+  EXPECT_THAT(l.process.confirm(rx, {attempt(1)}), HasSubstr("stood still for too long"));
+  EXPECT_THAT(l.process.said(), ElementsAre("CONSUMED 1 unsettled #1", "SETTLE 1 requeue #1"));
 }
 
 TEST(Lease, WhatAReceiveWaitsForTheLeaseWithIsNotSpare) {

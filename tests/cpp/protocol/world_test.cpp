@@ -207,6 +207,65 @@ TEST(Scenario, WhatAKilledReceiverHeldIsRedeliveredMarkedAndTheRestIsNot) {
   EXPECT_EQ(w.outcome(w.two.recv(w.also_rx, {.batch = 3})), "a+1 b c");
 }
 
+TEST(Scenario, WhatAKilledReceiverWasDecodingGoesToAnother) {
+  for (const std::uint64_t capacity : {std::uint64_t{0}, std::uint64_t{3}}) {
+    Trio w({.capacity = capacity});
+    Send& sent = w.sender.send(w.tx, {"a"});
+    EXPECT_EQ(w.outcome(w.one.recv(w.rx, {.confirms = true})), "a");
+    EXPECT_EQ(w.outcome(sent), capacity == 0 ? "pending" : "done");
+    w.kill(w.one);
+    Recv& another = w.two.recv(w.also_rx, {.confirms = true});
+    EXPECT_EQ(w.outcome(another), "a+1");
+    EXPECT_EQ(w.two.confirm(w.also_rx, {another.attempt()}), "returned");
+    w.run();
+    EXPECT_EQ(sent.result(), "done");
+    EXPECT_EQ(w.broker().stats(w.now).total_received, 1);
+  }
+}
+
+TEST(Scenario, WhatAOneshotsKilledReceiverWasDecodingGoesToAnother) {
+  Trio w({.kind = ChannelKind::oneshot, .capacity = 1});
+  EXPECT_EQ(w.outcome(w.sender.send(w.tx, {"a"})), "done");
+  EXPECT_EQ(w.outcome(w.one.recv(w.rx, {.confirms = true})), "a");
+  EXPECT_EQ(w.one.recv(w.rx).result(), "closed ended: already consumed");
+  w.kill(w.one);
+  EXPECT_EQ(w.outcome(w.two.recv(w.also_rx)), "a+1");
+}
+
+TEST(Scenario, WhatAClosedHandleWasDecodingWhenItsProcessWasKilledGoesToAnother) {
+  Trio w;
+  EXPECT_EQ(w.outcome(w.sender.send(w.tx, {"a"})), "done");
+  EXPECT_EQ(w.outcome(w.one.recv(w.rx, {.confirms = true})), "a");
+  w.one.close(Side::receiver, w.rx);
+  w.run();
+  w.kill(w.one);
+  EXPECT_EQ(w.outcome(w.two.recv(w.also_rx)), "a+1");
+}
+
+TEST(Scenario, WhatAProcessThatWasDeclaredDeadWasDecodingIsReturnedByOneReceiverOnly) {
+  Trio w;
+  EXPECT_EQ(w.outcome(w.sender.send(w.tx, {"a"})), "done");
+  Recv& received = w.one.recv(w.rx, {.confirms = true});
+  EXPECT_EQ(w.outcome(received), "a");
+  w.set_reachable(w.one, false);
+  w.cut(w.one);
+  w.pass(seconds(4));
+  EXPECT_EQ(w.outcome(w.two.recv(w.also_rx)), "a+1");
+  w.set_reachable(w.one, true);
+  w.pass(seconds(2));
+  EXPECT_THAT(w.one.confirm(w.rx, {received.attempt()}), HasSubstr("given to another receiver"));
+}
+
+TEST(Scenario, WhatIsDecodedWhileTheBrokerIsRestartedIsReturned) {
+  Trio w;
+  EXPECT_EQ(w.outcome(w.sender.send(w.tx, {"a"})), "done");
+  Recv& received = w.one.recv(w.rx, {.confirms = true});
+  EXPECT_EQ(w.outcome(received), "a");
+  w.restart();
+  w.run();
+  EXPECT_EQ(w.one.confirm(w.rx, {received.attempt()}), "returned");
+}
+
 TEST(Scenario, EachReceiverSeesTheEndOnceAndAfterTheLastMessage) {
   Trio w({.capacity = 1});
   Send& last = w.sender.send(w.tx, {"a"});

@@ -468,6 +468,7 @@ struct RecvOptions {
   Time deadline = kNever;
   std::size_t batch = 0;  // 0: one message, not a batch
   bool acknowledges = false;
+  bool confirms = false;
 };
 
 class Recv final : public Pending {
@@ -556,6 +557,12 @@ class Process {
   void settle(const Registration& rx, const std::vector<Attempt>& attempts, bool requeue, Duration delay = {}) {
     link.settle(now_, rx, attempts, requeue, delay);
     turn();
+  }
+  // "returned", or why not.
+  [[nodiscard]] std::string confirm(const Registration& rx, const std::vector<Attempt>& attempts) {
+    const auto error = link.confirm(now_, rx, attempts);
+    turn();
+    return error ? text(*error) : "returned";
   }
 
   // The broker, played by hand.
@@ -687,6 +694,7 @@ inline std::string Send::ended(Status status) const {
 inline Recv::Recv(Process& process, const Registration& handle, const RecvOptions& options) : Pending(process) {
   op_.deadline = options.deadline;
   op_.acknowledges = options.acknowledges;
+  op_.confirms = options.confirms;
   if (options.batch > 0) op_.many = &many_;
   op_.max_items = std::max<std::size_t>(options.batch, 1);
   started(process.link.start_recv(process.now_, handle, op_, this));

@@ -387,3 +387,181 @@ def test_a_value_of_a_watch_that_two_threads_decode_is_one_object(runs):
         print(rx.borrow() is other[1], rx.borrow() is other[1])
     """
     assert runs(code) == "True True"
+
+
+# ------------------------------------------------------------------ a receiver that dies of what it unpickles
+
+VICTIM = """
+import asyncio, pickle, sys, threading
+from klaw_core import _core
+from klaw_core.runtime.channels import blocking_select, select, select_all
+
+kind, receiver, path, identity, secret = sys.argv[1:]
+
+def answer():
+    while True:
+        lookup, _ = _core.next_lookup(-1)
+        _core.answer_lookup(lookup, bytes.fromhex(identity), bytes.fromhex(secret), path, [])
+
+threading.Thread(target=answer, daemon=True).start()
+_core.set_pickler(pickle.dumps, lambda data, buffers: pickle.loads(data, buffers=buffers))
+rx = getattr(_core, receiver)(_core.RemoteChannel("found", None, None, None, node="", prefetch=0, kind=kind))
+"""
+
+WITH_VICTIM = """
+import subprocess, sys
+
+class Deadly:
+    def __reduce__(self):
+        die = "os.kill(os.getpid(), 9)"
+        return (eval, (f"(lambda os: {die} if 'DIES' in os.environ else 'decoded')(__import__('os'))",))
+
+def die_receiving(kind, receiver, code):
+    arguments = [sys.executable, "-c", code, kind, receiver, path, identity.hex(), secret.hex()]
+    victim = subprocess.run(arguments, env={**os.environ, "DIES": ""}, timeout=20)
+    assert victim.returncode == -9, victim.returncode
+"""
+
+WAYS_TO_DIE = {
+    "recv": "await rx.recv()",
+    "try_recv": "while (await rx.try_recv()).is_err(): pass",
+    "async for": "async for _ in rx: pass",
+    "select": "await select(rx)",
+    "select_all": "async for _ in select_all(rx): pass",
+    "recv_acked": "await rx.recv_acked()",
+    "acked": "async for _ in rx.acked(): pass",
+    "recv_batch": "await rx.recv_batch(4)",
+    "try_recv_batch": "while (await rx.try_recv_batch(4)).is_err(): pass",
+    "blocking_recv": "rx.blocking_recv()",
+    "for": "for _ in rx: pass",
+    "blocking_select": "blocking_select(rx)",
+    "blocking_recv_acked": "rx.blocking_recv_acked()",
+    "blocking_recv_batch": "rx.blocking_recv_batch(4)",
+}
+ONESHOT_WAYS = (
+    "recv",
+    "try_recv",
+    "async for",
+    "select",
+    "blocking_recv",
+    "for",
+    "blocking_select",
+)
+
+
+def victim_by(way: str) -> str:
+    code = WAYS_TO_DIE[way]
+    if "await" in code or "async" in code:
+        code = f"async def main():\n    {code}\nasyncio.run(main())"
+    return VICTIM + code
+
+
+@pytest.mark.parametrize("way", WAYS_TO_DIE)
+def test_what_a_receiver_dies_of_while_it_is_unpickled_goes_to_another(runs, way):
+    messages = '["first", "second", Deadly(), "last"]' if "batch" in way else '[Deadly(), "last"]'
+    code = f"""
+        server = serve()
+        channel = connect()
+        tx, rx = _core.RemoteSender(channel), _core.RemoteReceiver(channel)
+        rx._open()
+        messages = {messages}
+        tx.blocking_send_batch(messages)
+        die_receiving("mpmc", "RemoteReceiver", {victim_by(way)!r})
+        print(*(rx.blocking_recv(20) for _ in messages))
+        while {"acked" not in way} and server.stats().in_flight > 0:
+            time.sleep(0.001)  # it is about to hear of the last one
+        print(server.stats().total_received == len(messages), server.stats().redelivered > 0)
+    """
+    expected = "first second decoded last" if "batch" in way else "decoded last"
+    if "acked" in way:
+        assert runs(WITH_VICTIM + textwrap.dedent(code)).startswith(expected)
+    else:
+        assert runs(WITH_VICTIM + textwrap.dedent(code)) == f"{expected}\nTrue True"
+
+
+@pytest.mark.parametrize("way", ONESHOT_WAYS)
+def test_a_oneshots_value_that_a_receiver_dies_of_goes_to_another(runs, way):
+    code = f"""
+        server = serve(1, kind="oneshot")
+        channel = connect(kind="oneshot")
+        tx, rx = _core.RemoteOneshotSender(channel), _core.RemoteOneshotReceiver(channel)
+        rx._open()
+        tx.blocking_send(Deadly())
+        die_receiving("oneshot", "RemoteOneshotReceiver", {victim_by(way)!r})
+        print(rx.blocking_recv(20))
+    """
+    assert runs(WITH_VICTIM + textwrap.dedent(code)) == "decoded"
+
+
+def test_a_message_may_use_the_handle_that_unpickles_it(runs):
+    """It receives the next one there, fails, closes the handle: each is taken once, and nothing is out at the end."""
+    code = """
+        def soon(condition):
+            while not condition(server.stats()):
+                time.sleep(0.001)
+
+        class Calling:
+            def __init__(self, function):
+                self.function = function
+
+            def __reduce__(self):
+                return (self.function, ())
+
+        def receive_next():
+            return ("outer", rx.blocking_recv(10))
+
+        def fail_after_next():
+            rx.blocking_recv_batch(2)
+            raise ValueError("unreadable")
+
+        def close():
+            rx.close()
+            soon(lambda stats: stats.receiver_count == 1)  # so the broker has heard of it, and waits
+            assert server.stats().in_flight == 1, server.stats()
+            return "closed"
+
+        server = serve()
+        channel = connect()
+        tx, rx, other = _core.RemoteSender(channel), _core.RemoteReceiver(channel), _core.RemoteReceiver(channel)
+        other._open()
+        tx.blocking_send_batch([Calling(receive_next), "inner", Calling(fail_after_next), 1, 2, Calling(close), "left"])
+        print(rx.blocking_recv(10))
+        try:
+            rx.blocking_recv(10)
+        except ValueError as error:
+            print(error)
+        print(rx.blocking_recv(10))
+        print(other.blocking_recv(10))
+        soon(lambda stats: stats.in_flight == 0)
+        print(server.stats().total_received, server.stats().redelivered)
+    """
+    assert runs(code) == "('outer', 'inner')\nunreadable\nclosed\nleft\n7 0"
+
+
+def test_a_task_that_a_message_cancels_while_it_is_unpickled_has_received_it(runs):
+    code = """
+        class Cancelling:
+            def __reduce__(self):
+                return (cancel, ())
+
+        def cancel():
+            task.cancel()
+            return "received"
+
+        async def receive():
+            print(await rx.recv())
+            await asyncio.sleep(10)
+
+        async def main():
+            global task
+            task = asyncio.ensure_future(receive())
+            await tx.send_batch([Cancelling(), "next"])
+            await asyncio.wait([task])
+            print(task.cancelled(), await rx.recv())
+
+        server = serve()
+        channel = connect()
+        tx, rx = _core.RemoteSender(channel), _core.RemoteReceiver(channel)
+        asyncio.run(main())
+    """
+    assert runs(code) == "received\nTrue next"
