@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import sys
 import threading
 
 import pytest
@@ -34,6 +35,7 @@ from klaw_core.runtime.channels import (
 )
 
 pytestmark = pytest.mark.ray
+LIMIT_S = 60.0
 
 
 async def test_every_way_to_send_and_to_look(ray_cluster, in_thread):
@@ -251,4 +253,39 @@ async def test_plain_calls_of_its_actor_can_send_and_not_receive(ray_cluster, ev
 async def test_what_cannot_be_pickled_is_told_before_anything_is_made(ray_cluster, name):
     with pytest.raises(TypeError):
         await watch(threading.Lock(), backend="ray", name=name)
+    assert name not in list_channels()
+
+
+MAKER = """
+import sys
+from klaw_core.runtime.channels import blocking_watch
+
+tx, rx = blocking_watch(b"x" * int(sys.argv[2]), backend="ray", name=sys.argv[1])
+print("made", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("size", [300_000, 8_000_000])
+async def test_a_large_initial_value_is_there_again_though_its_maker_is_gone(ray, name, size):
+    made = [sys.executable, "-c", MAKER, name, str(size)]
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    maker = await asyncio.create_subprocess_exec(*made, **pipes)
+    assert await maker.stdout.readline() == b"made\n"
+    tx, rx = await get_channel(name)
+    await maker.communicate()  # which lets it end
+    assert rx.borrow() == b"x" * size
+    await tx.send("later")
+    await rx.changed()
+    ray.kill(tx._channel.owner.actor, no_restart=False)
+    with pytest.raises(ChannelBackendErrorException):
+        await rx.changed()
+    await rx.changed(timeout=LIMIT_S)
+    assert rx.borrow() == b"x" * size
+
+
+async def test_an_initial_value_that_is_too_large_is_an_error_that_says_so(ray_cluster, name):
+    for size in (8 * 1024 * 1024, 65 * 1024 * 1024):
+        with pytest.raises(ChannelBackendErrorException, match="the initial value is larger than"):
+            await watch(b"x" * size, backend="ray", name=name)
     assert name not in list_channels()

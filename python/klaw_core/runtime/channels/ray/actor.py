@@ -141,11 +141,10 @@ class ChannelActor:
         self,
         capacity: int | ChannelSettings,
         unbounded: bool = False,
-        *,
+        *initial: bytes,
         name: str | None = None,
         namespace: str = "",
         anonymous: bool = False,
-        initial: bytes = b"",
     ) -> None:
         self._settings: ChannelSettings = (
             capacity
@@ -173,7 +172,7 @@ class ChannelActor:
             port_min=port_min,
             port_max=port_max,
             tls=tls_files(),
-            initial=initial,
+            initial=b"".join(initial),
         )
         self._checkpoints: Checkpoints | None = None
         if (folder := self._settings.checkpoint_dir) is not None:

@@ -21,7 +21,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
@@ -93,6 +93,10 @@ _POLL_S: Final = 0.02
 _PROBE_LIMIT_S: Final = 3.0
 _CLASS_NAME: Final = "ChannelActor"
 _SIDE_CLOSED: Final[frozenset[ClosedKind]] = frozenset({"ended", "peer_gone", "peer_died"})
+# Ray keeps small arguments with an actor that it may restart, 10 MiB in all. Larger ones it puts into the object store,
+# where they are lost with the process that made the actor.
+_ARGUMENT_BYTES: Final = 64 * 1024
+_INITIAL_BYTES_MAX: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +142,25 @@ def blocking_make_channel(
         ValueError: there is a channel of that name with other settings; the text names both.
         ChannelClosedError: there is a channel of that name one side of which has closed; the text says why.
     """
-    content = {"initial": _core.encode(initial)} if settings.kind == "watch" else {}
+    content = _initial_of(initial, name, namespace) if settings.kind == "watch" else ()
     _ensure_ray()
     if settings.capacity is None:
         _LOGGER.warning("channel %s is unbounded: nothing holds senders back", name or "(unnamed)")
-    made = _make(settings, name, namespace, actor_options or {}, **content)
+    made = _make(settings, name, namespace, actor_options or {}, content)
     return _open_pair(made, prefetch)
+
+
+def _initial_of(value: object, name: str | None, namespace: str) -> list[bytes]:
+    """The first value of a watch, in parts of which each is a small argument."""
+    encoded = _core.encode(value)
+    if len(encoded) > _INITIAL_BYTES_MAX:
+        raise backend_error(
+            f"the initial value is larger than {_INITIAL_BYTES_MAX} bytes, which is what the channel's actor can "
+            "begin with: begin with a smaller one, and send it",
+            name=name,
+            namespace=namespace,
+        )
+    return [encoded[at : at + _ARGUMENT_BYTES] for at in range(0, len(encoded), _ARGUMENT_BYTES)]
 
 
 def _make(
@@ -151,11 +168,11 @@ def _make(
     name: str | None,
     namespace: str,
     options: Mapping[str, Any],
-    **content: bytes,
+    content: Sequence[bytes],
 ) -> _Found:
     """The channel of that name, or a new one, which begins with ``content``."""
     for _ in range(3):
-        actor = _make_actor(wanted, name, namespace, dict(options), **content)
+        actor = _make_actor(wanted, name, namespace, dict(options), content)
         try:
             found = _ask_what_it_is(actor, name, namespace, _PLACEMENT_LIMIT_S)
         except ChannelBackendErrorException:
@@ -178,7 +195,7 @@ def _make_actor(
     name: str | None,
     namespace: str,
     options: dict[str, Any],
-    **content: bytes,
+    content: Sequence[bytes],
 ) -> Any:
     # Detached also without a name: else it would end with this process, whoever else has handles.
     options |= {"lifetime": "detached"}
@@ -186,7 +203,7 @@ def _make_actor(
         options |= {"name": _PREFIX + name, "namespace": namespace, "get_if_exists": True}
     try:
         return RayChannelActor.options(**options).remote(
-            wanted, name=name, namespace=namespace, anonymous=name is None, **content
+            wanted, False, *content, name=name, namespace=namespace, anonymous=name is None
         )
     except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
         raise backend_error(

@@ -16,7 +16,7 @@ What they promise beyond ``klaw_core.runtime.channels.watch``:
 - **Death of the actor**: each handle raises ``ChannelBackendErrorException`` once. Then the value is the initial one
   again, which is a change to everybody: send the present one again.
 - **Memory**: the value is bytes on its way, 64 MiB at most, and is unpickled once in each process: all its handles give
-  the same object. Do not change it.
+  the same object. Do not change it. The initial value is 8 MiB at most: Ray keeps it with the actor, for its restart.
 - **Time limits, cancellation, threads, cost**: as of ``ray.core``.
 """
 
