@@ -16,14 +16,14 @@ import time
 import weakref
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
 
 import ray
 from ray.exceptions import ActorDiedError
 
 from klaw_core import _core
-from klaw_core.runtime.channels.ray.explain import explain
+from klaw_core.runtime.channels.ray.explain import backend_error, explain
 from klaw_core.runtime.channels.ray.tls import tls_files
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Connection:
         "node_id",
         "prefetch",
         "ray_pid",
+        "session",
     )
 
     def __init__(
@@ -60,15 +61,50 @@ class Connection:
         namespace: str | None,
         prefetch: int,
     ) -> None:
-        self.actor: Any = actor
         self.capacity: int | None = capacity
         self.kind: str = kind
         self.name: str | None = name
         self.namespace: str | None = namespace
         self.prefetch: int = prefetch
+        self.endpoint: dict[str, Any] | None = None  # as the actor has told it last
+        self.know(actor)
+
+    def know(self, actor: Any) -> None:
+        """The channel's actor, as Ray knows it in its present session."""
+        self.actor: Any = actor
+        self.session: str = _session()
         self.node_id: str = ray.get_runtime_context().get_node_id()
         self.ray_pid: int = os.getpid()
-        self.endpoint: dict[str, Any] | None = None  # as the actor has told it last
+
+    def is_of_earlier_session(self) -> bool:
+        """Whether Ray was shut down and initialised again since: to ask it for the actor then would end the process."""
+        return ray.is_initialized() and self.session != _session()
+
+    def why_unknown(self) -> str | None:
+        """Why Ray does not know the actor, if so."""
+        if not ray.is_initialized():
+            return "Ray was shut down in this process"
+        if self.is_of_earlier_session():
+            return (
+                "this handle is from before ray.shutdown(), and Ray does not know it any more: get the channel anew, "
+                "as with get_channel()"
+            )
+        return None
+
+    def known_actor(self) -> Any:
+        """The actor, to be called or pickled.
+
+        Raises:
+            ChannelBackendErrorException: Ray does not know it any more.
+        """
+        if (why := self.why_unknown()) is not None:
+            raise backend_error(why, name=self.name, namespace=self.namespace)
+        return self.actor
+
+
+def _session() -> str:
+    """Each ``ray.init()`` makes this process another worker of Ray's."""
+    return str(ray.get_runtime_context().get_worker_id())
 
 
 _lock = threading.Lock()
@@ -113,6 +149,8 @@ def connection_of(
             _channels[key] = channel
             _connections[key] = known
             weakref.finalize(channel, _note_gone, key).atexit = False
+        elif (known := cast("Connection", channel.owner)).is_of_earlier_session():
+            known.know(actor)  # with which older handles go on
         _start_finder()
     return channel
 
@@ -168,8 +206,8 @@ def _look_up(lookup: int, key: str) -> None:
                 "this process was forked before its parent had reached the channel, and cannot use Ray",
             )
         return _answer(lookup, known, known.endpoint)
-    if not ray.is_initialized():
-        return _core.fail_lookup(lookup, "Ray was shut down in this process")
+    if (why := known.why_unknown()) is not None:
+        return _core.fail_lookup(lookup, why)
     # The link asks again by itself; a repetition by Ray would come too late, and be written to the user's terminal.
     ask = known.actor.get_endpoint.options(max_task_retries=0)
     future: Future[Any] = ask.remote().future()

@@ -48,8 +48,9 @@ class RayHandle:
     async def stats(self: _Handle) -> ChannelStats:
         """A consistent snapshot. One actor call."""
         known = known_of(self._channel)
+        actor = known.known_actor()
         try:
-            answer = asyncio.wrap_future(known.actor.get_stats.remote().future())
+            answer = asyncio.wrap_future(actor.get_stats.remote().future())
             return cast("ChannelStats", await asyncio.wait_for(answer, _STATS_LIMIT_S))
         except Exception as error:
             raise backend_error(
@@ -91,19 +92,20 @@ class RayReader(RayHandle):
 
 def reduced(handle: _Handle) -> tuple[Any, ...]:
     """For ``__reduce_ex__``: the handle's side stays open until what is pickled is claimed."""
+    known = known_of(handle._channel)
+    actor = known.known_actor()  # before the hold
     token = secrets.token_bytes(16)
     handle._hold(token)
-    known = known_of(handle._channel)
     return _claim, (
         type(handle),
-        known.actor,
+        actor,
         known.capacity,
         known.kind,
         known.name,
         known.namespace,
         known.prefetch,
         token,
-        companion_of(known.actor, token),
+        companion_of(actor, token),
     )
 
 

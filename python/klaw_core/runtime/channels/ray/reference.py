@@ -171,9 +171,7 @@ class _Store:
         known = self._known()
         if known.ray_pid != os.getpid():
             raise self._error("this process was forked, and cannot use Ray's object store")
-        if not ray.is_initialized():
-            raise self._error("Ray was shut down in this process")
-        return known.actor
+        return known.known_actor()
 
     async def _answer(self, ref: Any) -> Any:
         try:
