@@ -30,9 +30,10 @@ async def main() -> None:
         raise LookupError("there is no such channel")
     tx, rx = found
     await tx.close()
-    async for message in rx.acked():
-        async with message:
-            print("went on with", message.value, "again" if message.redelivered else "")
+    async with rx:
+        async for message in rx.acked():
+            async with message:
+                print("went on with", message.value, "again" if message.redelivered else "")
     await supervisor.delete_channel.remote("jobs")
 
 

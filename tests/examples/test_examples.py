@@ -22,7 +22,8 @@ RUN_ALL = """
 import json, subprocess, sys
 for example in map(json.loads, sys.argv[1:]):
     done = subprocess.run([sys.executable, *example], capture_output=True, text=True)
-    print(json.dumps([example[0], done.returncode, done.stdout, done.stderr]))
+    path = next(part for part in example if part.endswith(".py"))
+    print(json.dumps([path, done.returncode, done.stdout, done.stderr]))
 """
 
 
@@ -142,10 +143,12 @@ def test_a_queue_and_its_channel_do_the_same(name: str):
 @pytest.mark.timeout(240)
 def test_the_examples_on_a_ray_cluster_do_what_they_say():
     names = (
-        "hello_ray", "ray_queue", "ray_queue_as_channel", "ray_supervisor", "batch_inference", "token_streaming",
+        "hello_ray", "ray_queue", "ray_queue_as_channel", "ray_retry", "batch_inference", "token_streaming",
     )  # fmt: skip
     examples = [[f"{EXAMPLES / name}.py"] for name in names]
     examples.append([f"{EXAMPLES / 'parameter_broadcast.py'}", "--backend", "ray"])
+    # It tells what is left unclosed.
+    examples.append(["-X", "dev", f"{EXAMPLES / 'ray_supervisor.py'}"])
     cluster = [sys.executable, ROOT / "tools" / "ray_cluster.py"]  # one of their own, of two nodes
     done = subprocess.run(
         [*cluster, sys.executable, "-c", RUN_ALL, *map(json.dumps, examples)],
@@ -155,6 +158,7 @@ def test_the_examples_on_a_ray_cluster_do_what_they_say():
     said = {}
     for path, status, stdout, stderr in map(json.loads, done.stdout.splitlines()):
         assert status == 0, stderr
+        assert "unclosed <" not in stderr
         said[Path(path).stem] = stdout.splitlines()
     shares = [line.removeprefix("a consumer got ") for line in said.pop("hello_ray")]
     assert sorted(number for share in shares for number in json.loads(share)) == list(range(10))
@@ -164,6 +168,8 @@ def test_the_examples_on_a_ray_cluster_do_what_they_say():
         "went on with two again",
         "went on with three again",
     ]
+    lines = [line for line in said.pop("ray_retry") if re.fullmatch(r"\d \w+", line)]
+    assert lines == ["0 one", "1 two", "2 three"]  # beside what Ray says of the failed attempt
     written, counted = said.pop("token_streaming")
     read, sent = [int(number) for number in re.findall(r"\d+", counted)]
     assert len(written.split()) == read == 60

@@ -273,7 +273,7 @@ async def test_a_large_initial_value_is_there_again_though_its_maker_is_gone(ray
     maker = await asyncio.create_subprocess_exec(*made, **pipes)
     assert await maker.stdout.readline() == b"made\n"
     tx, rx = await get_channel(name)
-    await maker.communicate()  # which lets it end
+    await maker.communicate(b"")  # which lets it end
     assert rx.borrow() == b"x" * size
     await tx.send("later")
     await rx.changed()
