@@ -33,8 +33,9 @@ class RayCluster:
     Sets this process's environment for Ray. ``import ray`` only after that: it reads the token once.
     """
 
-    def __init__(self, object_store_bytes: int = 100_000_000) -> None:
+    def __init__(self, object_store_bytes: int = 100_000_000, node: Path | None = None) -> None:
         self._object_store_bytes = object_store_bytes  # on each node
+        self._node = node  # a program that starts nodes in place of ``ray``
         self.folder = tempfile.mkdtemp(prefix="kr-", dir="/tmp")
         self.address = f"{HEAD_IP}:{_free_port()}"
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
@@ -82,8 +83,11 @@ class RayCluster:
 
     def _start(self, ip: str, *options: str) -> None:
         log = Path(self.folder, f"start-{ip}.log")
+        ray = [str(Path(sys.executable).with_name("ray"))]
+        if self._node is not None:
+            ray = [sys.executable, str(self._node), f"{self.folder}/{ip}.socket"]
         command = [
-            str(Path(sys.executable).with_name("ray")),
+            *ray,
             "start",
             "--block",
             f"--node-ip-address={ip}",

@@ -15,6 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -279,7 +280,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """One for all tests of a process, of two nodes. This process is a driver on its head node."""
-    with RayCluster() as cluster:
+    with RayCluster(node=Path(__file__).with_name("forking_node.py")) as cluster:
         import ray  # which reads the token when it is imported
 
         cluster.start_head()

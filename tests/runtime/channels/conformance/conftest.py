@@ -384,6 +384,7 @@ ONESHOT = OtherFlavour(
     receiver=frozenset(f"{RECEIVES} {ITERATES}".split()),
     handle_names=("OneshotSender", "OneshotReceiver"),
     is_once=True,
+    marks=(pytest.mark.local_conformance,),
 )
 
 BROADCAST = OtherFlavour(
@@ -392,6 +393,7 @@ BROADCAST = OtherFlavour(
     sender=frozenset(f"{SENDS} subscribe".split()),
     receiver=frozenset(f"{RECEIVES} {ITERATES} resubscribe".split()),
     handle_names=("BroadcastSender", "BroadcastReceiver"),
+    marks=(pytest.mark.local_conformance,),
 )
 
 WATCH = OtherFlavour(
@@ -406,6 +408,7 @@ WATCH = OtherFlavour(
     ),
     handle_names=("WatchSender", "WatchReceiver"),
     receive=_receive_change,
+    marks=(pytest.mark.local_conformance,),
 )
 
 OTHER_FLAVOURS = (
@@ -483,6 +486,7 @@ AMONG_OTHERS = OtherFlavour(
     sender=frozenset(),
     receiver=frozenset(),
     handle_names=("LocalSender", "LocalReceiver"),
+    marks=(pytest.mark.local_conformance,),
 )
 
 
