@@ -248,8 +248,8 @@ void Link::apply_expired(const Expired& frame) {
   }
   fail_handles("this process was out of reach for so long that it was declared dead; what was not stored is not sent");
   for (const auto& [id, session] : sessions_) {
-    session->unread.clear();
     session->unconfirmed.clear();
+    session->unread.clear();
     session->next = 1;
     session->stored = 0;
   }
