@@ -69,7 +69,7 @@ def test_every_python_example_is_run_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "asyncio_queue.py", "asyncio_queue_as_channel.py", "batch_inference.py", "broadcast.py", "hello.py",
         "hello_ray.py", "oneshot.py", "parameter_broadcast.py", "ray_queue.py", "ray_queue_as_channel.py",
-        "ray_supervisor.py", "selecting.py", "token_streaming.py", "watch.py", "wordcount.py",
+        "ray_retry.py", "ray_supervisor.py", "selecting.py", "token_streaming.py", "watch.py", "wordcount.py",
     }  # fmt: skip
 
 

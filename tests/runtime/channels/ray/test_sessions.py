@@ -104,3 +104,44 @@ def test_a_channel_that_is_got_anew_makes_its_older_handles_whole(in_two_session
             print(ray.get(task.remote(handle)))
     """)
     assert found.split() == ["4", "run"] * 4
+
+
+# The thread is preempted in the midst of what it does with Ray, until Ray's shutdown is over.
+EXIT_BESIDE_A_HOLD = """
+import atexit, sys, threading, time
+
+atexit.register(time.sleep, 3)  # the last to run: the interpreter stops no thread before
+import ray
+from klaw_core.runtime.channels import blocking_channel
+from klaw_core.runtime.channels.ray import holds
+
+begun = threading.Event()
+
+def watch(ref, hold):
+    ray_itself = holds.global_worker.core_worker
+    begun.set()
+    time.sleep(1.5)
+    ray_itself.add_object_out_of_scope_callback(ref, lambda _: None)
+
+holds._KEPT_S = 0.0
+holds._watch = watch
+ray.init(address=sys.argv[1], log_to_driver=False)
+tx, rx = blocking_channel(4, backend="ray")
+stored = ray.put([tx])
+begun.wait()
+tx.blocking_close()
+rx.blocking_close()
+"""
+
+
+def test_a_process_that_exits_while_its_pickled_handles_are_watched_ends_in_an_orderly_way(
+    ray_cluster,
+):
+    done = subprocess.run(
+        [sys.executable, "-c", EXIT_BESIDE_A_HOLD, ray_cluster.address],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"

@@ -14,6 +14,7 @@ channel is told when Ray has let go of that object.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -35,6 +36,7 @@ __all__ = ["companion_of"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 _PUT_LIMIT_S: Final = 2.0
+_EXIT_LIMIT_S: Final = 5.0
 _KEPT_S: Final = 3.0  # longer than it takes Ray, after it has pickled a task's arguments, to count what is in them
 
 _Job: TypeAlias = "Callable[[], None]"
@@ -51,7 +53,8 @@ class _Hold:
 
 
 _lock = threading.Lock()
-_jobs: SimpleQueue[_Job] | None = None  # of the thread; under the lock
+_jobs: SimpleQueue[_Job | None] | None = None  # of the thread, which ends at None; under the lock
+_worker: threading.Thread | None = None  # under the lock
 _kept: Final[deque[tuple[float, Any, _Hold]]] = (
     deque()
 )  # until when; the thread's, the oldest first
@@ -83,19 +86,23 @@ def _is_pickled_by_ray() -> bool:
     return bool(global_worker.get_serialization_context().is_in_band_serialization())
 
 
-def _queue() -> SimpleQueue[_Job]:
-    global _jobs  # noqa: PLW0603  one for the process
+def _queue() -> SimpleQueue[_Job | None]:
+    global _jobs, _worker  # noqa: PLW0603  one for the process
     with _lock:
         if _jobs is None:
             _jobs = SimpleQueue()
-            threading.Thread(target=_work, args=(_jobs,), name="klaw-holds", daemon=True).start()
+            _worker = threading.Thread(target=_work, args=(_jobs,), name="klaw-holds", daemon=True)
+            _worker.start()
         return _jobs
 
 
-def _work(jobs: SimpleQueue[_Job]) -> None:
+def _work(jobs: SimpleQueue[_Job | None]) -> None:
     while True:
         try:
-            jobs.get(timeout=max(0.0, _kept[0][0] - time.monotonic()) if _kept else None)()
+            job = jobs.get(timeout=max(0.0, _kept[0][0] - time.monotonic()) if _kept else None)
+            if job is None:
+                return _kept.clear()
+            job()
         except Empty:
             pass
         except Exception as error:  # noqa: BLE001  Ray may be gone, or the channel: then nobody need be told
@@ -130,11 +137,24 @@ def _tell(hold: _Hold) -> None:
         hold.actor.abandon_handle.options(max_task_retries=0).remote(hold.token)
 
 
+def _at_exit() -> None:
+    """Ends the thread while Ray is there: Ray ends a process that calls it after its shutdown, with status 1."""
+    with _lock:
+        jobs, worker = _jobs, _worker
+    if jobs is not None and worker is not None:
+        jobs.put(None)
+        worker.join(_EXIT_LIMIT_S)
+
+
 def _after_fork() -> None:
     """In the child: the thread is the parent's, and so is what it keeps."""
-    global _lock, _jobs  # noqa: PLW0603  one for the process
+    global _lock, _jobs, _worker  # noqa: PLW0603  one for the process
     _lock = threading.Lock()
-    _jobs = None
+    _jobs = _worker = None
+
+
+# After Ray has registered its own, so this runs first.
+atexit.register(_at_exit)
 
 
 os.register_at_fork(after_in_child=_after_fork)
