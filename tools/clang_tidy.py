@@ -82,7 +82,12 @@ def main() -> int:
     arguments = parser.parse_args()
 
     build_dirs: list[Path] = arguments.build_dirs
-    sources = [source for build_dir in build_dirs for source in own_sources(build_dir)]
+    # Several builds compile the data plane: each of its sources is checked once.
+    by_path: dict[Path, Source] = {}
+    for build_dir in build_dirs:
+        for source in own_sources(build_dir):
+            by_path.setdefault(source.path, source)
+    sources = list(by_path.values())
     shared = shared_digest()
     shown: set[str] = set()
     failed = False
