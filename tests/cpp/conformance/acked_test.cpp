@@ -9,28 +9,26 @@
 #include <gtest/gtest.h>
 
 #include "support/payload.hpp"
+#include "support/setups.hpp"
 #include "support/threads.hpp"
-#include "support/ways.hpp"
 
 namespace {
 
 using namespace klaw_test;
 using std::chrono_literals::operator""ms;
 
-template <class S>
-class Acked : public ::testing::Test {};
-TYPED_TEST_SUITE(Acked, Setups, SetupNames);
+class Acked : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, Acked, all_setups(), setup_name);
 
-template <class S>
-class AckedByCoroutines : public ::testing::Test {};
-TYPED_TEST_SUITE(AckedByCoroutines, CoroutineSetups, SetupNames);
+class AckedByCoroutines : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, AckedByCoroutines, coroutine_setups(), setup_name);
 
-TYPED_TEST(Acked, what_is_acknowledged_is_done_with) {
+TEST_P(Acked, what_is_acknowledged_is_done_with) {
   for_each_capacity({1, 3, std::nullopt}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     ASSERT_TRUE(tx.try_send(7));
     {
-      auto got = TypeParam::recv_acked(rx).get();
+      auto got = recv_acked(rx).get();
       ASSERT_TRUE(got);
       EXPECT_EQ(got->value(), 7);
       EXPECT_FALSE(got->redelivered());
@@ -47,13 +45,13 @@ TYPED_TEST(Acked, what_is_acknowledged_is_done_with) {
   });
 }
 
-TYPED_TEST(Acked, what_is_not_comes_back_marked) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, what_is_not_comes_back_marked) {
+  auto [tx, rx] = open<int>(3);
   ASSERT_TRUE(tx.try_send(7));
   {
-    auto dropped = TypeParam::recv_acked(rx).get();
+    auto dropped = recv_acked(rx).get();
   }
-  auto again = TypeParam::recv_acked(rx).get();
+  auto again = recv_acked(rx).get();
   ASSERT_TRUE(again);
   EXPECT_EQ(again->value(), 7);
   EXPECT_TRUE(again->redelivered());
@@ -69,20 +67,20 @@ TYPED_TEST(Acked, what_is_not_comes_back_marked) {
   EXPECT_EQ(rx.stats().total_sent, 1U);
 }
 
-TYPED_TEST(Acked, what_comes_back_is_received_like_any_other) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, what_comes_back_is_received_like_any_other) {
+  auto [tx, rx] = open<int>(3);
   ASSERT_TRUE(tx.try_send_batch(std::vector{1, 2, 3}));
   auto one = rx.try_recv_acked();
   auto two = rx.try_recv_acked();
   two->nack();
   one->nack();
   EXPECT_EQ(rx.size(), 3U);
-  EXPECT_EQ(TypeParam::recv(rx).get(), 1);
-  EXPECT_EQ(TypeParam::recv_batch(rx, 5).get(), (std::vector{2, 3}));
+  EXPECT_EQ(recv(rx).get(), 1);
+  EXPECT_EQ(recv_batch(rx, 5).get(), (std::vector{2, 3}));
 }
 
-TYPED_TEST(Acked, what_comes_back_is_handed_out_before_what_is_newer_in_the_old_order) {
-  auto [tx, rx] = open<TypeParam, int>(5);
+TEST_P(Acked, what_comes_back_is_handed_out_before_what_is_newer_in_the_old_order) {
+  auto [tx, rx] = open<int>(5);
   ASSERT_TRUE(tx.try_send_batch(std::vector{1, 2, 3, 4}));
   {
     std::vector<Delivery<int>> out;
@@ -101,8 +99,8 @@ TYPED_TEST(Acked, what_comes_back_is_handed_out_before_what_is_newer_in_the_old_
   }
 }
 
-TYPED_TEST(Acked, a_message_that_was_taken_gives_its_slot_away_and_takes_none_when_it_comes_back) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Acked, a_message_that_was_taken_gives_its_slot_away_and_takes_none_when_it_comes_back) {
+  auto [tx, rx] = open<int>(1);
   ASSERT_TRUE(tx.try_send(1));
   auto got = rx.try_recv_acked();
   ASSERT_TRUE(tx.try_send(2));
@@ -115,17 +113,17 @@ TYPED_TEST(Acked, a_message_that_was_taken_gives_its_slot_away_and_takes_none_wh
   EXPECT_TRUE(tx.try_send(3));
 }
 
-TYPED_TEST(Acked, a_receiver_that_waits_gets_what_comes_back) {
+TEST_P(Acked, a_receiver_that_waits_gets_what_comes_back) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
-    auto taking = TypeParam::recv_acked(rx);
+    auto [tx, rx] = open<int>(capacity);
+    auto taking = recv_acked(rx);
     until_receivers_wait(rx, 1);
-    auto sent = TypeParam::send(tx, 7);
+    auto sent = send(tx, 7);
     auto got = taking.get();
     ASSERT_TRUE(sent.get());
     ASSERT_TRUE(got);
     auto other = rx.clone();
-    auto waiting = TypeParam::recv_acked(other);
+    auto waiting = recv_acked(other);
     until_receivers_wait(rx, 1);
     got->nack();
     auto again = waiting.get();
@@ -136,9 +134,9 @@ TYPED_TEST(Acked, a_receiver_that_waits_gets_what_comes_back) {
   });
 }
 
-TYPED_TEST(Acked, the_value_may_be_taken_out_once) {
+TEST_P(Acked, the_value_may_be_taken_out_once) {
   Ledger ledger(1);
-  auto [tx, rx] = open<TypeParam, Tracked>(1);
+  auto [tx, rx] = open<Tracked>(1);
   ASSERT_TRUE(tx.try_send(Tracked(ledger, 0)));
   auto got = rx.try_recv_acked();
   ASSERT_TRUE(got);
@@ -152,8 +150,8 @@ TYPED_TEST(Acked, the_value_may_be_taken_out_once) {
   EXPECT_EQ(rx.stats().in_flight, 0U);
 }
 
-TYPED_TEST(Acked, a_delivery_moves) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Acked, a_delivery_moves) {
+  auto [tx, rx] = open<int>(1);
   ASSERT_TRUE(tx.try_send(1));
   auto got = rx.try_recv_acked();
   Delivery<int> moved = *std::move(got);
@@ -165,41 +163,41 @@ TYPED_TEST(Acked, a_delivery_moves) {
 
 // --- delays ---
 
-TYPED_TEST(Acked, a_delayed_message_comes_back_later) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, a_delayed_message_comes_back_later) {
+  auto [tx, rx] = open<int>(3);
   ASSERT_TRUE(tx.try_send_batch(std::vector{1, 2}));
   rx.try_recv_acked()->nack(20ms);
   EXPECT_EQ(rx.size(), 2U);
-  EXPECT_EQ(TypeParam::recv(rx).get(), 2);
-  auto again = TypeParam::recv_acked(rx).get();
+  EXPECT_EQ(recv(rx).get(), 2);
+  auto again = recv_acked(rx).get();
   ASSERT_TRUE(again);
   EXPECT_EQ(again->value(), 1);
   EXPECT_TRUE(again->redelivered());
   again->ack();
 }
 
-TYPED_TEST(Acked, a_delay_that_is_none_is_none) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, a_delay_that_is_none_is_none) {
+  auto [tx, rx] = open<int>(3);
   ASSERT_TRUE(tx.try_send(1));
   rx.try_recv_acked()->nack(0ms);
   rx.try_recv_acked()->nack(-5ms);
   EXPECT_EQ(rx.try_recv(), 1);
 }
 
-TYPED_TEST(Acked, a_delayed_message_holds_the_end_back) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, a_delayed_message_holds_the_end_back) {
+  auto [tx, rx] = open<int>(3);
   ASSERT_TRUE(tx.try_send(1));
   rx.try_recv_acked()->nack(20ms);
   tx.close();
   EXPECT_FALSE(rx.is_closed());
-  EXPECT_EQ(TypeParam::recv(rx).get(), 1);
-  EXPECT_TRUE(is_closed(TypeParam::recv(rx).get(), CloseKind::ended));
+  EXPECT_EQ(recv(rx).get(), 1);
+  EXPECT_TRUE(is_closed(recv(rx).get(), CloseKind::ended));
 }
 
-TYPED_TEST(Acked, a_delay_outlives_its_channel) {
+TEST_P(Acked, a_delay_outlives_its_channel) {
   Ledger ledger(2);
   {
-    auto [tx, rx] = open<TypeParam, Tracked>(3);
+    auto [tx, rx] = open<Tracked>(3);
     ASSERT_TRUE(tx.try_send(Tracked(ledger, 0)));
     ASSERT_TRUE(tx.try_send(Tracked(ledger, 1)));
     rx.try_recv_acked()->nack(1ms);
@@ -210,8 +208,8 @@ TYPED_TEST(Acked, a_delay_outlives_its_channel) {
 
 // --- the end ---
 
-TYPED_TEST(Acked, the_end_is_held_back_while_others_deliveries_are_unsettled) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, the_end_is_held_back_while_others_deliveries_are_unsettled) {
+  auto [tx, rx] = open<int>(3);
   auto other = rx.clone();
   ASSERT_TRUE(tx.try_send_batch(std::vector{1, 2}));
   auto one = rx.try_recv_acked();
@@ -219,36 +217,36 @@ TYPED_TEST(Acked, the_end_is_held_back_while_others_deliveries_are_unsettled) {
   tx.close();
   EXPECT_FALSE(other.is_closed());
   EXPECT_TRUE(is_empty(other.try_recv()));
-  auto waiting = TypeParam::recv(other);
+  auto waiting = recv(other);
   until_receivers_wait(other, 1);
   one->nack();
   EXPECT_EQ(waiting.get(), 1);
-  auto end = TypeParam::recv(other);
+  auto end = recv(other);
   until_receivers_wait(other, 1);
   two->ack();
   EXPECT_TRUE(is_closed(end.get(), CloseKind::ended));
   EXPECT_TRUE(other.is_closed());
 }
 
-TYPED_TEST(Acked, ones_own_deliveries_do_not_hold_the_end_back) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, ones_own_deliveries_do_not_hold_the_end_back) {
+  auto [tx, rx] = open<int>(3);
   ASSERT_TRUE(tx.try_send(1));
   auto mine = rx.try_recv_acked();
   tx.close();
-  EXPECT_TRUE(is_closed(TypeParam::recv(rx).get(), CloseKind::ended));
+  EXPECT_TRUE(is_closed(recv(rx).get(), CloseKind::ended));
   EXPECT_TRUE(rx.is_closed());
   mine->nack();
   EXPECT_FALSE(rx.is_closed());
-  EXPECT_EQ(TypeParam::recv(rx).get(), 1);
+  EXPECT_EQ(recv(rx).get(), 1);
 }
 
-TYPED_TEST(Acked, a_receiver_that_waits_already_gets_the_end_though_it_has_deliveries) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, a_receiver_that_waits_already_gets_the_end_though_it_has_deliveries) {
+  auto [tx, rx] = open<int>(3);
   auto other = rx.clone();
   ASSERT_TRUE(tx.try_send(1));
   auto mine = rx.try_recv_acked();
-  auto end = TypeParam::recv(rx);
-  auto waits_on = TypeParam::recv(other);
+  auto end = recv(rx);
+  auto waits_on = recv(other);
   until_receivers_wait(rx, 2);
   tx.close();
   EXPECT_TRUE(is_closed(end.get(), CloseKind::ended));
@@ -257,22 +255,22 @@ TYPED_TEST(Acked, a_receiver_that_waits_already_gets_the_end_though_it_has_deliv
   EXPECT_TRUE(is_closed(waits_on.get(), CloseKind::ended));
 }
 
-TYPED_TEST(Acked, deliveries_outlive_their_handle) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Acked, deliveries_outlive_their_handle) {
+  auto [tx, rx] = open<int>(3);
   auto other = rx.clone();
   ASSERT_TRUE(tx.try_send(1));
   auto got = rx.try_recv_acked();
   rx.close();
   tx.close();
-  auto waiting = TypeParam::recv(other);
+  auto waiting = recv(other);
   until_receivers_wait(other, 1);
   got->nack();
   EXPECT_EQ(waiting.get(), 1);
 }
 
-TYPED_TEST(Acked, what_comes_back_when_no_receiver_is_left_is_dropped) {
+TEST_P(Acked, what_comes_back_when_no_receiver_is_left_is_dropped) {
   Ledger ledger(3);
-  auto [tx, rx] = open<TypeParam, Tracked>(3);
+  auto [tx, rx] = open<Tracked>(3);
   for (std::size_t i = 0; i < 3; ++i) ASSERT_TRUE(tx.try_send(Tracked(ledger, i)));
   auto late = rx.try_recv_acked();
   rx.try_recv_acked()->nack();
@@ -287,9 +285,9 @@ TYPED_TEST(Acked, what_comes_back_when_no_receiver_is_left_is_dropped) {
   EXPECT_TRUE(ledger.each_destroyed_once());
 }
 
-TYPED_TEST(Acked, a_shutdown_waits_for_what_may_come_back_unless_it_is_immediate) {
+TEST_P(Acked, a_shutdown_waits_for_what_may_come_back_unless_it_is_immediate) {
   for (const bool immediate : {false, true}) {
-    auto [tx, rx] = open<TypeParam, int>(3);
+    auto [tx, rx] = open<int>(3);
     auto other = rx.clone();
     ASSERT_TRUE(tx.try_send(1));
     auto got = rx.try_recv_acked();
@@ -303,23 +301,23 @@ TYPED_TEST(Acked, a_shutdown_waits_for_what_may_come_back_unless_it_is_immediate
   }
 }
 
-TYPED_TEST(Acked, limits_and_closed_handles_are_as_for_any_receive) {
-  auto [tx, rx] = open<TypeParam, int>(3);
-  EXPECT_TRUE(is_empty(TypeParam::recv_acked_for(rx, 1ms).get()));
+TEST_P(Acked, limits_and_closed_handles_are_as_for_any_receive) {
+  auto [tx, rx] = open<int>(3);
+  EXPECT_TRUE(is_empty(recv_acked_for(rx, 1ms).get()));
   EXPECT_TRUE(is_empty(rx.try_recv_acked()));
-  auto waiting = TypeParam::recv_acked(rx);
+  auto waiting = recv_acked(rx);
   until_receivers_wait(rx, 1);
   auto keeps_open = rx.clone();
   rx.close();
   EXPECT_TRUE(is_closed(waiting.get(), CloseKind::handle_closed));
-  EXPECT_TRUE(is_closed(TypeParam::recv_acked(rx).get(), CloseKind::handle_closed));
+  EXPECT_TRUE(is_closed(recv_acked(rx).get(), CloseKind::handle_closed));
   auto moved = std::move(rx);
-  EXPECT_TRUE(is_closed(TypeParam::recv_acked(rx).get(), CloseKind::handle_closed));  // NOLINT(bugprone-use-after-move)
+  EXPECT_TRUE(is_closed(recv_acked(rx).get(), CloseKind::handle_closed));  // NOLINT(bugprone-use-after-move)
 }
 
-TYPED_TEST(AckedByCoroutines, a_cancelled_recv_acked_has_taken_nothing) {
-  auto [tx, rx] = open<TypeParam, int>(3);
-  auto cancelled = TypeParam::recv_acked(rx);
+TEST_P(AckedByCoroutines, a_cancelled_recv_acked_has_taken_nothing) {
+  auto [tx, rx] = open<int>(3);
+  auto cancelled = recv_acked(rx);
   while_resuming([&] {
     EXPECT_TRUE(tx.try_send(1));  // granted; the coroutine is queued behind us
     cancelled.cancel();

@@ -8,21 +8,20 @@
 
 #include <gtest/gtest.h>
 
+#include "support/setups.hpp"
 #include "support/threads.hpp"
-#include "support/ways.hpp"
 
 namespace {
 
 using namespace klaw_test;
 
-template <class S>
-class Closing : public ::testing::Test {};
-TYPED_TEST_SUITE(Closing, Setups, SetupNames);
+class Closing : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, Closing, all_setups(), setup_name);
 
 // --- rule 1: by reference count ---
 
-TYPED_TEST(Closing, a_clone_counts_from_the_moment_clone_returns) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, a_clone_counts_from_the_moment_clone_returns) {
+  auto [tx, rx] = open<int>(1);
   auto tx2 = tx.clone();
   EXPECT_EQ(rx.stats().sender_count, 2U);
   tx.close();
@@ -36,8 +35,8 @@ TYPED_TEST(Closing, a_clone_counts_from_the_moment_clone_returns) {
   EXPECT_EQ(rx2.try_recv(), 1);
 }
 
-TYPED_TEST(Closing, close_is_idempotent) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, close_is_idempotent) {
+  auto [tx, rx] = open<int>(1);
   auto tx2 = tx.clone();
   tx.close();
   tx.close();
@@ -52,8 +51,8 @@ TYPED_TEST(Closing, close_is_idempotent) {
   EXPECT_TRUE(is_closed(rx2.try_recv(), CloseKind::ended));
 }
 
-TYPED_TEST(Closing, the_destructor_closes) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, the_destructor_closes) {
+  auto [tx, rx] = open<int>(1);
   {
     const auto dropped = std::move(tx);
     EXPECT_FALSE(rx.is_closed());
@@ -62,9 +61,9 @@ TYPED_TEST(Closing, the_destructor_closes) {
   EXPECT_TRUE(is_closed(rx.try_recv(), CloseKind::ended));
 }
 
-TYPED_TEST(Closing, assignment_closes_what_was_there_before) {
-  auto [tx, rx] = open<TypeParam, int>(1);
-  auto [other_tx, other_rx] = open<TypeParam, int>(1);
+TEST_P(Closing, assignment_closes_what_was_there_before) {
+  auto [tx, rx] = open<int>(1);
+  auto [other_tx, other_rx] = open<int>(1);
   tx = std::move(other_tx);
   EXPECT_TRUE(rx.is_closed());
   EXPECT_FALSE(other_rx.is_closed());
@@ -75,8 +74,8 @@ TYPED_TEST(Closing, assignment_closes_what_was_there_before) {
   EXPECT_FALSE(tx.is_closed());
 }
 
-TYPED_TEST(Closing, the_clone_of_a_closed_handle_is_closed) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, the_clone_of_a_closed_handle_is_closed) {
+  auto [tx, rx] = open<int>(1);
   auto keeps_open = tx.clone();
   auto keeps_receiving = rx.clone();
   tx.close();
@@ -93,8 +92,8 @@ TYPED_TEST(Closing, the_clone_of_a_closed_handle_is_closed) {
   EXPECT_EQ(keeps_open.stats().receiver_count, 1U);
 }
 
-TYPED_TEST(Closing, a_moved_from_handle_is_a_closed_one) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, a_moved_from_handle_is_a_closed_one) {
+  auto [tx, rx] = open<int>(1);
   auto live_tx = std::move(tx);
   auto live_rx = std::move(rx);
   // NOLINTBEGIN(bugprone-use-after-move): what is tested
@@ -102,12 +101,12 @@ TYPED_TEST(Closing, a_moved_from_handle_is_a_closed_one) {
   EXPECT_TRUE(rx.is_closed());
   EXPECT_TRUE(is_closed(tx.try_send(1), CloseKind::handle_closed));
   EXPECT_TRUE(is_closed(rx.try_recv(), CloseKind::handle_closed));
-  EXPECT_TRUE(is_closed(TypeParam::send(tx, 1).get(), CloseKind::handle_closed));
-  EXPECT_TRUE(is_closed(TypeParam::recv(rx).get(), CloseKind::handle_closed));
-  EXPECT_TRUE(is_closed(TypeParam::recv_batch(rx, 1).get(), CloseKind::handle_closed));
-  EXPECT_TRUE(is_closed(TypeParam::send_batch(tx, {1, 2, 3}).get(), CloseKind::handle_closed));
-  EXPECT_TRUE(is_closed(TypeParam::closed(tx).get(), CloseKind::handle_closed));
-  EXPECT_TRUE(is_closed(TypeParam::closed(rx).get(), CloseKind::handle_closed));
+  EXPECT_TRUE(is_closed(send(tx, 1).get(), CloseKind::handle_closed));
+  EXPECT_TRUE(is_closed(recv(rx).get(), CloseKind::handle_closed));
+  EXPECT_TRUE(is_closed(recv_batch(rx, 1).get(), CloseKind::handle_closed));
+  EXPECT_TRUE(is_closed(send_batch(tx, {1, 2, 3}).get(), CloseKind::handle_closed));
+  EXPECT_TRUE(is_closed(closed(tx).get(), CloseKind::handle_closed));
+  EXPECT_TRUE(is_closed(closed(rx).get(), CloseKind::handle_closed));
   EXPECT_TRUE(tx.clone().is_closed());
   EXPECT_TRUE(rx.clone().is_closed());
   EXPECT_EQ(rx.size(), 0U);
@@ -122,16 +121,16 @@ TYPED_TEST(Closing, a_moved_from_handle_is_a_closed_one) {
 
 // --- rule 2: the other side ---
 
-TYPED_TEST(Closing, after_the_last_sender_receivers_drain_and_then_get_the_end) {
+TEST_P(Closing, after_the_last_sender_receivers_drain_and_then_get_the_end) {
   for_each_capacity({1, 3, 100, std::nullopt}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     const int count = capacity ? static_cast<int>(fill(tx)) : 50;
     for (int i = 0; !capacity && i < count; ++i) EXPECT_TRUE(tx.try_send(i));
     tx.close();
     EXPECT_FALSE(rx.is_closed());
-    for (int i = 0; i < count; ++i) EXPECT_EQ(TypeParam::recv(rx).get(), i);
+    for (int i = 0; i < count; ++i) EXPECT_EQ(recv(rx).get(), i);
     EXPECT_TRUE(rx.is_closed());
-    const auto end = TypeParam::recv(rx).get();
+    const auto end = recv(rx).get();
     ASSERT_TRUE(is_closed(end, CloseKind::ended));
     EXPECT_EQ(end.error().reason, std::nullopt);
     EXPECT_TRUE(is_closed(rx.try_recv(), CloseKind::ended));
@@ -139,15 +138,15 @@ TYPED_TEST(Closing, after_the_last_sender_receivers_drain_and_then_get_the_end) 
   });
 }
 
-TYPED_TEST(Closing, every_receiver_that_waits_is_woken_when_the_last_sender_goes) {
+TEST_P(Closing, every_receiver_that_waits_is_woken_when_the_last_sender_goes) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     auto rx2 = rx.clone();
     auto tx2 = tx.clone();
-    auto a = TypeParam::recv(rx);
-    auto b = TypeParam::recv_batch(rx, 3);
-    auto c = TypeParam::recv(rx2);
-    auto d = TypeParam::recv_for(rx2, kLong);
+    auto a = recv(rx);
+    auto b = recv_batch(rx, 3);
+    auto c = recv(rx2);
+    auto d = recv_for(rx2, kLong);
     until_receivers_wait(rx, 4);
     tx.close();
     EXPECT_EQ(rx.stats().waiting_receivers, 4U);
@@ -159,15 +158,15 @@ TYPED_TEST(Closing, every_receiver_that_waits_is_woken_when_the_last_sender_goes
   });
 }
 
-TYPED_TEST(Closing, every_sender_that_waits_is_woken_when_the_last_receiver_goes) {
+TEST_P(Closing, every_sender_that_waits_is_woken_when_the_last_receiver_goes) {
   for_each_capacity({0, 1, 3, 100}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     auto tx2 = tx.clone();
     auto rx2 = rx.clone();
     fill(tx);
-    auto a = TypeParam::send(tx, 1);
-    auto b = TypeParam::send_batch(tx, {1});
-    auto c = TypeParam::send(tx2, 1);
+    auto a = send(tx, 1);
+    auto b = send_batch(tx, {1});
+    auto c = send(tx2, 1);
     until_senders_wait(tx, 3);
     rx.close();
     EXPECT_EQ(tx.stats().waiting_senders, 3U);
@@ -177,28 +176,28 @@ TYPED_TEST(Closing, every_sender_that_waits_is_woken_when_the_last_receiver_goes
     EXPECT_TRUE(is_closed(c.get(), CloseKind::peer_gone));
     EXPECT_TRUE(tx.is_closed());
     EXPECT_TRUE(is_closed(tx.try_send(1), CloseKind::peer_gone));
-    EXPECT_TRUE(is_closed(TypeParam::send(tx, 1).get(), CloseKind::peer_gone));
-    EXPECT_TRUE(is_closed(TypeParam::send_batch(tx, {1}).get(), CloseKind::peer_gone));
+    EXPECT_TRUE(is_closed(send(tx, 1).get(), CloseKind::peer_gone));
+    EXPECT_TRUE(is_closed(send_batch(tx, {1}).get(), CloseKind::peer_gone));
   });
 }
 
-TYPED_TEST(Closing, what_waiting_senders_offer_is_drained_before_the_end) {
+TEST_P(Closing, what_waiting_senders_offer_is_drained_before_the_end) {
   // The handle of a waiting send stays open until its send is over, so the end comes after its message.
   for_each_capacity({0, 1, 3}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     const int filled = static_cast<int>(fill(tx));
-    auto sent = TypeParam::send(tx, filled);
+    auto sent = send(tx, filled);
     until_senders_wait(tx, 1);
-    for (int i = 0; i <= filled; ++i) EXPECT_EQ(TypeParam::recv(rx).get(), i);
+    for (int i = 0; i <= filled; ++i) EXPECT_EQ(recv(rx).get(), i);
     EXPECT_TRUE(sent.get());
     tx.close();
-    EXPECT_TRUE(is_closed(TypeParam::recv(rx).get(), CloseKind::ended));
+    EXPECT_TRUE(is_closed(recv(rx).get(), CloseKind::ended));
   });
 }
 
-TYPED_TEST(Closing, the_last_receiver_drops_what_is_queued) {
+TEST_P(Closing, the_last_receiver_drops_what_is_queued) {
   for_each_capacity({1, 3, 100}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, std::shared_ptr<int>>(capacity);
+    auto [tx, rx] = open<std::shared_ptr<int>>(capacity);
     const auto value = std::make_shared<int>(1);
     while (tx.try_send(value)) {
     }
@@ -214,9 +213,9 @@ TYPED_TEST(Closing, the_last_receiver_drops_what_is_queued) {
 
 // --- rule 3: one's own handle ---
 
-TYPED_TEST(Closing, an_operation_on_a_closed_handle_is_closed_though_the_channel_is_not) {
+TEST_P(Closing, an_operation_on_a_closed_handle_is_closed_though_the_channel_is_not) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     auto tx2 = tx.clone();
     auto rx2 = rx.clone();
     tx.close();
@@ -224,21 +223,21 @@ TYPED_TEST(Closing, an_operation_on_a_closed_handle_is_closed_though_the_channel
     EXPECT_TRUE(tx.is_closed());
     EXPECT_TRUE(rx.is_closed());
     EXPECT_TRUE(is_closed(tx.try_send(1), CloseKind::handle_closed));
-    EXPECT_TRUE(is_closed(TypeParam::send(tx, 1).get(), CloseKind::handle_closed));
+    EXPECT_TRUE(is_closed(send(tx, 1).get(), CloseKind::handle_closed));
     EXPECT_TRUE(is_closed(tx.try_send_batch(std::vector{1}), CloseKind::handle_closed));
     EXPECT_TRUE(is_closed(rx.try_recv(), CloseKind::handle_closed));
-    EXPECT_TRUE(is_closed(TypeParam::recv(rx).get(), CloseKind::handle_closed));
+    EXPECT_TRUE(is_closed(recv(rx).get(), CloseKind::handle_closed));
     EXPECT_TRUE(is_closed(rx.try_recv_batch(1), CloseKind::handle_closed));
-    EXPECT_TRUE(is_closed(TypeParam::closed(tx).get(), CloseKind::handle_closed));
-    EXPECT_TRUE(is_closed(TypeParam::closed(rx).get(), CloseKind::handle_closed));
-    auto received = TypeParam::recv(rx2);
-    EXPECT_TRUE(TypeParam::send(tx2, 1).get());
+    EXPECT_TRUE(is_closed(closed(tx).get(), CloseKind::handle_closed));
+    EXPECT_TRUE(is_closed(closed(rx).get(), CloseKind::handle_closed));
+    auto received = recv(rx2);
+    EXPECT_TRUE(send(tx2, 1).get());
     EXPECT_EQ(received.get(), 1);
   });
 }
 
-TYPED_TEST(Closing, a_closed_receiver_takes_nothing_from_a_queue_that_others_drain) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Closing, a_closed_receiver_takes_nothing_from_a_queue_that_others_drain) {
+  auto [tx, rx] = open<int>(3);
   auto rx2 = rx.clone();
   EXPECT_TRUE(tx.try_send(1));
   rx.close();
@@ -246,15 +245,15 @@ TYPED_TEST(Closing, a_closed_receiver_takes_nothing_from_a_queue_that_others_dra
   EXPECT_EQ(rx2.try_recv(), 1);
 }
 
-TYPED_TEST(Closing, a_receiver_wakes_its_own_waits_and_no_others) {
+TEST_P(Closing, a_receiver_wakes_its_own_waits_and_no_others) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     auto rx2 = rx.clone();
-    auto other = TypeParam::recv(rx2);
+    auto other = recv(rx2);
     until_receivers_wait(tx, 1);
-    auto mine = TypeParam::recv(rx);
-    auto my_batch = TypeParam::recv_batch(rx, 2);
-    auto my_closed = TypeParam::closed(rx);
+    auto mine = recv(rx);
+    auto my_batch = recv_batch(rx, 2);
+    auto my_closed = closed(rx);
     until_receivers_wait(tx, 3);
     rx.close();
     EXPECT_TRUE(is_closed(mine.get(), CloseKind::handle_closed));
@@ -267,16 +266,16 @@ TYPED_TEST(Closing, a_receiver_wakes_its_own_waits_and_no_others) {
   });
 }
 
-TYPED_TEST(Closing, a_sender_wakes_its_own_waits_and_no_others) {
+TEST_P(Closing, a_sender_wakes_its_own_waits_and_no_others) {
   for_each_capacity({0, 1, 3}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     auto tx2 = tx.clone();
     const int filled = static_cast<int>(fill(tx));
-    auto mine = TypeParam::send(tx, -1);
-    auto my_batch = TypeParam::send_batch(tx, {-2});
-    auto my_closed = TypeParam::closed(tx);
+    auto mine = send(tx, -1);
+    auto my_batch = send_batch(tx, {-2});
+    auto my_closed = closed(tx);
     until_senders_wait(tx, 2);
-    auto other = TypeParam::send(tx2, filled);
+    auto other = send(tx2, filled);
     until_senders_wait(tx, 3);
     tx.close();
     EXPECT_TRUE(is_closed(mine.get(), CloseKind::handle_closed));
@@ -289,13 +288,13 @@ TYPED_TEST(Closing, a_sender_wakes_its_own_waits_and_no_others) {
   });
 }
 
-TYPED_TEST(Closing, a_large_batch_that_goes_with_its_handle_lets_the_next_sender_in) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Closing, a_large_batch_that_goes_with_its_handle_lets_the_next_sender_in) {
+  auto [tx, rx] = open<int>(3);
   auto tx2 = tx.clone();
   EXPECT_TRUE(tx.try_send(0));
-  auto batch = TypeParam::send_batch(tx, {-1, -2, -3});
+  auto batch = send_batch(tx, {-1, -2, -3});
   until_senders_wait(tx, 1);
-  auto single = TypeParam::send(tx2, 1);
+  auto single = send(tx2, 1);
   until_senders_wait(tx, 2);
   tx.close();
   EXPECT_TRUE(is_closed(batch.get(), CloseKind::handle_closed));
@@ -303,17 +302,17 @@ TYPED_TEST(Closing, a_large_batch_that_goes_with_its_handle_lets_the_next_sender
   EXPECT_EQ(rx.try_recv_batch(9), (std::vector{0, 1}));
 }
 
-TYPED_TEST(Closing, the_last_receivers_own_waits_end_as_handle_closed) {
-  auto [tx, rx] = open<TypeParam, int>(1);
-  auto mine = TypeParam::recv(rx);
+TEST_P(Closing, the_last_receivers_own_waits_end_as_handle_closed) {
+  auto [tx, rx] = open<int>(1);
+  auto mine = recv(rx);
   until_receivers_wait(tx, 1);
   rx.close();
   EXPECT_TRUE(is_closed(mine.get(), CloseKind::handle_closed));
 }
 
-TYPED_TEST(Closing, a_handle_may_be_moved_while_operations_on_it_wait) {
-  auto [tx, rx] = open<TypeParam, int>(1);
-  auto received = TypeParam::recv(rx);
+TEST_P(Closing, a_handle_may_be_moved_while_operations_on_it_wait) {
+  auto [tx, rx] = open<int>(1);
+  auto received = recv(rx);
   until_receivers_wait(tx, 1);
   auto moved = std::move(rx);
   EXPECT_TRUE(tx.try_send(1));
@@ -322,13 +321,13 @@ TYPED_TEST(Closing, a_handle_may_be_moved_while_operations_on_it_wait) {
 
 // --- rule 6: what an end is called ---
 
-TYPED_TEST(Closing, with_a_reason_receivers_drain_and_then_hear_it) {
+TEST_P(Closing, with_a_reason_receivers_drain_and_then_hear_it) {
   for_each_capacity({1, 3, 100}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     EXPECT_TRUE(tx.try_send(1));
     tx.close("disk full");
-    EXPECT_EQ(TypeParam::recv(rx).get(), 1);
-    const auto end = TypeParam::recv(rx).get();
+    EXPECT_EQ(recv(rx).get(), 1);
+    const auto end = recv(rx).get();
     ASSERT_TRUE(is_closed(end, CloseKind::peer_died));
     EXPECT_EQ(end.error().reason, "disk full");
     EXPECT_EQ(message(end.error()), "disk full");
@@ -338,10 +337,10 @@ TYPED_TEST(Closing, with_a_reason_receivers_drain_and_then_hear_it) {
   });
 }
 
-TYPED_TEST(Closing, with_a_reason_wakes_a_waiting_receiver_with_it) {
+TEST_P(Closing, with_a_reason_wakes_a_waiting_receiver_with_it) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
-    auto waiting = TypeParam::recv(rx);
+    auto [tx, rx] = open<int>(capacity);
+    auto waiting = recv(rx);
     until_receivers_wait(tx, 1);
     tx.close("disk full");
     const auto end = waiting.get();
@@ -350,8 +349,8 @@ TYPED_TEST(Closing, with_a_reason_wakes_a_waiting_receiver_with_it) {
   });
 }
 
-TYPED_TEST(Closing, the_first_reason_of_several_senders_is_told_at_the_end_of_the_last) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Closing, the_first_reason_of_several_senders_is_told_at_the_end_of_the_last) {
+  auto [tx, rx] = open<int>(3);
   auto tx2 = tx.clone();
   auto tx3 = tx.clone();
   tx.close("first");
@@ -360,14 +359,14 @@ TYPED_TEST(Closing, the_first_reason_of_several_senders_is_told_at_the_end_of_th
   tx2.close("second");
   tx3.close();
   EXPECT_EQ(rx.try_recv(), 1);
-  const auto end = TypeParam::recv(rx).get();
+  const auto end = recv(rx).get();
   ASSERT_TRUE(is_closed(end, CloseKind::peer_died));
   EXPECT_EQ(end.error().reason, "first");
 }
 
-TYPED_TEST(Closing, of_the_last_receiver_with_a_reason_tells_the_senders) {
-  auto [tx, rx] = open<TypeParam, int>(0);
-  auto waiting = TypeParam::send(tx, 1);
+TEST_P(Closing, of_the_last_receiver_with_a_reason_tells_the_senders) {
+  auto [tx, rx] = open<int>(0);
+  auto waiting = send(tx, 1);
   until_senders_wait(tx, 1);
   rx.close("no more appetite");
   const auto end = waiting.get();
@@ -375,20 +374,20 @@ TYPED_TEST(Closing, of_the_last_receiver_with_a_reason_tells_the_senders) {
   EXPECT_EQ(end.error().reason, "no more appetite");
 }
 
-TYPED_TEST(Closing, ones_own_closed_handle_has_no_reason_of_others) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, ones_own_closed_handle_has_no_reason_of_others) {
+  auto [tx, rx] = open<int>(1);
   auto rx2 = rx.clone();
   rx.close();
   tx.close("died");
-  const auto own = TypeParam::recv(rx).get();
+  const auto own = recv(rx).get();
   ASSERT_TRUE(is_closed(own, CloseKind::handle_closed));
   EXPECT_EQ(own.error().reason, std::nullopt);
   EXPECT_TRUE(is_closed(rx2.try_recv(), CloseKind::peer_died));
 }
 
-TYPED_TEST(Closing, iteration_ends_quietly_on_an_orderly_end) {
+TEST_P(Closing, iteration_ends_quietly_on_an_orderly_end) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     std::jthread producer([tx = std::move(tx)]() mutable {
       for (int i = 0; i < 200; ++i) ASSERT_TRUE(tx.blocking_send(i));
     });
@@ -399,21 +398,21 @@ TYPED_TEST(Closing, iteration_ends_quietly_on_an_orderly_end) {
   });
 }
 
-TYPED_TEST(Closing, iteration_over_an_ended_channel_runs_no_round) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, iteration_over_an_ended_channel_runs_no_round) {
+  auto [tx, rx] = open<int>(1);
   tx.close();
   for ([[maybe_unused]] const int value : rx) FAIL();
 }
 
-TYPED_TEST(Closing, iteration_over_ones_own_closed_handle_ends_quietly) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, iteration_over_ones_own_closed_handle_ends_quietly) {
+  auto [tx, rx] = open<int>(1);
   EXPECT_TRUE(tx.try_send(1));
   rx.close();
   for ([[maybe_unused]] const int value : rx) FAIL();
 }
 
-TYPED_TEST(Closing, iteration_throws_when_a_sender_closed_with_a_reason) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Closing, iteration_throws_when_a_sender_closed_with_a_reason) {
+  auto [tx, rx] = open<int>(3);
   EXPECT_EQ(fill(tx), 3U);
   tx.close("disk full");
   std::vector<int> got;
@@ -427,8 +426,8 @@ TYPED_TEST(Closing, iteration_throws_when_a_sender_closed_with_a_reason) {
   EXPECT_EQ(got, (std::vector{0, 1, 2}));
 }
 
-TYPED_TEST(Closing, iteration_gives_each_value_to_move_from) {
-  auto [tx, rx] = open<TypeParam, std::unique_ptr<int>>(3);
+TEST_P(Closing, iteration_gives_each_value_to_move_from) {
+  auto [tx, rx] = open<std::unique_ptr<int>>(3);
   EXPECT_TRUE(tx.try_send(std::make_unique<int>(1)));
   EXPECT_TRUE(tx.try_send(std::make_unique<int>(2)));
   tx.close();
@@ -439,21 +438,21 @@ TYPED_TEST(Closing, iteration_gives_each_value_to_move_from) {
 
 // --- closed() ---
 
-TYPED_TEST(Closing, a_sender_can_wait_until_no_receiver_is_left) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, a_sender_can_wait_until_no_receiver_is_left) {
+  auto [tx, rx] = open<int>(1);
   auto rx2 = rx.clone();
-  auto gone = TypeParam::closed(tx);
+  auto gone = closed(tx);
   rx.close();
   EXPECT_FALSE(gone.is_done());
   rx2.close();
   EXPECT_TRUE(gone.get());
-  EXPECT_TRUE(TypeParam::closed(tx).get());
+  EXPECT_TRUE(closed(tx).get());
 }
 
-TYPED_TEST(Closing, a_receiver_can_wait_until_no_sender_is_left) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, a_receiver_can_wait_until_no_sender_is_left) {
+  auto [tx, rx] = open<int>(1);
   EXPECT_TRUE(tx.try_send(1));
-  auto gone = TypeParam::closed(rx);
+  auto gone = closed(rx);
   EXPECT_FALSE(gone.is_done());
   tx.close();
   EXPECT_TRUE(gone.get());  // also with messages to drain
@@ -462,12 +461,12 @@ TYPED_TEST(Closing, a_receiver_can_wait_until_no_sender_is_left) {
   EXPECT_TRUE(rx.is_closed());
 }
 
-TYPED_TEST(Closing, many_can_wait_for_the_other_side_to_go) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Closing, many_can_wait_for_the_other_side_to_go) {
+  auto [tx, rx] = open<int>(1);
   auto tx2 = tx.clone();
-  auto a = TypeParam::closed(tx);
-  auto b = TypeParam::closed(tx);
-  auto c = TypeParam::closed(tx2);
+  auto a = closed(tx);
+  auto b = closed(tx);
+  auto c = closed(tx2);
   rx.close();
   EXPECT_TRUE(a.get());
   EXPECT_TRUE(b.get());

@@ -9,21 +9,20 @@
 #include <gtest/gtest.h>
 
 #include "support/payload.hpp"
+#include "support/setups.hpp"
 #include "support/threads.hpp"
-#include "support/ways.hpp"
 
 namespace {
 
 using namespace klaw_test;
 
-template <class S>
-class Drops : public ::testing::Test {};
-TYPED_TEST_SUITE(Drops, Setups, SetupNames);
+class Drops : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, Drops, all_setups(), setup_name);
 
-TYPED_TEST(Drops, what_was_received_is_destroyed_once_by_its_receiver) {
+TEST_P(Drops, what_was_received_is_destroyed_once_by_its_receiver) {
   for_each_capacity([](Capacity capacity) {
     Ledger ledger(200);
-    auto [tx, rx] = open<TypeParam, Tracked>(capacity);
+    auto [tx, rx] = open<Tracked>(capacity);
     std::jthread producer([&] {
       for (std::size_t i = 0; i < 200; ++i) ASSERT_TRUE(tx.blocking_send(Tracked(ledger, i)));
       tx.close();
@@ -35,11 +34,11 @@ TYPED_TEST(Drops, what_was_received_is_destroyed_once_by_its_receiver) {
   });
 }
 
-TYPED_TEST(Drops, what_is_queued_is_destroyed_once_when_the_last_receiver_closes) {
+TEST_P(Drops, what_is_queued_is_destroyed_once_when_the_last_receiver_closes) {
   for_each_capacity({1, 3, 100, std::nullopt}, [](Capacity capacity) {
     const std::size_t count = capacity.value_or(5000);
     Ledger ledger(count);
-    auto [tx, rx] = open<TypeParam, Tracked>(capacity);
+    auto [tx, rx] = open<Tracked>(capacity);
     for (std::size_t i = 0; i < count; ++i) ASSERT_TRUE(tx.try_send(Tracked(ledger, i)));
     EXPECT_TRUE(ledger.none_destroyed());
     rx.close();
@@ -47,11 +46,11 @@ TYPED_TEST(Drops, what_is_queued_is_destroyed_once_when_the_last_receiver_closes
   });
 }
 
-TYPED_TEST(Drops, what_is_queued_is_destroyed_once_with_the_channel) {
+TEST_P(Drops, what_is_queued_is_destroyed_once_with_the_channel) {
   for (const bool sender_goes_first : {true, false}) {
     Ledger ledger(3);
     {
-      std::optional pair(open<TypeParam, Tracked>(3));
+      std::optional pair(open<Tracked>(3));
       for (std::size_t i = 0; i < 3; ++i) ASSERT_TRUE(pair->tx.try_send(Tracked(ledger, i)));
       if (sender_goes_first) {
         auto rx = std::move(pair->rx);
@@ -67,16 +66,16 @@ TYPED_TEST(Drops, what_is_queued_is_destroyed_once_with_the_channel) {
   }
 }
 
-TYPED_TEST(Drops, what_could_not_be_sent_stays_its_owners) {
+TEST_P(Drops, what_could_not_be_sent_stays_its_owners) {
   for_each_capacity({0, 1, 3}, [](Capacity capacity) {
     Ledger ledger(*capacity + 2);
-    auto [tx, rx] = open<TypeParam, Tracked>(capacity);
+    auto [tx, rx] = open<Tracked>(capacity);
     for (std::size_t i = 0; i < *capacity; ++i) ASSERT_TRUE(tx.try_send(Tracked(ledger, i)));
     Tracked tried(ledger, *capacity);
     EXPECT_TRUE(is_full(tx.try_send(std::move(tried))));
     EXPECT_FALSE(tried.is_moved_from());  // NOLINT(bugprone-use-after-move): what is tested
     Tracked offered(ledger, *capacity + 1);
-    auto waiting = TypeParam::give(tx, offered);
+    auto waiting = give(tx, offered);
     until_senders_wait(tx, 1);
     rx.close();
     EXPECT_TRUE(is_closed(waiting.get(), CloseKind::peer_gone));
@@ -86,14 +85,14 @@ TYPED_TEST(Drops, what_could_not_be_sent_stays_its_owners) {
   });
 }
 
-TYPED_TEST(Drops, a_waiting_send_that_is_served_gives_its_value_away_once) {
+TEST_P(Drops, a_waiting_send_that_is_served_gives_its_value_away_once) {
   for_each_capacity({0, 1, 3}, [](Capacity capacity) {
     Ledger ledger(*capacity + 1);
-    auto [tx, rx] = open<TypeParam, Tracked>(capacity);
+    auto [tx, rx] = open<Tracked>(capacity);
     for (std::size_t i = 0; i < *capacity; ++i) ASSERT_TRUE(tx.try_send(Tracked(ledger, i)));
     {
       Tracked offered(ledger, *capacity);
-      auto waiting = TypeParam::give(tx, offered);
+      auto waiting = give(tx, offered);
       until_senders_wait(tx, 1);
       for (std::size_t i = 0; i <= *capacity; ++i) EXPECT_EQ(rx.try_recv()->id(), i);
       EXPECT_TRUE(waiting.get());
@@ -103,10 +102,10 @@ TYPED_TEST(Drops, a_waiting_send_that_is_served_gives_its_value_away_once) {
   });
 }
 
-TYPED_TEST(Drops, in_batches_each_value_is_destroyed_once) {
+TEST_P(Drops, in_batches_each_value_is_destroyed_once) {
   Ledger ledger(7);
   {
-    auto [tx, rx] = open<TypeParam, Tracked>(10);
+    auto [tx, rx] = open<Tracked>(10);
     std::vector<Tracked> batch;
     for (std::size_t i = 0; i < 7; ++i) batch.emplace_back(ledger, i);
     EXPECT_TRUE(tx.try_send_batch(std::move(batch)));
@@ -117,13 +116,13 @@ TYPED_TEST(Drops, in_batches_each_value_is_destroyed_once) {
   EXPECT_TRUE(ledger.each_destroyed_once());
 }
 
-TYPED_TEST(Drops, among_many_threads_each_value_is_destroyed_once) {
+TEST_P(Drops, among_many_threads_each_value_is_destroyed_once) {
   for_each_capacity([](Capacity capacity) {
     constexpr std::size_t kEach = 2000;
     Ledger ledger(3 * kEach);
     std::atomic<std::size_t> refused = 0;
     {
-      auto [tx, rx] = open<TypeParam, Tracked>(capacity);
+      auto [tx, rx] = open<Tracked>(capacity);
       Crew crew(5);
       for (std::size_t who = 0; who < 3; ++who) {
         crew.add([&, tx = tx.clone(), who]() mutable {
@@ -146,9 +145,8 @@ TYPED_TEST(Drops, among_many_threads_each_value_is_destroyed_once) {
 }
 
 // A value whose destructor calls back into the channel that holds it: under its lock, that would never return.
-template <class SetupT>
 struct Nosy {
-  using Sender = typename SetupT::Flavour::template Sender<Nosy>;
+  using Sender = SomeSender<Nosy>;
   Nosy(Sender s, std::atomic<int>& count) : sender(std::move(s)), looks(&count) {}
   Nosy(Nosy&& other) noexcept : sender(std::move(other.sender)), looks(std::exchange(other.looks, nullptr)) {}
   Nosy& operator=(Nosy&&) = delete;
@@ -163,11 +161,11 @@ struct Nosy {
   std::atomic<int>* looks;
 };
 
-TYPED_TEST(Drops, a_queued_value_may_use_its_channel_when_it_is_destroyed) {
+TEST_P(Drops, a_queued_value_may_use_its_channel_when_it_is_destroyed) {
   std::atomic<int> looks = 0;
   {
-    auto [tx, rx] = open<TypeParam, Nosy<TypeParam>>(3);
-    for (int i = 0; i < 3; ++i) ASSERT_TRUE(tx.try_send(Nosy<TypeParam>(tx.clone(), looks)));
+    auto [tx, rx] = open<Nosy>(3);
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(tx.try_send(Nosy(tx.clone(), looks)));
     tx.close();
     EXPECT_EQ(rx.stats().sender_count, 3U);
     rx.close();
@@ -176,11 +174,11 @@ TYPED_TEST(Drops, a_queued_value_may_use_its_channel_when_it_is_destroyed) {
   }
 }
 
-TYPED_TEST(Drops, a_received_value_may_use_its_channel_when_it_is_destroyed) {
+TEST_P(Drops, a_received_value_may_use_its_channel_when_it_is_destroyed) {
   std::atomic<int> looks = 0;
-  auto [tx, rx] = open<TypeParam, Nosy<TypeParam>>(3);
-  ASSERT_TRUE(tx.try_send(Nosy<TypeParam>(tx.clone(), looks)));
-  ASSERT_TRUE(tx.try_send(Nosy<TypeParam>(tx.clone(), looks)));
+  auto [tx, rx] = open<Nosy>(3);
+  ASSERT_TRUE(tx.try_send(Nosy(tx.clone(), looks)));
+  ASSERT_TRUE(tx.try_send(Nosy(tx.clone(), looks)));
   tx.close();
   {
     const auto one = rx.try_recv();
@@ -193,14 +191,14 @@ TYPED_TEST(Drops, a_received_value_may_use_its_channel_when_it_is_destroyed) {
   EXPECT_TRUE(is_closed(rx.try_recv(), CloseKind::ended));
 }
 
-TYPED_TEST(Drops, a_value_may_hold_the_last_receiver_of_another_channel) {
-  using Rx = typename TypeParam::Flavour::template Receiver<std::shared_ptr<int>>;
+TEST_P(Drops, a_value_may_hold_the_last_receiver_of_another_channel) {
+  using Rx = SomeReceiver<std::shared_ptr<int>>;
   const auto value = std::make_shared<int>(1);
-  auto [outer_tx, outer_rx] = open<TypeParam, Rx>(1);
-  auto [inner_tx, inner_rx] = open<TypeParam, std::shared_ptr<int>>(1);
+  auto [outer_tx, outer_rx] = open<Rx>(1);
+  auto [inner_tx, inner_rx] = open<std::shared_ptr<int>>(1);
   EXPECT_TRUE(inner_tx.try_send(value));
   EXPECT_TRUE(outer_tx.try_send(std::move(inner_rx)));
-  auto waiting = TypeParam::send(inner_tx, value);
+  auto waiting = send(inner_tx, value);
   until_senders_wait(inner_tx, 1);
   outer_rx.close();
   EXPECT_TRUE(is_closed(waiting.get(), CloseKind::peer_gone));

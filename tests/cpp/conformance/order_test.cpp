@@ -8,16 +8,15 @@
 
 #include <gtest/gtest.h>
 
+#include "support/setups.hpp"
 #include "support/threads.hpp"
-#include "support/ways.hpp"
 
 namespace {
 
 using namespace klaw_test;
 
-template <class S>
-class Order : public ::testing::Test {};
-TYPED_TEST_SUITE(Order, Setups, SetupNames);
+class Order : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, Order, all_setups(), setup_name);
 
 // One message {who, seq} of a sender `who`.
 struct Stamp {
@@ -25,20 +24,20 @@ struct Stamp {
   int seq = 0;
 };
 
-TYPED_TEST(Order, one_sender_to_one_receiver_is_first_in_first_out) {
+TEST_P(Order, one_sender_to_one_receiver_is_first_in_first_out) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     std::jthread producer([tx = std::move(tx)]() mutable {
       for (int i = 0; i < 2000; ++i) ASSERT_TRUE(tx.blocking_send(i));
     });
-    for (int i = 0; i < 2000; ++i) ASSERT_EQ(TypeParam::recv(rx).get(), i);
-    EXPECT_TRUE(is_closed(TypeParam::recv(rx).get(), CloseKind::ended));
+    for (int i = 0; i < 2000; ++i) ASSERT_EQ(recv(rx).get(), i);
+    EXPECT_TRUE(is_closed(recv(rx).get(), CloseKind::ended));
   });
 }
 
-TYPED_TEST(Order, of_each_sender_holds_at_each_receiver) {
+TEST_P(Order, of_each_sender_holds_at_each_receiver) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, Stamp>(capacity);
+    auto [tx, rx] = open<Stamp>(capacity);
     constexpr int kEach = 1000;
     Collected<Stamp> all;
     {
@@ -71,12 +70,12 @@ TYPED_TEST(Order, of_each_sender_holds_at_each_receiver) {
   });
 }
 
-TYPED_TEST(Order, receivers_that_wait_are_served_in_order_of_arrival) {
+TEST_P(Order, receivers_that_wait_are_served_in_order_of_arrival) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
-    std::vector<decltype(TypeParam::recv(rx))> waiting;
+    auto [tx, rx] = open<int>(capacity);
+    std::vector<decltype(recv(rx))> waiting;
     for (std::size_t i = 0; i < 20; ++i) {
-      waiting.push_back(TypeParam::recv(rx));
+      waiting.push_back(recv(rx));
       until_receivers_wait(rx, i + 1);
     }
     for (std::size_t i = 0; i < 20; ++i) {
@@ -87,13 +86,13 @@ TYPED_TEST(Order, receivers_that_wait_are_served_in_order_of_arrival) {
   });
 }
 
-TYPED_TEST(Order, senders_that_wait_are_served_in_order_of_arrival) {
+TEST_P(Order, senders_that_wait_are_served_in_order_of_arrival) {
   for_each_capacity({0, 1, 3}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     const int filled = static_cast<int>(fill(tx));
-    std::vector<decltype(TypeParam::send(tx, 0))> waiting;
+    std::vector<decltype(send(tx, 0))> waiting;
     for (int i = 0; i < 20; ++i) {
-      waiting.push_back(TypeParam::send(tx, filled + i));
+      waiting.push_back(send(tx, filled + i));
       until_senders_wait(tx, static_cast<std::size_t>(i) + 1);
     }
     for (int i = 0; i < 20; ++i) {
@@ -105,11 +104,11 @@ TYPED_TEST(Order, senders_that_wait_are_served_in_order_of_arrival) {
   });
 }
 
-TYPED_TEST(Order, a_try_does_not_pass_a_sender_that_waits) {
+TEST_P(Order, a_try_does_not_pass_a_sender_that_waits) {
   for_each_capacity({0, 1, 3}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     const int filled = static_cast<int>(fill(tx));
-    auto first = TypeParam::send(tx, filled);
+    auto first = send(tx, filled);
     until_senders_wait(tx, 1);
     EXPECT_TRUE(is_full(tx.try_send(-1)));
     EXPECT_EQ(rx.try_recv(), 0);
@@ -121,12 +120,12 @@ TYPED_TEST(Order, a_try_does_not_pass_a_sender_that_waits) {
   });
 }
 
-TYPED_TEST(Order, a_hundred_that_wait_get_one_message_each_in_order) {
-  auto [tx, rx] = open<TypeParam, int>(100);
+TEST_P(Order, a_hundred_that_wait_get_one_message_each_in_order) {
+  auto [tx, rx] = open<int>(100);
   constexpr std::size_t kCount = 100;
-  std::vector<decltype(TypeParam::recv(rx))> waiting;
+  std::vector<decltype(recv(rx))> waiting;
   for (std::size_t i = 0; i < kCount; ++i) {
-    waiting.push_back(TypeParam::recv(rx));
+    waiting.push_back(recv(rx));
     until_receivers_wait(rx, i + 1);
   }
   // One by one: parked threads that are woken together take in the order in which they run.
@@ -136,13 +135,13 @@ TYPED_TEST(Order, a_hundred_that_wait_get_one_message_each_in_order) {
   }
 }
 
-TYPED_TEST(Order, a_message_goes_to_exactly_one_receiver) {
+TEST_P(Order, a_message_goes_to_exactly_one_receiver) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     auto rx2 = rx.clone();
-    auto a = TypeParam::recv(rx);
+    auto a = recv(rx);
     until_receivers_wait(rx, 1);
-    auto b = TypeParam::recv(rx2);
+    auto b = recv(rx2);
     until_receivers_wait(rx, 2);
     EXPECT_TRUE(tx.try_send(1));
     EXPECT_EQ(a.get(), 1);
@@ -153,9 +152,9 @@ TYPED_TEST(Order, a_message_goes_to_exactly_one_receiver) {
   });
 }
 
-TYPED_TEST(Order, no_receiver_that_waits_starves_beside_one_that_only_tries) {
-  auto [tx, rx] = open<TypeParam, int>(1);
-  auto waiting = TypeParam::recv(rx);
+TEST_P(Order, no_receiver_that_waits_starves_beside_one_that_only_tries) {
+  auto [tx, rx] = open<int>(1);
+  auto waiting = recv(rx);
   until_receivers_wait(rx, 1);
   EXPECT_TRUE(tx.try_send(1));
   // The message is promised to the one that waited; whether or not it has run by now, nobody else gets it.
@@ -164,26 +163,26 @@ TYPED_TEST(Order, no_receiver_that_waits_starves_beside_one_that_only_tries) {
   EXPECT_EQ(waiting.get(), 1);
 }
 
-TYPED_TEST(Order, every_receiver_gets_a_share) {
+TEST_P(Order, every_receiver_gets_a_share) {
   // crossbeam's fairness: two receivers in turn over a queue that both wait on.
-  auto [tx, rx] = open<TypeParam, int>(0);
+  auto [tx, rx] = open<int>(0);
   auto rx2 = rx.clone();
   int first = 0;
   int second = 0;
-  auto a = TypeParam::recv(rx);
+  auto a = recv(rx);
   until_receivers_wait(rx, 1);
-  auto b = TypeParam::recv(rx2);
+  auto b = recv(rx2);
   until_receivers_wait(rx, 2);
   for (int i = 0; i < 100; ++i) {
     EXPECT_TRUE(tx.try_send(i));
     if (i % 2 == 0) {
       EXPECT_EQ(a.get(), i);
       ++first;
-      a = TypeParam::recv(rx);
+      a = recv(rx);
     } else {
       EXPECT_EQ(b.get(), i);
       ++second;
-      b = TypeParam::recv(rx2);
+      b = recv(rx2);
     }
     until_receivers_wait(rx, 2);
   }
@@ -192,12 +191,12 @@ TYPED_TEST(Order, every_receiver_gets_a_share) {
   tx.close();
 }
 
-TYPED_TEST(Order, a_sender_in_one_thread_wakes_a_receiver_started_in_another) {
+TEST_P(Order, a_sender_in_one_thread_wakes_a_receiver_started_in_another) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     auto received = [&] {
-      std::optional<decltype(TypeParam::recv(rx))> started;
-      std::jthread([&] { started.emplace(TypeParam::recv(rx)); }).join();
+      std::optional<decltype(recv(rx))> started;
+      std::jthread([&] { started.emplace(recv(rx)); }).join();
       return *std::move(started);
     }();
     until_receivers_wait(rx, 1);
@@ -206,18 +205,21 @@ TYPED_TEST(Order, a_sender_in_one_thread_wakes_a_receiver_started_in_another) {
   });
 }
 
-TYPED_TEST(Order, a_parked_thread_and_a_coroutine_serve_each_other) {
+// How many came, 0, 1, 2... up to the end; -1 if out of order.
+template <class Rx>
+Task<int> count_in_order(Rx& receiver) {
+  int expected = 0;
+  while (auto got = co_await receiver.recv()) {
+    if (*got != expected++) co_return -1;
+  }
+  co_return expected;
+}
+
+TEST_P(Order, a_parked_thread_and_a_coroutine_serve_each_other) {
   for_each_capacity({0, 1, 3}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     constexpr int kCount = 2000;
-    auto consume = [](auto& receiver) -> Task<int> {
-      int expected = 0;
-      while (auto got = co_await receiver.recv()) {
-        if (*got != expected++) co_return -1;
-      }
-      co_return expected;
-    };
-    auto consumer = consume(rx);
+    auto consumer = rx.with_real([](auto& receiver) { return Pending(count_in_order(receiver)); });
     std::jthread producer([&] {
       for (int i = 0; i < kCount; ++i) ASSERT_TRUE(tx.blocking_send(i));
       tx.close();

@@ -7,21 +7,19 @@
 #include <gtest/gtest.h>
 
 #include "support/payload.hpp"
+#include "support/setups.hpp"
 #include "support/threads.hpp"
-#include "support/ways.hpp"
 
 namespace {
 
 using namespace klaw_test;
 using std::chrono_literals::operator""ms;
 
-template <class S>
-class Permits : public ::testing::Test {};
-TYPED_TEST_SUITE(Permits, Setups, SetupNames);
+class Permits : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, Permits, all_setups(), setup_name);
 
-template <class S>
-class CancelledPermits : public ::testing::Test {};
-TYPED_TEST_SUITE(CancelledPermits, CoroutineSetups, SetupNames);
+class CancelledPermits : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, CancelledPermits, coroutine_setups(), setup_name);
 
 // As many permits as there are to be had.
 template <class Tx>
@@ -33,10 +31,10 @@ auto reserve_all(Tx& tx) {
 
 // --- a slot ---
 
-TYPED_TEST(Permits, what_a_permit_sends_is_received) {
+TEST_P(Permits, what_a_permit_sends_is_received) {
   for_each_capacity({1, 3, std::nullopt}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
-    auto permit = TypeParam::reserve(tx).get();
+    auto [tx, rx] = open<int>(capacity);
+    auto permit = reserve(tx).get();
     ASSERT_TRUE(permit);
     EXPECT_EQ(rx.size(), 0U);
     permit->send(7);
@@ -45,8 +43,8 @@ TYPED_TEST(Permits, what_a_permit_sends_is_received) {
   });
 }
 
-TYPED_TEST(Permits, stored_and_reserved_together_never_exceed_the_capacity) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Permits, stored_and_reserved_together_never_exceed_the_capacity) {
+  auto [tx, rx] = open<int>(3);
   ASSERT_TRUE(tx.try_send(1));
   auto permits = reserve_all(tx);
   ASSERT_EQ(permits.size(), 2U);
@@ -65,16 +63,16 @@ TYPED_TEST(Permits, stored_and_reserved_together_never_exceed_the_capacity) {
   EXPECT_EQ(rx.stats().high_watermark, 3U);
 }
 
-TYPED_TEST(Permits, an_unbounded_channel_has_a_slot_for_everybody) {
-  auto [tx, rx] = open<TypeParam, int>(std::nullopt);
+TEST_P(Permits, an_unbounded_channel_has_a_slot_for_everybody) {
+  auto [tx, rx] = open<int>(std::nullopt);
   std::vector<Permit<int>> permits;
-  for (int i = 0; i < 100; ++i) permits.push_back(*TypeParam::reserve(tx).get());
+  for (int i = 0; i < 100; ++i) permits.push_back(*reserve(tx).get());
   for (int i = 0; i < 100; ++i) permits[static_cast<std::size_t>(i)].send(i);
   EXPECT_EQ(rx.try_recv_batch(200)->size(), 100U);
 }
 
-TYPED_TEST(Permits, a_message_stands_where_it_was_sent_not_where_its_slot_was_reserved) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Permits, a_message_stands_where_it_was_sent_not_where_its_slot_was_reserved) {
+  auto [tx, rx] = open<int>(3);
   auto permit = tx.try_reserve();
   ASSERT_TRUE(permit);
   ASSERT_TRUE(tx.try_send(1));
@@ -82,12 +80,12 @@ TYPED_TEST(Permits, a_message_stands_where_it_was_sent_not_where_its_slot_was_re
   EXPECT_EQ(rx.try_recv_batch(3), (std::vector{1, 2}));
 }
 
-TYPED_TEST(Permits, a_receiver_that_waits_is_woken_by_what_a_permit_sends) {
+TEST_P(Permits, a_receiver_that_waits_is_woken_by_what_a_permit_sends) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
-    auto got = TypeParam::recv(rx);
+    auto [tx, rx] = open<int>(capacity);
+    auto got = recv(rx);
     until_receivers_wait(rx, 1);
-    auto permit = TypeParam::reserve(tx).get();
+    auto permit = reserve(tx).get();
     ASSERT_TRUE(permit);
     EXPECT_FALSE(got.is_done());
     permit->send(5);
@@ -97,8 +95,8 @@ TYPED_TEST(Permits, a_receiver_that_waits_is_woken_by_what_a_permit_sends) {
 
 // --- a slot given back ---
 
-TYPED_TEST(Permits, a_permit_that_goes_gives_its_slot_back) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Permits, a_permit_that_goes_gives_its_slot_back) {
+  auto [tx, rx] = open<int>(1);
   {
     auto permit = tx.try_reserve();
   }
@@ -110,12 +108,12 @@ TYPED_TEST(Permits, a_permit_that_goes_gives_its_slot_back) {
   ASSERT_TRUE(another);
   Permit<int> moved = *std::move(another);
   EXPECT_TRUE(is_full(tx.try_send(1)));
-  moved = *TypeParam::Flavour::template open<int>(1).tx.try_reserve();
+  moved = *open<int>(1).tx.try_reserve();
   EXPECT_TRUE(tx.try_send(1));
 }
 
-TYPED_TEST(Permits, a_permit_serves_once) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Permits, a_permit_serves_once) {
+  auto [tx, rx] = open<int>(3);
   auto sent = tx.try_reserve();
   sent->send(1);
   EXPECT_THROW(sent->send(2), std::logic_error);
@@ -132,14 +130,14 @@ TYPED_TEST(Permits, a_permit_serves_once) {
 
 // --- in line ---
 
-TYPED_TEST(Permits, a_reserve_waits_in_line_and_nobody_passes_it) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Permits, a_reserve_waits_in_line_and_nobody_passes_it) {
+  auto [tx, rx] = open<int>(1);
   ASSERT_TRUE(tx.try_send(0));
-  auto first = TypeParam::send(tx, 1);
+  auto first = send(tx, 1);
   until_senders_wait(tx, 1);
-  auto permit = TypeParam::reserve(tx);
+  auto permit = reserve(tx);
   until_senders_wait(tx, 2);
-  auto last = TypeParam::send(tx, 3);
+  auto last = send(tx, 3);
   until_senders_wait(tx, 3);
   EXPECT_EQ(rx.try_recv(), 0);
   EXPECT_TRUE(first.get());
@@ -155,48 +153,48 @@ TYPED_TEST(Permits, a_reserve_waits_in_line_and_nobody_passes_it) {
   EXPECT_EQ(rx.try_recv(), 3);
 }
 
-TYPED_TEST(Permits, a_released_slot_goes_to_the_next_in_line) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Permits, a_released_slot_goes_to_the_next_in_line) {
+  auto [tx, rx] = open<int>(1);
   auto permit = tx.try_reserve();
-  auto sent = TypeParam::send(tx, 1);
+  auto sent = send(tx, 1);
   until_senders_wait(tx, 1);
-  auto next = TypeParam::reserve(tx);
+  auto next = reserve(tx);
   until_senders_wait(tx, 2);
   permit->release();
   EXPECT_TRUE(sent.get());
-  EXPECT_EQ(TypeParam::recv(rx).get(), 1);
+  EXPECT_EQ(recv(rx).get(), 1);
   EXPECT_TRUE(next.get());
 }
 
-TYPED_TEST(Permits, a_limited_reserve_gives_up_and_holds_nothing) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Permits, a_limited_reserve_gives_up_and_holds_nothing) {
+  auto [tx, rx] = open<int>(1);
   ASSERT_TRUE(tx.try_send(1));
-  EXPECT_TRUE(is_full(TypeParam::reserve_for(tx, 1ms).get()));
-  EXPECT_TRUE(is_full(TypeParam::reserve_for(tx, 0ms).get()));
+  EXPECT_TRUE(is_full(reserve_for(tx, 1ms).get()));
+  EXPECT_TRUE(is_full(reserve_for(tx, 0ms).get()));
   EXPECT_EQ(tx.stats().waiting_senders, 0U);
   EXPECT_EQ(rx.try_recv(), 1);
-  auto permit = TypeParam::reserve_for(tx, kLong).get();
+  auto permit = reserve_for(tx, kLong).get();
   ASSERT_TRUE(permit);
   permit->send(2);
   EXPECT_EQ(rx.try_recv(), 2);
 }
 
-TYPED_TEST(CancelledPermits, a_reserve_that_is_cancelled_leaves_the_line) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(CancelledPermits, a_reserve_that_is_cancelled_leaves_the_line) {
+  auto [tx, rx] = open<int>(1);
   ASSERT_TRUE(tx.try_send(1));
-  auto cancelled = TypeParam::reserve(tx);
-  auto sent = TypeParam::send(tx, 2);
+  auto cancelled = reserve(tx);
+  auto sent = send(tx, 2);
   cancelled.cancel();
   EXPECT_EQ(tx.stats().waiting_senders, 1U);
   EXPECT_EQ(rx.try_recv(), 1);
   EXPECT_TRUE(sent.get());
 }
 
-TYPED_TEST(CancelledPermits, a_slot_that_was_granted_to_a_cancelled_reserve_goes_to_the_next_in_line) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(CancelledPermits, a_slot_that_was_granted_to_a_cancelled_reserve_goes_to_the_next_in_line) {
+  auto [tx, rx] = open<int>(1);
   ASSERT_TRUE(tx.try_send(1));
-  auto cancelled = TypeParam::reserve(tx);
-  auto sent = TypeParam::send(tx, 2);
+  auto cancelled = reserve(tx);
+  auto sent = send(tx, 2);
   while_resuming([&] {
     EXPECT_EQ(rx.try_recv(), 1);  // grants the slot; the coroutine is queued behind us
     cancelled.cancel();
@@ -207,22 +205,22 @@ TYPED_TEST(CancelledPermits, a_slot_that_was_granted_to_a_cancelled_reserve_goes
 
 // --- closing ---
 
-TYPED_TEST(Permits, a_permit_keeps_its_sender_counted) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Permits, a_permit_keeps_its_sender_counted) {
+  auto [tx, rx] = open<int>(3);
   auto one = tx.try_reserve();
   auto two = tx.try_reserve();
   EXPECT_EQ(rx.stats().sender_count, 1U);
   tx.close();
   EXPECT_TRUE(tx.is_closed());
   EXPECT_EQ(rx.stats().sender_count, 1U);
-  auto got = TypeParam::recv(rx);
+  auto got = recv(rx);
   until_receivers_wait(rx, 1);
-  auto gone = TypeParam::closed(rx);
+  auto gone = closed(rx);
   one->send(1);
   EXPECT_EQ(got.get(), 1);
   EXPECT_TRUE(is_empty(rx.try_recv()));
   EXPECT_FALSE(gone.is_done());
-  auto end = TypeParam::recv(rx);
+  auto end = recv(rx);
   until_receivers_wait(rx, 1);
   two->release();
   EXPECT_TRUE(is_closed(end.get(), CloseKind::ended));
@@ -230,8 +228,8 @@ TYPED_TEST(Permits, a_permit_keeps_its_sender_counted) {
   EXPECT_EQ(rx.stats().sender_count, 0U);
 }
 
-TYPED_TEST(Permits, the_permit_of_one_sender_does_not_count_for_another) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Permits, the_permit_of_one_sender_does_not_count_for_another) {
+  auto [tx, rx] = open<int>(3);
   auto other = tx.clone();
   auto permit = other.try_reserve();
   tx.close();
@@ -244,36 +242,36 @@ TYPED_TEST(Permits, the_permit_of_one_sender_does_not_count_for_another) {
   EXPECT_TRUE(is_closed(rx.try_recv(), CloseKind::ended));
 }
 
-TYPED_TEST(Permits, the_reason_of_a_sender_that_closed_before_its_permit_is_told) {
-  auto [tx, rx] = open<TypeParam, int>(3);
+TEST_P(Permits, the_reason_of_a_sender_that_closed_before_its_permit_is_told) {
+  auto [tx, rx] = open<int>(3);
   auto permit = tx.try_reserve();
   tx.close("broken");
   permit->send(1);
   EXPECT_EQ(rx.try_recv(), 1);
-  const auto end = TypeParam::recv(rx).get();
+  const auto end = recv(rx).get();
   ASSERT_TRUE(is_closed(end, CloseKind::peer_died));
   EXPECT_EQ(end.error().reason, "broken");
 }
 
-TYPED_TEST(Permits, a_reserve_on_a_closed_handle_or_without_receivers_is_closed) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(Permits, a_reserve_on_a_closed_handle_or_without_receivers_is_closed) {
+  auto [tx, rx] = open<int>(1);
   auto other = tx.clone();
   other.close();
-  EXPECT_TRUE(is_closed(TypeParam::reserve(other).get(), CloseKind::handle_closed));
+  EXPECT_TRUE(is_closed(reserve(other).get(), CloseKind::handle_closed));
   rx.close("done");
-  const auto refused = TypeParam::reserve(tx).get();
+  const auto refused = reserve(tx).get();
   ASSERT_TRUE(is_closed(refused, CloseKind::peer_gone));
   EXPECT_EQ(refused.error().reason, "done");
   EXPECT_TRUE(is_closed(tx.try_reserve(), CloseKind::peer_gone));
   const auto moved = std::move(tx);
-  EXPECT_TRUE(is_closed(TypeParam::reserve(tx).get(), CloseKind::handle_closed));  // NOLINT(bugprone-use-after-move)
+  EXPECT_TRUE(is_closed(reserve(tx).get(), CloseKind::handle_closed));  // NOLINT(bugprone-use-after-move)
 }
 
-TYPED_TEST(Permits, closing_wakes_a_reserve_that_waits) {
+TEST_P(Permits, closing_wakes_a_reserve_that_waits) {
   for (const bool own_handle : {true, false}) {
-    auto [tx, rx] = open<TypeParam, int>(1);
+    auto [tx, rx] = open<int>(1);
     ASSERT_TRUE(tx.try_send(1));
-    auto waiting = TypeParam::reserve(tx);
+    auto waiting = reserve(tx);
     until_senders_wait(tx, 1);
     if (own_handle) {
       tx.close();
@@ -284,10 +282,10 @@ TYPED_TEST(Permits, closing_wakes_a_reserve_that_waits) {
   }
 }
 
-TYPED_TEST(Permits, what_a_permit_sends_when_no_receiver_is_left_is_dropped) {
+TEST_P(Permits, what_a_permit_sends_when_no_receiver_is_left_is_dropped) {
   Ledger ledger(2);
-  auto [tx, rx] = open<TypeParam, Tracked>(2);
-  auto permit = TypeParam::reserve(tx).get();
+  auto [tx, rx] = open<Tracked>(2);
+  auto permit = reserve(tx).get();
   ASSERT_TRUE(permit);
   rx.close();
   permit->send(Tracked(ledger, 0));
@@ -295,10 +293,10 @@ TYPED_TEST(Permits, what_a_permit_sends_when_no_receiver_is_left_is_dropped) {
   EXPECT_EQ(tx.stats().total_sent, 0U);
 }
 
-TYPED_TEST(Permits, a_permit_outlives_all_handles) {
+TEST_P(Permits, a_permit_outlives_all_handles) {
   Ledger ledger(1);
   auto permit = [&] {
-    auto [tx, rx] = open<TypeParam, Tracked>(1);
+    auto [tx, rx] = open<Tracked>(1);
     return tx.try_reserve();
   }();
   ASSERT_TRUE(permit);
@@ -308,14 +306,14 @@ TYPED_TEST(Permits, a_permit_outlives_all_handles) {
 
 // --- rendezvous: a slot is a receiver that waits ---
 
-TYPED_TEST(Permits, on_a_rendezvous_a_reserve_waits_until_a_receiver_waits) {
-  auto [tx, rx] = open<TypeParam, int>(0);
+TEST_P(Permits, on_a_rendezvous_a_reserve_waits_until_a_receiver_waits) {
+  auto [tx, rx] = open<int>(0);
   EXPECT_TRUE(is_full(tx.try_reserve()));
-  auto permit = TypeParam::reserve(tx);
+  auto permit = reserve(tx);
   until_senders_wait(tx, 1);
   EXPECT_TRUE(is_empty(rx.try_recv()));  // it would not wait for the message
   EXPECT_FALSE(permit.is_done());
-  auto got = TypeParam::recv(rx);
+  auto got = recv(rx);
   auto slot = permit.get();
   ASSERT_TRUE(slot);
   EXPECT_FALSE(got.is_done());
@@ -323,15 +321,15 @@ TYPED_TEST(Permits, on_a_rendezvous_a_reserve_waits_until_a_receiver_waits) {
   EXPECT_EQ(got.get(), 3);
 }
 
-TYPED_TEST(Permits, on_a_rendezvous_nobody_else_gets_the_receiver_that_a_permit_counts_on) {
-  auto [tx, rx] = open<TypeParam, int>(0);
-  auto got = TypeParam::recv(rx);
+TEST_P(Permits, on_a_rendezvous_nobody_else_gets_the_receiver_that_a_permit_counts_on) {
+  auto [tx, rx] = open<int>(0);
+  auto got = recv(rx);
   until_receivers_wait(rx, 1);
   auto permit = tx.try_reserve();
   ASSERT_TRUE(permit);
   EXPECT_TRUE(is_full(tx.try_send(1)));
   EXPECT_TRUE(is_full(tx.try_reserve()));
-  auto sent = TypeParam::send(tx, 2);
+  auto sent = send(tx, 2);
   until_senders_wait(tx, 1);
   EXPECT_FALSE(got.is_done());
   permit->release();
@@ -339,12 +337,12 @@ TYPED_TEST(Permits, on_a_rendezvous_nobody_else_gets_the_receiver_that_a_permit_
   EXPECT_EQ(got.get(), 2);
 }
 
-TYPED_TEST(Permits, on_a_rendezvous_a_second_receiver_serves_whoever_waits_behind_a_permit) {
-  auto [tx, rx] = open<TypeParam, int>(0);
-  auto got = TypeParam::recv(rx);
+TEST_P(Permits, on_a_rendezvous_a_second_receiver_serves_whoever_waits_behind_a_permit) {
+  auto [tx, rx] = open<int>(0);
+  auto got = recv(rx);
   until_receivers_wait(rx, 1);
   auto permit = tx.try_reserve();
-  auto sent = TypeParam::send(tx, 2);
+  auto sent = send(tx, 2);
   until_senders_wait(tx, 1);
   EXPECT_EQ(rx.try_recv(), 2);
   EXPECT_TRUE(sent.get());
@@ -352,9 +350,9 @@ TYPED_TEST(Permits, on_a_rendezvous_a_second_receiver_serves_whoever_waits_behin
   EXPECT_EQ(got.get(), 1);
 }
 
-TYPED_TEST(CancelledPermits, on_a_rendezvous_what_its_receiver_does_not_wait_for_any_more_is_kept_for_the_next) {
-  auto [tx, rx] = open<TypeParam, int>(0);
-  auto cancelled = TypeParam::recv(rx);
+TEST_P(CancelledPermits, on_a_rendezvous_what_its_receiver_does_not_wait_for_any_more_is_kept_for_the_next) {
+  auto [tx, rx] = open<int>(0);
+  auto cancelled = recv(rx);
   auto permit = tx.try_reserve();
   ASSERT_TRUE(permit);
   cancelled.cancel();
@@ -362,7 +360,7 @@ TYPED_TEST(CancelledPermits, on_a_rendezvous_what_its_receiver_does_not_wait_for
   permit->send(1);
   EXPECT_EQ(rx.size(), 1U);
   EXPECT_TRUE(is_full(tx.try_send(2)));
-  EXPECT_EQ(TypeParam::recv(rx).get(), 1);
+  EXPECT_EQ(recv(rx).get(), 1);
 }
 
 }  // namespace

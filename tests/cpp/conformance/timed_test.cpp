@@ -4,32 +4,31 @@
 
 #include <gtest/gtest.h>
 
+#include "support/setups.hpp"
 #include "support/threads.hpp"
-#include "support/ways.hpp"
 
 namespace {
 
 using namespace klaw_test;
 using namespace std::chrono_literals;
 
-template <class S>
-class TimeLimit : public ::testing::Test {};
-TYPED_TEST_SUITE(TimeLimit, Setups, SetupNames);
+class TimeLimit : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, TimeLimit, all_setups(), setup_name);
 
-TYPED_TEST(TimeLimit, that_passes_ends_a_receive_with_empty) {
+TEST_P(TimeLimit, that_passes_ends_a_receive_with_empty) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
-    EXPECT_TRUE(is_empty(TypeParam::recv_for(rx, 1ms).get()));
+    auto [tx, rx] = open<int>(capacity);
+    EXPECT_TRUE(is_empty(recv_for(rx, 1ms).get()));
     EXPECT_EQ(tx.stats().waiting_receivers, 0U);
   });
 }
 
-TYPED_TEST(TimeLimit, that_passes_ends_a_send_with_full) {
+TEST_P(TimeLimit, that_passes_ends_a_send_with_full) {
   for_each_capacity({0, 1, 3, 100}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     fill(tx);
     int value = 99;
-    const auto late = TypeParam::give_for(tx, value, 1ms).get();
+    const auto late = give_for(tx, value, 1ms).get();
     ASSERT_TRUE(is_full(late));
     EXPECT_EQ(std::get<ChannelFull>(late.error()).capacity, *capacity);
     EXPECT_EQ(tx.stats().waiting_senders, 0U);
@@ -37,46 +36,54 @@ TYPED_TEST(TimeLimit, that_passes_ends_a_send_with_full) {
   });
 }
 
-TYPED_TEST(TimeLimit, of_zero_or_less_tries_once) {
+// recv_for() and give_for() take limits that nanoseconds can tell. These take any.
+auto recv_within(SomeReceiver<int>& rx, auto limit) {
+  return start_in(Conformance::way(), rx, [&](auto ways, auto& real) { return ways.recv_for(real, limit); });
+}
+auto give_within(SomeSender<int>& tx, int& value, auto limit) {
+  return start_in(Conformance::way(), tx, [&](auto ways, auto& real) { return ways.give_for(real, value, limit); });
+}
+
+TEST_P(TimeLimit, of_zero_or_less_tries_once) {
   for (const auto limit : {0ms, -1ms, std::chrono::milliseconds::min()}) {
-    auto [tx, rx] = open<TypeParam, int>(1);
+    auto [tx, rx] = open<int>(1);
     int value = 5;
-    EXPECT_TRUE(is_empty(TypeParam::recv_for(rx, limit).get()));
-    EXPECT_TRUE(TypeParam::give_for(tx, value, limit).get());
-    EXPECT_TRUE(is_full(TypeParam::give_for(tx, value, limit).get()));
-    EXPECT_EQ(TypeParam::recv_for(rx, limit).get(), 5);
-    EXPECT_TRUE(is_empty(TypeParam::recv_for(rx, limit).get()));
+    EXPECT_TRUE(is_empty(recv_within(rx, limit).get()));
+    EXPECT_TRUE(give_within(tx, value, limit).get());
+    EXPECT_TRUE(is_full(give_within(tx, value, limit).get()));
+    EXPECT_EQ(recv_within(rx, limit).get(), 5);
+    EXPECT_TRUE(is_empty(recv_within(rx, limit).get()));
   }
 }
 
-TYPED_TEST(TimeLimit, beyond_the_clock_is_none) {
-  auto [tx, rx] = open<TypeParam, int>(1);
-  auto received = TypeParam::recv_for(rx, std::chrono::hours::max());
+TEST_P(TimeLimit, beyond_the_clock_is_none) {
+  auto [tx, rx] = open<int>(1);
+  auto received = recv_within(rx, std::chrono::hours::max());
   until_receivers_wait(rx, 1);
   EXPECT_TRUE(tx.try_send(1));
   EXPECT_EQ(received.get(), 1);
-  auto with_fraction = TypeParam::recv_for(rx, std::chrono::duration<double>(1e30));
+  auto with_fraction = recv_within(rx, std::chrono::duration<double>(1e30));
   until_receivers_wait(rx, 1);
   EXPECT_TRUE(tx.try_send(2));
   EXPECT_EQ(with_fraction.get(), 2);
 }
 
-TYPED_TEST(TimeLimit, that_does_not_pass_changes_nothing) {
+TEST_P(TimeLimit, that_does_not_pass_changes_nothing) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
-    auto received = TypeParam::recv_for(rx, kLong);
+    auto [tx, rx] = open<int>(capacity);
+    auto received = recv_for(rx, kLong);
     until_receivers_wait(rx, 1);
     int value = 5;
-    EXPECT_TRUE(TypeParam::give_for(tx, value, kLong).get());
+    EXPECT_TRUE(give_for(tx, value, kLong).get());
     EXPECT_EQ(received.get(), 5);
   });
 }
 
-TYPED_TEST(TimeLimit, leaves_the_turn_to_the_next_receiver) {
+TEST_P(TimeLimit, leaves_the_turn_to_the_next_receiver) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
-    auto late = TypeParam::recv_for(rx, 20ms);
-    auto next = TypeParam::recv(rx);
+    auto [tx, rx] = open<int>(capacity);
+    auto late = recv_for(rx, 20ms);
+    auto next = recv(rx);
     EXPECT_TRUE(is_empty(late.get()));
     until_receivers_wait(rx, 1);
     EXPECT_TRUE(tx.try_send(1));
@@ -84,14 +91,14 @@ TYPED_TEST(TimeLimit, leaves_the_turn_to_the_next_receiver) {
   });
 }
 
-TYPED_TEST(TimeLimit, of_a_batch_of_sends_at_the_head_lets_the_next_in) {
+TEST_P(TimeLimit, of_a_batch_of_sends_at_the_head_lets_the_next_in) {
   // A single send waits behind a timed one, at the head of the line, that is then cancelled by its limit.
   for_each_capacity({0, 1, 3}, [](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     const int filled = static_cast<int>(fill(tx));
     int value = -1;
-    auto late = TypeParam::give_for(tx, value, 20ms);
-    auto next = TypeParam::send(tx, filled);
+    auto late = give_for(tx, value, 20ms);
+    auto next = send(tx, filled);
     EXPECT_TRUE(is_full(late.get()));
     until_senders_wait(tx, 1);
     for (int i = 0; i <= filled; ++i) EXPECT_EQ(rx.try_recv(), i);
@@ -100,32 +107,32 @@ TYPED_TEST(TimeLimit, of_a_batch_of_sends_at_the_head_lets_the_next_in) {
   });
 }
 
-TYPED_TEST(TimeLimit, is_not_the_end_of_the_channel) {
-  auto [tx, rx] = open<TypeParam, int>(1);
-  EXPECT_TRUE(is_empty(TypeParam::recv_for(rx, 1ms).get()));
-  auto waiting = TypeParam::recv_for(rx, kLong);
+TEST_P(TimeLimit, is_not_the_end_of_the_channel) {
+  auto [tx, rx] = open<int>(1);
+  EXPECT_TRUE(is_empty(recv_for(rx, 1ms).get()));
+  auto waiting = recv_for(rx, kLong);
   until_receivers_wait(rx, 1);
   tx.close();
   EXPECT_TRUE(is_closed(waiting.get(), CloseKind::ended));
-  EXPECT_TRUE(is_closed(TypeParam::recv_for(rx, 1ms).get(), CloseKind::ended));
+  EXPECT_TRUE(is_closed(recv_for(rx, 1ms).get(), CloseKind::ended));
 }
 
-TYPED_TEST(TimeLimit, of_a_send_ends_with_closed_when_the_receiver_goes_first) {
-  auto [tx, rx] = open<TypeParam, int>(0);
+TEST_P(TimeLimit, of_a_send_ends_with_closed_when_the_receiver_goes_first) {
+  auto [tx, rx] = open<int>(0);
   int value = 1;
-  auto waiting = TypeParam::give_for(tx, value, kLong);
+  auto waiting = give_for(tx, value, kLong);
   until_senders_wait(tx, 1);
   rx.close();
   EXPECT_TRUE(is_closed(waiting.get(), CloseKind::peer_gone));
-  EXPECT_TRUE(is_closed(TypeParam::give_for(tx, value, 1ms).get(), CloseKind::peer_gone));
+  EXPECT_TRUE(is_closed(give_for(tx, value, 1ms).get(), CloseKind::peer_gone));
 }
 
-TYPED_TEST(TimeLimit, that_passed_leaves_the_channel_working) {
+TEST_P(TimeLimit, that_passed_leaves_the_channel_working) {
   for_each_capacity([](Capacity capacity) {
-    auto [tx, rx] = open<TypeParam, int>(capacity);
+    auto [tx, rx] = open<int>(capacity);
     for (int i = 0; i < 20; ++i) {
-      EXPECT_TRUE(is_empty(TypeParam::recv_for(rx, std::chrono::microseconds(i)).get()));
-      auto received = TypeParam::recv(rx);
+      EXPECT_TRUE(is_empty(recv_for(rx, std::chrono::microseconds(i)).get()));
+      auto received = recv(rx);
       until_receivers_wait(rx, 1);
       EXPECT_TRUE(tx.try_send(i));
       EXPECT_EQ(received.get(), i);

@@ -6,19 +6,18 @@
 #include <gtest/gtest.h>
 
 #include "support/payload.hpp"
+#include "support/setups.hpp"
 #include "support/threads.hpp"
-#include "support/ways.hpp"
 
 namespace {
 
 using namespace klaw_test;
 
-template <class S>
-class WeakHandles : public ::testing::Test {};
-TYPED_TEST_SUITE(WeakHandles, Setups, SetupNames);
+class WeakHandles : public Conformance {};
+INSTANTIATE_TEST_SUITE_P(, WeakHandles, all_setups(), setup_name);
 
-TYPED_TEST(WeakHandles, do_not_count) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(WeakHandles, do_not_count) {
+  auto [tx, rx] = open<int>(1);
   const auto weak_tx = tx.downgrade();
   const auto weak_rx = rx.downgrade();
   EXPECT_EQ(tx.stats().sender_count, 1U);
@@ -26,11 +25,11 @@ TYPED_TEST(WeakHandles, do_not_count) {
   auto other = rx.clone();
   rx.close();
   tx.close();
-  EXPECT_TRUE(is_closed(TypeParam::recv(other).get(), CloseKind::ended));
+  EXPECT_TRUE(is_closed(recv(other).get(), CloseKind::ended));
 }
 
-TYPED_TEST(WeakHandles, become_handles_like_any_other) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(WeakHandles, become_handles_like_any_other) {
+  auto [tx, rx] = open<int>(1);
   const auto weak_tx = tx.downgrade();
   const auto weak_rx = rx.downgrade();
   auto tx2 = weak_tx.upgrade();
@@ -50,8 +49,8 @@ TYPED_TEST(WeakHandles, become_handles_like_any_other) {
   EXPECT_TRUE(is_closed(rx2->try_recv(), CloseKind::ended));
 }
 
-TYPED_TEST(WeakHandles, are_nothing_once_the_last_handle_of_their_side_has_closed) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(WeakHandles, are_nothing_once_the_last_handle_of_their_side_has_closed) {
+  auto [tx, rx] = open<int>(1);
   const auto weak_tx = tx.downgrade();
   const auto weak_rx = rx.downgrade();
   ASSERT_TRUE(tx.try_send(1));
@@ -62,8 +61,8 @@ TYPED_TEST(WeakHandles, are_nothing_once_the_last_handle_of_their_side_has_close
   EXPECT_FALSE(weak_rx.upgrade());
 }
 
-TYPED_TEST(WeakHandles, of_a_sender_whose_permit_is_out_can_be_upgraded) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(WeakHandles, of_a_sender_whose_permit_is_out_can_be_upgraded) {
+  auto [tx, rx] = open<int>(1);
   const auto weak = tx.downgrade();
   auto permit = tx.try_reserve();
   tx.close();
@@ -72,9 +71,9 @@ TYPED_TEST(WeakHandles, of_a_sender_whose_permit_is_out_can_be_upgraded) {
   EXPECT_FALSE(weak.upgrade());
 }
 
-TYPED_TEST(WeakHandles, keep_nothing_that_is_queued) {
+TEST_P(WeakHandles, keep_nothing_that_is_queued) {
   Ledger ledger(1);
-  auto [tx, rx] = open<TypeParam, Tracked>(1);
+  auto [tx, rx] = open<Tracked>(1);
   const auto weak_tx = tx.downgrade();
   const auto weak_rx = rx.downgrade();
   ASSERT_TRUE(tx.try_send(Tracked(ledger, 0)));
@@ -83,8 +82,8 @@ TYPED_TEST(WeakHandles, keep_nothing_that_is_queued) {
   EXPECT_TRUE(ledger.each_destroyed_once());
 }
 
-TYPED_TEST(WeakHandles, of_handles_that_were_closed_or_moved_from) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(WeakHandles, of_handles_that_were_closed_or_moved_from) {
+  auto [tx, rx] = open<int>(1);
   auto other = tx.clone();
   other.close();
   EXPECT_TRUE(other.downgrade().upgrade());  // the side is open
@@ -93,8 +92,8 @@ TYPED_TEST(WeakHandles, of_handles_that_were_closed_or_moved_from) {
   EXPECT_TRUE(moved.downgrade().upgrade());
 }
 
-TYPED_TEST(WeakHandles, can_be_copied) {
-  auto [tx, rx] = open<TypeParam, int>(1);
+TEST_P(WeakHandles, can_be_copied) {
+  auto [tx, rx] = open<int>(1);
   const auto weak = tx.downgrade();
   const auto copy = weak;  // NOLINT(performance-unnecessary-copy-initialization): what is tested
   EXPECT_TRUE(copy.upgrade());

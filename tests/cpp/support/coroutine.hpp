@@ -3,6 +3,7 @@
 
 #include <coroutine>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -83,8 +84,7 @@ class [[nodiscard]] Task {
 template <class R>
 class [[nodiscard]] ThreadTask {
  public:
-  template <class Body>
-  explicit ThreadTask(Body body)
+  explicit ThreadTask(std::move_only_function<R()> body)
       : outcome_(std::make_shared<Outcome<R>>()),
         thread_([outcome = outcome_, body = std::move(body)]() mutable { outcome->set(body()); }) {}
 

@@ -227,18 +227,6 @@ struct Suspended {
   }
 };
 
-// What a typed test is run with: `TypeParam::recv(rx)` waits in its way, `open<TypeParam, T>(n)` makes its flavour.
-template <class FlavourT, class WayT>
-struct Setup : WayT {
-  using Flavour = FlavourT;
-  using Way = WayT;
-};
-
-using Setups =
-    ::testing::Types<Setup<Local, Parked>, Setup<Local, Suspended>, Setup<Any, Parked>, Setup<Any, Suspended>>;
-// For what only a coroutine can do: be destroyed where it waits.
-using CoroutineSetups = ::testing::Types<Setup<Local, Suspended>, Setup<Any, Suspended>>;
-
 // For tests of one flavour, by every way of waiting.
 using Ways = ::testing::Types<Parked, Suspended>;
 struct WayNames {
@@ -247,18 +235,6 @@ struct WayNames {
     return Way::name;
   }
 };
-
-struct SetupNames {
-  template <class SetupT>
-  static std::string GetName(int) {
-    return std::string(SetupT::Flavour::name) + SetupT::Way::name;
-  }
-};
-
-template <class SetupT, class T>
-[[nodiscard]] auto open(Capacity capacity) {
-  return SetupT::Flavour::template open<T>(capacity);
-}
 
 [[nodiscard]] inline std::string to_string(const Capacity& capacity) {
   return capacity ? "capacity " + std::to_string(*capacity) : "unbounded";
