@@ -29,7 +29,7 @@ cpp_files = $$(find include src python/bindings tests bench examples -name '*.[c
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
 
-.PHONY: help demo test one test-cpp test-python test-ray test-debug test-tsan simulate coverage mutants fuzz build wheel check check-cpp check-peers check-python tidy \
+.PHONY: help demo test one test-cpp test-python test-ray test-debug test-tsan simulate coverage mutants fuzz newcomer build wheel check check-cpp check-peers check-python tidy \
         format bench bench-peers bench-python bench-ray clean distclean FORCE
 .DEFAULT_GOAL := help
 
@@ -52,6 +52,12 @@ test-debug test-tsan: test-%:
 	@[[ -f build/$*/build.ninja ]] || cmake --preset $*
 	@cmake --build --preset $* --parallel $(JOBS)
 	@$(fixed_addresses) ctest --preset $* $(CTEST_ARGS)
+
+# Debian's, for make newcomer.
+RELEASE ?= trixie
+newcomer: ## README's commands in a bare Debian: make newcomer RELEASE=trixie (or bookworm), as root
+	@tools/setup-debian newcomer
+	@tools/newcomer $(RELEASE)
 
 SEEDS ?= 10000
 FROM ?= 1
