@@ -1,5 +1,6 @@
 #include "select.hpp"
 
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <variant>
@@ -48,13 +49,13 @@ class RemoteBranch {
   void abandon() noexcept {
     dialer_->with_link([&](dataplane::Link& link, dataplane::Time now) { link.abandon_recv(now, *op_); });
   }
-  // Null with an exception set: it can't be decoded.
-  [[nodiscard]] Ref take() {
+  // Null with an exception set: it can't be decoded. `i`: which of the select's receivers this is.
+  [[nodiscard]] Ref take(std::size_t i) {
     if (op_->acknowledges) return Ref::steal(to_delivery(*op_->value, dialer_, registration_->id));
     Ref value = Ref::steal(decode_payload(op_->value->payload));
     const Ref error = value ? Ref() : fetch_exception();
     if (const auto lost = confirm(*dialer_, *registration_, *op_)) {
-      raise_closed(*lost, op_->index);
+      raise_closed(*lost, i);
       return {};
     }
     if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
@@ -304,7 +305,12 @@ class SelectPending final : public PendingOp {
         return nullptr;
       }
     }
-    const Ref value = as_object(branch.take());
+    Ref value;
+    if constexpr (std::same_as<Op, RemoteBranch>) {
+      value = branch.take(i);
+    } else {
+      value = as_object(branch.take());
+    }
     return value ? Py_BuildValue("nO", static_cast<Py_ssize_t>(i), value.get()) : nullptr;
   }
 

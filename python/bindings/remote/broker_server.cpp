@@ -224,9 +224,10 @@ class BrokerServer {
   }
   // Pickled handles that nobody has claimed: (senders, receivers).
   nb::tuple unclaimed() {
-    return server_->with_broker([](Broker& broker, Time) {
-      return nb::make_tuple(broker.unclaimed(Side::sender), broker.unclaimed(Side::receiver));
+    const auto [senders, receivers] = server_->with_broker([](Broker& broker, Time) {
+      return std::pair(broker.unclaimed(Side::sender), broker.unclaimed(Side::receiver));
     });
+    return nb::make_tuple(senders, receivers);
   }
   // name -> (node, seconds since it registered, seconds since it was last seen, messages received)
   nb::dict reader_stats() {

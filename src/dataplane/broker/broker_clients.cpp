@@ -214,7 +214,8 @@ void Broker::detach(Client& client) {
   if (!client.connection) return;
   connections_.erase(*client.connection);
   client.connection.reset();
-  client.detached_at = client.gone_at = now_;
+  client.detached_at = now_;
+  client.gone_at = std::min(now_, after(client.heard_at, settings_.heartbeat));  // later, it would have said so
   clients_deadline_ = std::min(clients_deadline_, after(now_, settings_.reconnect_grace));
   for (const auto& [id, receiver] : client.receivers) {
     leave_line(*receiver);
@@ -324,7 +325,6 @@ void Broker::check_clients(Time now) {
       }
       disconnect(*client->connection, "no heartbeat");
       detach(*client);
-      client->gone_at = after(client->heard_at, settings_.heartbeat);  // else it would have said so
     }
     const Time dead_at = after(client->detached_at, settings_.reconnect_grace);
     if (now >= dead_at) {

@@ -181,7 +181,8 @@ Checkpoint Broker::checkpoint(bool with_messages) const {
 
 bool Broker::restore(Time now, const Checkpoint& checkpoint) {
   if (is_removed_) return false;
-  if (!clients_.empty() || total_sent_ > 0) return restore_counters(checkpoint);
+  const bool was_used = !clients_.empty() || total_sent_ > 0 || !messages().empty();
+  if (was_used) return restore_counters(checkpoint);
   if (is_oneshot() && std::max<std::uint64_t>(checkpoint.total_sent, checkpoint.messages.size()) > 1) return false;
   if (is_watch() && !restore_value(checkpoint)) return false;
   now_ = now;

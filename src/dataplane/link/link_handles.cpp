@@ -96,7 +96,8 @@ void Link::close_all(Time now) {
     while (!s.permits.empty()) give_back(s, *s.permits.begin());
     give_back_unconfirmed(s);
     s.outlived.clear();
-    Registration handle{.id = s.id, .closed = s.is_closed};
+    if (s.is_closed) return erase_if_done(s);  // it was kept for what was decoded
+    Registration handle{.id = s.id};
     std::ignore = close(now, s.side, handle, std::nullopt);  // nobody is left to be told
   });
 }

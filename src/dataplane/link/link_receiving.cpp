@@ -155,7 +155,10 @@ std::optional<ChannelClosed> Link::confirm(Time now, const Registration& handle,
     return std::nullopt;
   }
   if (s == nullptr || !remove_run(s->unconfirmed, attempts)) {
-    if (s != nullptr) s->is_spent = false;
+    if (s != nullptr) {
+      s->is_spent = false;
+      erase_if_done(*s);
+    }
     return gone_error();  // it was declared dead meanwhile
   }
   const bool is_ours = has_lease(now);

@@ -93,7 +93,8 @@ struct Session {
   bool is_prefetching = false;
   bool is_dirty = false;  // in the link's list of sessions that flush() looks at
 
-  // Nobody else has what its broker has taken to its grave.
+  // They are handed out as they are. If that broker had declared this process dead before, or a checkpoint has them, others get
+  // them, too.
   void outlive_broker() {
     outlived.insert(outlived.end(), unconfirmed.begin(), unconfirmed.end());
     unconfirmed.clear();

@@ -179,15 +179,17 @@ TEST(Dying, WhenTheLastHandleClosedOrderlyTheEndIsOrderlyWhoeverDiedBefore) {
 
 // On another node a death is noticed late: the replacement may have come and gone by then.
 TEST(Dying, WhenAHandleClosedOrderlyAfterADeathThatIsNoticedLaterTheEndIsOrderly) {
-  for (const bool is_silent : {false, true}) {
+  enum class Ends { at_once, in_silence, late };  // the connection of the one that died
+  for (const Ends ends : {Ends::at_once, Ends::in_silence, Ends::late}) {
     BrokerByHand broker;
     Peer& dead = broker.sender(1);
     Peer& rx = broker.receiver(2);
-    if (!is_silent) dead.cut();
+    if (ends == Ends::at_once) dead.cut();
     broker.pass(milliseconds(1500), {&rx});
     Peer& heir = broker.sender(3);
     heir.offer(1, 1, {"a"});
     heir.close(1);
+    if (ends == Ends::late) dead.cut();
     EXPECT_FALSE(broker.stats().senders_closed);  // the dead one may still come back
     broker.pass(seconds(7), {&rx});
     EXPECT_THAT(rx.heard(), ElementsAre("CLOSED 1 ended"));

@@ -408,8 +408,7 @@ class SelectAll(Generic[P_co]):
         if at is None:
             raise error
         error.index = self._places[at]
-        every: tuple[list[Any], ...] = (self._receivers, self._inside, self._places)
-        for each in every:
+        for each in cast("tuple[list[Any], ...]", (self._receivers, self._inside, self._places)):
             if self._biased:
                 del each[at]
             else:  # their order is nobody's concern

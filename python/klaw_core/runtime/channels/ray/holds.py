@@ -74,6 +74,8 @@ def companion_of(actor: Any, token: bytes) -> Any:
     try:
         return made.result(_PUT_LIMIT_S)
     except Exception as error:  # noqa: BLE001  it is pickled all the same, and lapses as it would without Ray
+        if not made.cancel() and made.exception() is None:
+            return made.result()  # it came just now
         _LOGGER.debug("a pickled handle is not watched: %r", error)
         return None
 
@@ -97,16 +99,7 @@ def _queue() -> SimpleQueue[_Job | None]:
 
 
 def _work(jobs: SimpleQueue[_Job | None]) -> None:
-    while True:
-        try:
-            job = jobs.get(timeout=max(0.0, _kept[0][0] - time.monotonic()) if _kept else None)
-            if job is None:
-                return _kept.clear()
-            job()
-        except Empty:
-            pass
-        except Exception as error:  # noqa: BLE001  Ray may be gone, or the channel: then nobody need be told
-            _LOGGER.debug("a pickled handle is not watched any more: %r", error)
+    while _do_next(jobs):
         while _kept and _kept[0][0] <= time.monotonic():
             _, ref, hold = _kept.popleft()
             if hold.is_of_this_session():
@@ -114,14 +107,32 @@ def _work(jobs: SimpleQueue[_Job | None]) -> None:
             del ref
 
 
+# A function of its own: a job that were kept until the next one comes would keep its ObjectRef, too.
+def _do_next(jobs: SimpleQueue[_Job | None]) -> bool:
+    try:
+        job = jobs.get(timeout=max(0.0, _kept[0][0] - time.monotonic()) if _kept else None)
+        if job is None:
+            _kept.clear()
+            return False
+        job()
+    except Empty:
+        pass
+    except Exception as error:  # noqa: BLE001  Ray may be gone, or the channel: then nobody need be told
+        _LOGGER.debug("a pickled handle is not watched any more: %r", error)
+    return True
+
+
 def _make(made: Future[Any], hold: _Hold) -> None:
+    if made.cancelled() or not hold.is_of_this_session():  # put() would initialise Ray again
+        made.cancel()
+        return
     try:
         ref = ray.put(b"")
     except Exception as error:  # noqa: BLE001  it is told to the one who waits
         made.set_exception(error)
         return
+    made.set_result(ref)  # raises if nobody waits for it any more: then nothing is watched
     _kept.append((time.monotonic() + _KEPT_S, ref, hold))
-    made.set_result(ref)
 
 
 def _watch(ref: Any, hold: _Hold) -> None:
