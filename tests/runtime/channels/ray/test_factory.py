@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from types import SimpleNamespace
 
 import pytest
 
@@ -372,7 +373,8 @@ def test_a_loop_goes_on_while_ray_is_looked_for_where_nobody_listens(monkeypatch
         with pytest.raises(RuntimeError, match="nobody listens"):
             await being_made
 
-    monkeypatch.setattr(factory.ray, "is_initialized", lambda: False)
+    # In this module only: other threads use Ray meanwhile.
+    monkeypatch.setattr(factory, "ray", SimpleNamespace(is_initialized=lambda: False))
     monkeypatch.setattr(factory, "_check_that_ray_can_be_reached", look)
     asyncio.run(main())
 

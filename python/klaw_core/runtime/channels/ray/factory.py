@@ -541,7 +541,8 @@ def _ensure_ray() -> None:
         try:
             ray.init(log_to_driver=False)
         except (OSError, RuntimeError, ray.exceptions.RayError) as error:
-            raise _out_of_reach(error) from error
+            if not ray.is_initialized():  # else the program itself was quicker, in another thread
+                raise _out_of_reach(error) from error
 
 
 def _check_that_ray_can_be_reached() -> None:
