@@ -249,6 +249,7 @@ void Link::apply_expired(const Expired& frame) {
   fail_handles("this process was out of reach for so long that it was declared dead; what was not stored is not sent");
   for (const auto& [id, session] : sessions_) {
     session->unconfirmed.clear();
+    session->outlived.clear();  // we took this broker for dead: it lives
     session->unread.clear();
     session->next = 1;
     session->stored = 0;

@@ -64,6 +64,10 @@ Handle* Client::clone(Handle& handle) {
 void Client::close(Handle& handle, std::optional<std::string> reason) {
   world_.trace.note(world_.scheduler.now(), "client", index_, "closes handle", handle.id);
   Port& port = *ports_[handle.channel];
+  for (const Decoding& decoding : decoding_) {
+    if (decoding.handle != &handle) continue;
+    for (const Message& message : decoding.messages) world_.oracle.left_slot(message.payload);
+  }
   if (std::exchange(handle.is_open, false)) handle.closed_in = port.link().epoch();
   if (port.link().close(now(), handle.side, handle.registration, std::move(reason))) ++handle.errors;
   if (!handle.registration.closed) world_.oracle.fail("S12", "a closed handle is closed");
@@ -174,7 +178,8 @@ void Client::recv(Handle& handle, std::size_t max_items, bool acknowledges, Pati
   RecvOperation& recv = task.recv[0];
   recv.max_items = max_items;
   recv.many = max_items > 1 ? &task.many : nullptr;
-  recv.acknowledges = acknowledges;
+  recv.acknowledges = acknowledges && !decodes(handle);
+  recv.confirms = decodes(handle);
   recv.deadline = task.deadline;
   world_.trace.note(world_.scheduler.now(), "client", index_, "task", task.number, "receives by handle", handle.id,
                     "at most", max_items, "patience", static_cast<int>(patience));
@@ -193,6 +198,7 @@ void Client::select(Handle& first, Handle& second, Patience patience) {
     recv.index = branch;
     recv.deadline = task.deadline;
     const Handle& handle = *task.handles[branch];
+    recv.confirms = decodes(handle);
     Link& link = ports_[handle.channel]->link();
     const Status status = link.start_recv(now(), handle.registration, recv, op);
     link.wakeups().fire();
@@ -394,21 +400,66 @@ void Client::received(Task& task, Status status, std::size_t branch) {
   if (world_.config.is_broadcast()) return read(handle, recv);
   if (world_.config.is_watch())
     return see(handle, {.version = recv.value->attempt, .message = recv.value->payload}, true);
-  const auto take = [&](const Message& message) {
-    const MessageId id = world_.oracle.handed_out(handle.id, handle.channel, message, recv.acknowledges);
-    world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "got message", id, "attempt",
-                      message.attempt, "redeliveries", message.redeliveries);
-    world_.statistics.count(message.redeliveries > 0 ? "message: received again" : "message: received");
-    if (recv.acknowledges) held_.push_back(Held{&handle, message.attempt, id});
-  };
   if (recv.many == nullptr) {
     if (!recv.value) world_.oracle.fail("S12", "received nothing: " + describe(task));
-    return take(*recv.value);
+    task.many.push_back(*recv.value);
   }
   if (task.many.empty() || task.many.size() > recv.max_items) {
     world_.oracle.fail("S12", "received " + std::to_string(task.many.size()) + " messages: " + describe(task));
   }
-  for (const Message& message : task.many) take(message);
+  if (recv.confirms) return decode(handle, std::move(task.many));
+  for (const Message& message : task.many) hand_out(handle, message, recv.acknowledges);
+}
+
+void Client::hand_out(Handle& handle, const Message& message, bool acknowledges) {
+  const MessageId id = world_.oracle.handed_out(handle.id, handle.channel, message, acknowledges);
+  world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "got message", id, "attempt",
+                    message.attempt, "redeliveries", message.redeliveries);
+  world_.statistics.count(message.redeliveries > 0 ? "message: received again" : "message: received");
+  if (acknowledges) held_.push_back(Held{&handle, message.attempt, id});
+}
+
+// Half of the handles: what the others take is handed out at once.
+bool Client::decodes(const Handle& handle) const noexcept { return world_.config.decodes != 0 && handle.id % 2 == 0; }
+
+// Mostly soon; sometimes it takes longer than a process may stand still.
+void Client::decode(Handle& handle, std::vector<Message> messages) {
+  world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "decodes", messages.size(),
+                    "from attempt", messages.front().attempt);
+  if (handle.registration.closed) {
+    for (const Message& message : messages) world_.oracle.left_slot(message.payload);
+  }
+  const std::uint64_t epoch = ports_[handle.channel]->link().epoch();
+  decoding_.push_back(Decoding{.handle = &handle, .messages = std::move(messages), .epoch = epoch});
+  const bool takes_time = !world_.is_healed() && world_.random.chance(world_.config.decodes);
+  const Micros delay = takes_time ? world_.random.skewed(10 * kSecond) : 1;
+  world_.scheduler.in(delay, [this, &handle] { decoded(handle); });
+}
+
+// The oldest that this handle has taken: so the order in which they are handed out is that in which they came.
+void Client::decoded(Handle& handle) {
+  if (!is_alive_) return;
+  if (!is_running()) return world_.scheduler.at(stopped_until_, [this, &handle] { decoded(handle); });
+  const auto oldest = std::ranges::find(decoding_, &handle, &Decoding::handle);
+  std::vector<Message> messages = std::move(oldest->messages);
+  const std::uint64_t epoch = oldest->epoch;
+  decoding_.erase(oldest);
+  std::vector<Attempt> attempts;
+  for (const Message& message : messages) attempts.push_back(message.attempt);
+  Port& port = *ports_[handle.channel];
+  if (const auto lost = port.link().confirm(now(), handle.registration, attempts)) {
+    world_.trace.note(world_.scheduler.now(), "client", index_, "handle", handle.id, "decoded in vain", message(*lost));
+    world_.statistics.count("message: decoded in vain", messages.size());
+    for (const Message& message : messages) world_.oracle.left_slot(message.payload);
+    if (!world_.may_fail()) world_.oracle.fail("S12", "what was decoded is lost in a peaceful world");
+  } else {
+    for (Message& message : messages) {
+      // As unread ones are marked then: its broker may have given it to others before it died.
+      if (port.link().epoch() != epoch) ++message.redeliveries;
+      hand_out(handle, message, false);
+    }
+  }
+  port.after_event();
 }
 
 // No older value comes after a newer one; one change may end several receives.
@@ -564,6 +615,7 @@ void Client::die(bool silently) {
   tasks_.clear();
   held_.clear();
   permits_.clear();
+  decoding_.clear();
 }
 
 void Client::die_after(std::uint64_t actions, bool silently) {

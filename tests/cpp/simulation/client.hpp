@@ -103,6 +103,13 @@ struct Held {
   MessageId id;
 };
 
+// What a receive has taken, and its owner decodes.
+struct Decoding {
+  Handle* handle;
+  std::vector<Message> messages;
+  std::uint64_t epoch;  // in which they were taken
+};
+
 // A slot that is held.
 struct HeldSlot {
   Handle* handle;
@@ -187,6 +194,7 @@ class Client {
   [[nodiscard]] auto& tasks() noexcept { return tasks_; }
   [[nodiscard]] auto& held() noexcept { return held_; }
   [[nodiscard]] auto& permits() noexcept { return permits_; }
+  [[nodiscard]] bool is_decoding() const noexcept { return !decoding_.empty(); }
   [[nodiscard]] bool counts(const Handle& handle) const;
   // Its side of the channel had closed before the broker, or a restarted one, knew of it.
   [[nodiscard]] bool is_refused(Handle& handle);
@@ -205,6 +213,10 @@ class Client {
   void reserved(Task& task, Status status);
   [[nodiscard]] bool is_too_large(const Task& task) const;
   void received(Task& task, Status status, std::size_t branch);
+  [[nodiscard]] bool decodes(const Handle& handle) const noexcept;
+  void decode(Handle& handle, std::vector<Message> messages);
+  void decoded(Handle& handle);
+  void hand_out(Handle& handle, const Message& message, bool acknowledges);
   void read(const Handle& handle, const RecvOperation& recv);
   void see(Handle& handle, const Latest& latest, bool is_change);
   [[nodiscard]] Broadcast& broadcast_of(const Handle& handle) const;
@@ -224,6 +236,7 @@ class Client {
   std::map<std::uint32_t, std::unique_ptr<Task>> tasks_;  // pending
   std::vector<Held> held_;
   std::vector<HeldSlot> permits_;
+  std::vector<Decoding> decoding_;
   std::vector<std::unique_ptr<Port>> ports_;  // by channel
   std::uint32_t next_task_ = 1;
 };

@@ -47,6 +47,7 @@ constexpr Config::Knob kKnobs[] = {
     {"passers_by", &Config::passers_by, Kind::workload},
     {"shutdowns", &Config::shutdowns, Kind::workload},
     {"reserves", &Config::reserves, Kind::workload},
+    {"decodes", &Config::decodes, Kind::workload},
     {"latency_us", &Config::latency_us, Kind::setting},
     {"jitter_us", &Config::jitter_us, Kind::fault},
     {"resets", &Config::resets, Kind::fault},
@@ -166,6 +167,7 @@ Config Config::draw(std::uint64_t seed) {
   config.shutdowns = random.chance(200) ? random.between(1, 60) : 0;
   config.reserves = random.chance(300) ? random.between(1, 300) : 0;
   config.kind = random.chance(450) ? random.between(1, 4) : 0;
+  config.decodes = random.chance(400) ? random.between(1, 1000) : 0;
   return config;
 }
 
@@ -182,8 +184,9 @@ Config Config::adapted() const {
   if (is_broadcast()) {
     if (capacity < 1) config.capacity = capacity < 0 ? 100 : 4;
     config.persistent = 0;
+    config.decodes = 0;
   } else {
-    if (is_watch()) config.persistent = 0;
+    if (is_watch()) config.persistent = config.decodes = 0;
     config.capacity = 1;
   }
   return config;

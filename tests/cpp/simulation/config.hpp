@@ -52,6 +52,7 @@ struct Config {
   std::int64_t passers_by = 0;  // of the handles: they keep no side open
   std::int64_t shutdowns = 0;
   std::int64_t reserves = 0;  // to reserve, and to use or release what is reserved
+  std::int64_t decodes = 0;   // of the receives: their owner decodes what they take, for a while
 
   // Faults of the network. How often in a run; or permille of the occasions, where it says so.
   std::int64_t latency_us = 100;

@@ -52,6 +52,18 @@ MUTANTS = [
 }""",
     ),
     Mutant(
+        "who was declared dead returns what it was decoding",
+        "link/link_connection.cpp",
+        "    session->unconfirmed.clear();",
+        "",
+    ),
+    Mutant(
+        "what was decoded is returned without a lease",
+        "link/link_receiving.cpp",
+        "const bool is_ours = has_lease(now);",
+        "const bool is_ours = true;",
+    ),
+    Mutant(
         "a death that is noticed late has the last word",
         "broker/broker_sides.cpp",
         "at >= s.last_word",

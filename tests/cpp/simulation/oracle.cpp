@@ -95,7 +95,7 @@ void Oracle::send_done(const std::vector<MessageId>& ids) {
       if (!channel.sent_by.insert(record.sender).second || !is_first)
         fail("O1", "a second value is sent: " + describe(id));
     }
-    if (!record.handouts.empty() || record.is_stolen || record.size < kIdentityBytes) continue;
+    if (!record.handouts.empty() || record.is_stolen || record.has_left_slot || record.size < kIdentityBytes) continue;
     if (record.home_epoch != channel.epoch || channel.dropping_epoch == channel.epoch) continue;
     record.is_waiting = true;
     ++channel.stored_waiting;
@@ -105,6 +105,14 @@ void Oracle::send_done(const std::vector<MessageId>& ids) {
                      " messages are sent and not received, more than the capacity; the last is " + describe(id));
     }
   }
+}
+
+void Oracle::left_slot(const Bytes& bytes) {
+  const MessageId id = identify(bytes);
+  if (id == kAnonymous || id == kHostile) return;
+  MessageRecord& record = records_[id];
+  record.has_left_slot = true;
+  if (std::exchange(record.is_waiting, false)) --channels_[record.channel].stored_waiting;
 }
 
 Broadcast& Oracle::broadcast(std::uint8_t channel, std::uint64_t epoch) const {

@@ -46,6 +46,7 @@ struct MessageRecord {
   bool is_stolen = false;            // delivered to a hostile client, once
   bool is_satisfied = false;         // was handed out, and settled if that was asked for
   bool is_waiting = false;           // counted among the stored ones that nobody has received yet
+  bool has_left_slot = false;        // was taken, though it was not handed out then: its handle closed, or it went back
   bool is_doubled = false;           // delivered to one that was falsely reported dead
   bool reached_a_dead_one = false;   // was delivered to a client that was then declared dead
   bool reached_a_passer_by = false;  // was delivered to a receiver that does not count
@@ -106,6 +107,8 @@ class Oracle {
   void send_unknown(const std::vector<MessageId>& ids);
   // Sent into a slot: whether it is stored, its witness knows.
   void filled(MessageId id);
+  // The broker takes it for received: its handle closed while it was decoded, or it went back after that.
+  void left_slot(const Bytes& bytes);
   void fill_stored(MessageId id, std::uint64_t epoch);
   // Gives the message's id.
   MessageId handed_out(HandleId receiver, std::uint8_t channel, const Message& message, bool acknowledges);

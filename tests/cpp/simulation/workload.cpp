@@ -293,7 +293,7 @@ void Workload::drain_receiver(Client& client, Handle& handle) {
 bool Workload::is_drained() const {
   return std::ranges::all_of(world_.clients, [](const auto& client) {
     return !client->is_alive() || (client->tasks().empty() && client->held().empty() && client->permits().empty() &&
-                                   std::ranges::none_of(client->handles(), &Handle::is_open));
+                                   !client->is_decoding() && std::ranges::none_of(client->handles(), &Handle::is_open));
   });
 }
 
