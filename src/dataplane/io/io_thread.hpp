@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <memory>
-#include <thread>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -19,7 +18,7 @@ class IoThread {
   // Is it the calling thread?
   [[nodiscard]] static bool is_current() noexcept;
 
-  IoThread();
+  explicit IoThread(std::shared_ptr<asio::io_context> context);
   IoThread(const IoThread&) = delete;
   IoThread& operator=(const IoThread&) = delete;
   ~IoThread();
@@ -28,9 +27,8 @@ class IoThread {
 
  private:
   // The thread's too: the last user may go in one of its own callbacks.
-  std::shared_ptr<asio::io_context> context_;
+  const std::shared_ptr<asio::io_context> context_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
-  std::thread thread_;
 };
 
 // The time that brokers and links are given.
