@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <future>
@@ -36,9 +37,9 @@ struct Running {
 
 struct OfProcess {
   std::mutex mutex;
-  // Under the mutex:
+  // Under the mutex, but for its reading at exit: a fork's child must not wait for a lock that a thread of its parent had.
+  std::atomic<pid_t> pid = 0;      // whose they are
   std::vector<Running> running;    // at most the last one has a user
-  pid_t pid = 0;                   // whose they are
   std::vector<Running> inherited;  // of the parent of a fork: they can be neither joined nor destroyed here
 };
 
@@ -57,8 +58,8 @@ OfProcess& of_this_process() {
 
 void join_what_is_ending() noexcept {
   OfProcess& mine = of_this_process();
-  std::unique_lock lock(mine.mutex);
   if (mine.pid != ::getpid()) return;  // a fork has none of its parent's threads
+  std::unique_lock lock(mine.mutex);
   std::vector<Running> ending;
   std::erase_if(mine.running, [&](Running& one) {
     if (!one.user.expired()) return false;
