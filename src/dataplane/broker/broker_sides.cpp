@@ -85,7 +85,8 @@ void Broker::open_sender(Client& client, const Open& frame) {
     if (had < sender->stored) {
       push(client, make_frame(DataLoss{.session = frame.session, .first = had + 1, .last = sender->stored}));
     }
-    sender->received = sender->stored = std::max(had, sender->stored);
+    // A oneshot's sender that was never told of its value numbers the next one as the first again: it is another one.
+    if (!is_oneshot()) sender->received = sender->stored = std::max(had, sender->stored);
   }
   client.senders.emplace(frame.session, std::move(sender));
   if (is_oneshot() && frame.next > 1) was_sent_in_an_earlier_epoch();

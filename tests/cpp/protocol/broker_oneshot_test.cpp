@@ -166,6 +166,28 @@ TEST(OneshotBroker, IsRestoredFromACheckpointButNotFromAQueues) {
   EXPECT_FALSE(another.restore(written));
 }
 
+// Its sender was told that the actor died, not that its value was stored: what it sends next is another value.
+TEST(OneshotBroker, AValueAfterTheOneInTheCheckpointIsNotTakenForIt) {
+  Checkpoint written;
+  {
+    BrokerByHand broker(oneshot());
+    Peer& tx = broker.sender(1);
+    Peer& rx = broker.receiver(2);
+    tx.offer(1, 1, {"a"});
+    rx.demand(1, 1, 1);
+    (void)rx.heard();
+    rx.consume(1, {attempt(1)});
+    written = broker.state().checkpoint(true);
+  }
+  BrokerByHand broker(oneshot(2));
+  ASSERT_TRUE(broker.restore(written));
+  Peer& tx = broker.client(1);
+  tx.open_sender(1, 1);
+  (void)tx.heard();
+  tx.offer(1, 1, {"b"});
+  EXPECT_THAT(tx.heard(), ElementsAre("ANSWER 1:1 already_sent"));
+}
+
 TEST(OneshotBroker, WhatIsAQueuesAloneIsAProtocolError) {
   for (const int what : {0, 1, 2, 3}) {
     BrokerByHand broker(oneshot());
