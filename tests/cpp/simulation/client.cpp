@@ -298,10 +298,14 @@ void Client::abandon(Task& task, std::size_t but_branch) {
   switch (task.kind) {
     case Task::Kind::send:
     case Task::Kind::reserve: return link.abandon_send(now(), task.send);
-    case Task::Kind::recv: return link.abandon_recv(now(), task.recv[0]);
+    case Task::Kind::recv:
+      task.handles[0]->gave_up_at = world_.scheduler.now();
+      return link.abandon_recv(now(), task.recv[0]);
     case Task::Kind::select:
       for (std::size_t branch = 0; branch < Task::kBranches; ++branch) {
-        if (branch != but_branch) ports_[task.handles[branch]->channel]->link().abandon_recv(now(), task.recv[branch]);
+        if (branch == but_branch) continue;
+        task.handles[branch]->gave_up_at = world_.scheduler.now();
+        ports_[task.handles[branch]->channel]->link().abandon_recv(now(), task.recv[branch]);
       }
       return;
     default: return link.abandon_wait(task.wait);
@@ -520,7 +524,7 @@ void Client::read(const Handle& handle, const RecvOperation& recv) {
   }
 }
 
-// Others that receive by the same handle may have been granted what was there.
+// Others that receive by the same handle may have been granted what was there, and may have given it back too late.
 void Client::found_nothing(const Task& task, Micros since) const {
   if (world_.config.is_watch()) {
     const Handle& watching = *task.handles[0];
@@ -536,7 +540,7 @@ void Client::found_nothing(const Task& task, Micros since) const {
     return &other != &task && other.kind <= Task::Kind::select &&
            std::ranges::find(other.handles, &handle) != other.handles.end();
   };
-  if (!is_alive_ || std::ranges::any_of(tasks_, is_beside)) return;
+  if (!is_alive_ || handle.gave_up_at >= since || std::ranges::any_of(tasks_, is_beside)) return;
   broadcast_of(handle).found_nothing({ports_[handle.channel]->link().client_id(), handle.session()}, since);
 }
 
