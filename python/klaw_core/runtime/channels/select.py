@@ -376,6 +376,10 @@ class SelectAll(Generic[P_co]):
                 )
             except LaggedError:
                 continue
+            except PayloadLostError as error:
+                # Until here it is the place among those that are left.
+                error.index = self._places[cast("int", error.index)]
+                raise
             except ChannelClosedError as error:
                 self._drop(error)
             else:
@@ -394,6 +398,10 @@ class SelectAll(Generic[P_co]):
                 at, value = _blocking_finish(self._receivers, selected) if self._acked else selected
             except LaggedError:
                 continue
+            except PayloadLostError as error:
+                # Until here it is the place among those that are left.
+                error.index = self._places[cast("int", error.index)]
+                raise
             except ChannelClosedError as error:
                 self._drop(error)
             else:

@@ -673,6 +673,28 @@ async def test_a_dead_senders_payloads_are_lost_one_by_one_and_the_channel_goes_
     assert await select(rx) == (0, "on")
 
 
+async def test_select_all_says_which_of_its_arguments_lost_a_payload(
+    ray_channel, sender_process, ray, eventually
+):
+    plain_tx, plain_rx = await ray_channel(8)
+    _tx, rx = by_hand(plain_tx, plain_rx)
+    sender = sender_process("there", plain_tx, "sender")
+    ended_tx, ended_rx = await channel(1)
+    other_tx, other_rx = await channel(1)
+    ended_tx.close()
+    received = select_all(ended_rx, other_rx, rx)
+    first = asyncio.ensure_future(anext(received))
+    await asyncio.sleep(0)  # the one that has ended is dropped
+    await other_tx.send("other")
+    assert await first == (1, "other")
+    await sender.send.remote(1)
+    ray.kill(sender)
+    await eventually.stats(rx, sender_count=1)
+    with pytest.raises(PayloadLostError) as caught:
+        await anext(received)
+    assert caught.value.index == 2
+
+
 @pytest.mark.parametrize("where", ["here", "there"])
 async def test_payloads_of_the_channel_outlive_their_sender(
     ray_channel, sender_process, ray, where, held, eventually
