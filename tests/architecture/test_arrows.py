@@ -67,7 +67,7 @@ MAY_INCLUDE = {
     "src/dataplane/broker/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/broker/\w+\.hpp"],
     "src/dataplane/link/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/link/\w+\.hpp"],
     "src/dataplane/auth/": [*CORE_OF_DATAPLANE, WIRE, AUTH, r"openssl/\w+\.h"],
-    "src/dataplane/io/": [*CORE_OF_DATAPLANE, WIRE, IO, ASIO, SYSTEM],
+    "src/dataplane/io/": [*CORE_OF_DATAPLANE, WIRE, IO, ASIO, r"openssl/crypto\.h", SYSTEM],
     "src/dataplane/server/": [
         *CORE_OF_DATAPLANE,
         WIRE,
