@@ -26,9 +26,9 @@ UMBRELLA = "klaw/channels.hpp"
 TOP = r"klaw/(result|errors|version)\.hpp"
 # All but those that need a library of their user's.
 CONCEPTS = r"klaw/channels/(?!asio\.)\w+\.hpp"
-VOCABULARY = r"klaw/channels/(protocols|stats)\.hpp"
+VOCABULARY = r"klaw/channels/(payload|protocols|stats)\.hpp"
 DETAIL = r"klaw/channels/detail/\w+\.hpp"
-CORE_OF_DATAPLANE = [TOP, DETAIL, r"klaw/channels/stats\.hpp"]
+CORE_OF_DATAPLANE = [TOP, DETAIL, r"klaw/channels/(payload|stats)\.hpp"]
 WIRE = r"dataplane/wire/\w+\.hpp"
 AUTH = r"dataplane/auth/\w+\.hpp"
 IO = r"dataplane/io/\w+\.hpp"

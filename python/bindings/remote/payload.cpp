@@ -15,7 +15,7 @@ namespace klaw::python {
 
 namespace {
 
-enum class Tag : char { raw = 0, msgpack = 1, pickle = 2, reference = 3 };
+using Tag = channels::PayloadTag;
 
 // What is nested deeper, or holds itself, is pickled.
 constexpr int kDepthMax = 32;
@@ -37,10 +37,20 @@ constexpr std::size_t aligned(std::size_t offset) noexcept { return (offset + kA
 
 using Buffer = msgpack::sbuffer;
 
+constexpr std::int8_t kTuple = 1;  // of the extension that marks one
+
 // msgpack-cxx packs a double that is a whole number as an integer, and -0.0 as 0: a float is written here, as it is.
 class Packer : public msgpack::packer<Buffer> {
  public:
   explicit Packer(Buffer& buffer) : msgpack::packer<Buffer>(buffer), buffer_(buffer) {}
+
+  // A tuple is an array whose first element is an empty extension of type 1.
+  void pack_tuple(std::uint32_t size) {
+    has_tuples_ = true;
+    pack_array(size + 1);
+    pack_ext(0, kTuple);
+  }
+  [[nodiscard]] bool has_tuples() const noexcept { return has_tuples_; }
 
   void pack_float(double value) {
     std::array<char, 1 + sizeof value> packed{kFloat64};
@@ -52,6 +62,7 @@ class Packer : public msgpack::packer<Buffer> {
  private:
   static constexpr char kFloat64 = '\xcb';  // before the bits, the most significant byte first
   Buffer& buffer_;
+  bool has_tuples_ = false;
 };
 
 std::uint32_t size32(Py_ssize_t size) noexcept { return static_cast<std::uint32_t>(size); }
@@ -100,6 +111,16 @@ bool pack_list(Packer& packer, PyObject* object, int depth) {
   return true;
 }
 
+bool pack_tuple(Packer& packer, PyObject* object, int depth) {
+  const Py_ssize_t size = PyTuple_GET_SIZE(object);
+  if (!fits_32(size)) return false;
+  packer.pack_tuple(size32(size));
+  for (Py_ssize_t i = 0; i < size; ++i) {
+    if (!pack(packer, PyTuple_GET_ITEM(object, i), depth)) return false;
+  }
+  return true;
+}
+
 bool pack_dict(Packer& packer, PyObject* object, int depth) {
   const Py_ssize_t size = PyDict_GET_SIZE(object);
   if (!fits_32(size)) return false;
@@ -132,6 +153,8 @@ bool pack(Packer& packer, PyObject* object, int depth) {
     packer.pack_bin_body(PyBytes_AS_STRING(object), size32(PyBytes_GET_SIZE(object)));
   } else if (PyList_CheckExact(object)) {
     return pack_list(packer, object, depth - 1);
+  } else if (PyTuple_CheckExact(object)) {
+    return pack_tuple(packer, object, depth - 1);
   } else if (PyDict_CheckExact(object)) {
     return pack_dict(packer, object, depth - 1);
   } else {
@@ -140,29 +163,45 @@ bool pack(Packer& packer, PyObject* object, int depth) {
   return true;
 }
 
-PyObject* unpack(const msgpack::object& object);
+// `tuples`: they may be among it.
+PyObject* unpack(const msgpack::object& object, bool tuples);
 
-PyObject* unpack_list(const msgpack::object_array& array) {
+bool is_tuple(const msgpack::object_array& array) {
+  return array.size > 0 && array.ptr[0].type == msgpack::type::EXT && array.ptr[0].via.ext.type() == kTuple &&
+         array.ptr[0].via.ext.size == 0;
+}
+
+PyObject* unpack_tuple(const msgpack::object_array& array) {
+  Ref tuple = Ref::steal(PyTuple_New(static_cast<Py_ssize_t>(array.size) - 1));
+  for (std::uint32_t i = 1; tuple && i < array.size; ++i) {
+    PyObject* const item = unpack(array.ptr[i], true);
+    if (item == nullptr) return nullptr;
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i) - 1, item);
+  }
+  return tuple.release();
+}
+
+PyObject* unpack_list(const msgpack::object_array& array, bool tuples) {
   Ref list = Ref::steal(PyList_New(static_cast<Py_ssize_t>(array.size)));
   for (std::uint32_t i = 0; list && i < array.size; ++i) {
-    PyObject* const item = unpack(array.ptr[i]);
+    PyObject* const item = unpack(array.ptr[i], tuples);
     if (item == nullptr) return nullptr;
     PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), item);
   }
   return list.release();
 }
 
-PyObject* unpack_dict(const msgpack::object_map& map) {
+PyObject* unpack_dict(const msgpack::object_map& map, bool tuples) {
   Ref dict = Ref::steal(PyDict_New());
   for (std::uint32_t i = 0; dict && i < map.size; ++i) {
-    const Ref key = Ref::steal(unpack(map.ptr[i].key));
-    const Ref value = Ref::steal(key ? unpack(map.ptr[i].val) : nullptr);
+    const Ref key = Ref::steal(unpack(map.ptr[i].key, tuples));
+    const Ref value = Ref::steal(key ? unpack(map.ptr[i].val, tuples) : nullptr);
     if (!value || PyDict_SetItem(dict.get(), key.get(), value.get()) < 0) return nullptr;
   }
   return dict.release();
 }
 
-PyObject* unpack(const msgpack::object& object) {
+PyObject* unpack(const msgpack::object& object, bool tuples) {
   switch (object.type) {
     case msgpack::type::NIL: Py_RETURN_NONE;
     case msgpack::type::BOOLEAN: return PyBool_FromLong(object.via.boolean ? 1 : 0);
@@ -174,22 +213,24 @@ PyObject* unpack(const msgpack::object& object) {
       return PyUnicode_DecodeUTF8(object.via.str.ptr, static_cast<Py_ssize_t>(object.via.str.size), "strict");
     case msgpack::type::BIN:
       return PyBytes_FromStringAndSize(object.via.bin.ptr, static_cast<Py_ssize_t>(object.via.bin.size));
-    case msgpack::type::ARRAY: return unpack_list(object.via.array);
-    case msgpack::type::MAP: return unpack_dict(object.via.map);
+    case msgpack::type::ARRAY:
+      return tuples && is_tuple(object.via.array) ? unpack_tuple(object.via.array)
+                                                  : unpack_list(object.via.array, tuples);
+    case msgpack::type::MAP: return unpack_dict(object.via.map, tuples);
     case msgpack::type::EXT: break;
   }
   PyErr_SetString(PyExc_ValueError, "the message has a msgpack extension type, which klaw does not send");
   return nullptr;
 }
 
-PyObject* decode_msgpack(std::string_view packed) {
+PyObject* decode_msgpack(std::string_view packed, bool tuples) {
   try {
     // Strings and bytes are read where they are; nothing is allocated for a size that was only claimed.
     const auto refer = [](msgpack::type::object_type, std::size_t, void*) { return true; };
     const msgpack::unpack_limit limit(packed.size(), packed.size(), packed.size(), packed.size(), packed.size(),
                                       kDepthMax + 1);
     const msgpack::object_handle handle = msgpack::unpack(packed.data(), packed.size(), refer, nullptr, limit);
-    return unpack(handle.get());
+    return unpack(handle.get(), tuples);
   } catch (const std::exception& error) {
     PyErr_Format(PyExc_ValueError, "the message is not valid msgpack: %s", error.what());
     return nullptr;
@@ -358,9 +399,13 @@ std::optional<Bytes> encode_payload(PyObject* value) noexcept {
     if (reinterpret_cast<PyObject*>(Py_TYPE(value)) == reference_type) return encode_reference(value);
     thread_local Buffer buffer;
     buffer.clear();
-    buffer.write("\1", 1);
+    constexpr char kTag = static_cast<char>(Tag::msgpack);
+    buffer.write(&kTag, 1);
     Packer packer(buffer);
-    if (pack(packer, value, kDepthMax)) return Bytes(std::string_view(buffer.data(), buffer.size()));
+    if (pack(packer, value, kDepthMax)) {
+      if (packer.has_tuples()) *buffer.data() = static_cast<char>(Tag::tuples);
+      return Bytes(std::string_view(buffer.data(), buffer.size()));
+    }
     return encode_pickle(value);
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
@@ -374,9 +419,10 @@ PyObject* decode_payload(const Bytes& payload) noexcept {
   const std::string_view content = all.substr(1);
   switch (static_cast<Tag>(all[0])) {
     case Tag::raw: return PyBytes_FromStringAndSize(content.data(), static_cast<Py_ssize_t>(content.size()));
-    case Tag::msgpack: return decode_msgpack(content);
+    case Tag::msgpack: return decode_msgpack(content, false);
     case Tag::pickle: return decode_pickle(payload);
     case Tag::reference: return decode_reference(content);
+    case Tag::tuples: return decode_msgpack(content, true);
   }
   PyErr_Format(PyExc_ValueError, "the message has an unknown form (tag %d): was it sent by a newer klaw?",
                static_cast<int>(all[0]));

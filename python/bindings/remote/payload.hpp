@@ -4,9 +4,11 @@
 //   tag 1  msgpack, for values made of exactly None, bool, int (of 64 bits), float, str, bytes, list and dict
 //   tag 2  pickle, protocol 5, for all others; large buffers (numpy arrays) beside it, and read where they arrived
 //   tag 3  a reference: the name of a payload that is elsewhere
+//   tag 4  msgpack, as tag 1, for values that have tuples, too
 //
-// docs/wire-protocol.md has the layouts. Subclasses, tuples and the rest are pickled, so what comes out is equal to what went
-// in, and of the same types; only that an object that is in a message twice comes out as two.
+// docs/wire-protocol.md has the layouts. Subclasses and the rest are pickled, so what comes out is equal to what went in, and
+// of the same types; only that an object that is in a message twice comes out as two. C++ reads and writes the same messages,
+// but for pickles: klaw/channels/codec.hpp.
 #pragma once
 
 #include <Python.h>

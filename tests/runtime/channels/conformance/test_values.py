@@ -123,6 +123,30 @@ def test_what_is_decoded_is_what_was_encoded(pickling, value):
     assert shape(_core.decode(_core.encode(value))) == shape(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (True, b"\1\xc3"),
+        (b"ab", b"\0ab"),
+        ((), b"\4\x91\xc7\0\1"),
+        ((1, 2), b"\4\x93\xc7\0\1\1\2"),
+        ([(1,), {(2,): None}], b"\4\x92\x92\xc7\0\1\1\x81\x92\xc7\0\1\2\xc0"),
+        ([[]], b"\1\x91\x90"),
+    ],
+)
+def test_plain_data_is_not_pickled(value, message):
+    assert _core.encode(value) == message
+    assert shape(_core.decode(message)) == shape(value)
+
+
+@pytest.mark.parametrize(
+    "message", [b"\1\x91\xc7\0\1", b"\4\xc7\0\1", b"\4\x91\xc7\0\2", b"\4\x91\xd4\1\0"]
+)
+def test_an_extension_that_marks_no_tuple_is_an_error(message):
+    with pytest.raises(ValueError, match="extension type, which klaw does not send"):
+        _core.decode(message)
+
+
 @pytest.fixture(scope="module")
 def pickling():
     """Pickles what is no msgpack: as Ray does, where it is installed."""
