@@ -34,6 +34,7 @@ namespace {
 
 constexpr std::string_view kProofLabel = "klaw proof";
 constexpr std::string_view kWelcomeLabel = "klaw welcome";
+constexpr std::string_view kTicketLabel = "klaw ticket";
 
 // Labels have fixed lengths and frames carry theirs, so no two texts run together into one.
 Mac mac_of(const Secret& secret, std::string_view label, std::string_view transcript) {
@@ -65,10 +66,14 @@ std::string transcript_of(const Frame& hello, const Frame& challenge) {
 
 }  // namespace
 
+Secret ticket_key(const Secret& issuer, const Token& token) {
+  return mac_of(issuer, kTicketLabel, {reinterpret_cast<const char*>(token.bytes.data()), token.bytes.size()});
+}
+
 // --- the broker's half ---
 
-BrokerHandshake::BrokerHandshake(const Secret& secret, const ChannelId& channel, const Nonce& nonce)
-    : secret_(secret), channel_(channel), nonce_(nonce) {}
+BrokerHandshake::BrokerHandshake(const Secret& secret, const ChannelId& channel, const Nonce& nonce, TicketPath path_of)
+    : secret_(secret), channel_(channel), nonce_(nonce), path_of_(std::move(path_of)) {}
 
 HandshakeStep BrokerHandshake::received(const Frame& frame) {
   if (is_done_) return unexpected_frame(frame);
@@ -88,7 +93,11 @@ HandshakeStep BrokerHandshake::challenge(const Hello& hello) {
                            std::to_string(hello.version_max) + " of the protocol, this broker version " +
                            std::to_string(kVersion));
   }
-  if (hello.channel != channel_) return std::unexpected("it wants another channel: its endpoint is stale");
+  if (hello.channel != channel_) {
+    ticket_ = Token{hello.channel.bytes};
+    for (const Token& token : path_of_ ? path_of_(*ticket_) : std::vector{*ticket_})
+      secret_ = ticket_key(secret_, token);
+  }
   const Frame answer = Challenge{.version = kVersion, .features = hello.features & kFeatures, .nonce = nonce_};
   transcript_ = transcript_of(Frame(hello), answer);
   return std::optional(answer);
@@ -96,6 +105,7 @@ HandshakeStep BrokerHandshake::challenge(const Hello& hello) {
 
 HandshakeStep BrokerHandshake::check(const Proof& proof) {
   if (!is_equal(proof.mac, mac_of(secret_, kProofLabel, transcript_))) {
+    if (ticket_) return std::unexpected("it wants another channel, or has a ticket of one: its endpoint is stale");
     return std::unexpected("it does not know the channel's secret");
   }
   is_done_ = true;

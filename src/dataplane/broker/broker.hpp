@@ -142,7 +142,8 @@ class Broker {
 
   // A frame came over a connection whose peer has authenticated itself; the first one must be ATTACH. Frames of a
   // connection that was disconnected or fenced are ignored.
-  void received(Time now, ConnectionId connection, Frame&& frame);
+  // `ticket`: by which it did so. It is looked at when the connection attaches.
+  void received(Time now, ConnectionId connection, Frame&& frame, const std::optional<Token>& ticket = std::nullopt);
   void disconnected(Time now, ConnectionId connection);
   // Its pidfd fired, or the control plane says that its process or node is gone.
   void client_died(Time now, const ClientId& client, const std::string& why);
@@ -170,6 +171,8 @@ class Broker {
   [[nodiscard]] std::size_t handle_count() const noexcept { return sides_[0].count + sides_[1].count; }
   // Of these, handles on their way: pickled, and claimed by nobody yet.
   [[nodiscard]] std::size_t unclaimed(Side side) const noexcept;
+  // For the key of a client that comes by this ticket: those by which it was made, the first one first, and itself.
+  [[nodiscard]] std::vector<Token> path_of(const Token& ticket) const;
   // Slots that permits hold.
   [[nodiscard]] std::size_t reserved() const noexcept { return reserved_; }
   [[nodiscard]] ChannelKind kind() const noexcept { return settings_.kind; }
@@ -204,7 +207,7 @@ class Broker {
   [[nodiscard]] bool reopens() const noexcept { return is_broadcast() || is_watch(); }
 
   // --- clients (broker_clients.cpp) ---
-  void attach(ConnectionId connection, const Attach& frame);
+  void attach(ConnectionId connection, const Attach& frame, const std::optional<Token>& ticket);
   void join(Client& client, ConnectionId connection, const Attach& frame);
   void refuse(ConnectionId connection, Frame answer, std::string why);
   [[nodiscard]] bool takes(FrameType type) const noexcept;
@@ -257,6 +260,13 @@ class Broker {
   void refuse_offers();
   void drop_orphans(Time now);
   void finish_removal(Time now);
+
+  // --- tickets (broker_tickets.cpp) ---
+  [[nodiscard]] std::optional<std::string> why_not(const Token& ticket) const;
+  void admit(Client& client, const Token& ticket);
+  [[nodiscard]] std::optional<std::string> why_not(Client& client, const Open& frame);
+  void note_end(const Token& ticket, broker_state::TicketEnd end);
+  [[nodiscard]] std::string lapsed_text() const;
 
   // --- messages (broker_messages.cpp) ---
   [[nodiscard]] bool has_room(std::size_t count) const noexcept;
@@ -351,6 +361,9 @@ class Broker {
   std::map<std::pair<ClientId, SessionId>, Seq> restored_;  // what the checkpoint has of which sender
   SideState sides_[2];                                      // [Side]
   std::map<Token, broker_state::HeldHandle> holds_;
+  std::map<Token, const Client*> admitted_;                 // by ticket
+  std::map<Token, broker_state::TicketEnd> ended_tickets_;  // what is remembered of them
+  std::deque<Token> ended_tickets_order_;                   // the oldest of them first
   broker_state::Shutdown shutdown_ = broker_state::Shutdown::none;
   std::optional<std::string> shutdown_reason_ = std::nullopt;  // the first
   bool was_restored_ = false;

@@ -20,13 +20,13 @@ std::string hex(const ClientId& id) {
 
 }  // namespace
 
-void Broker::received(Time now, ConnectionId connection, Frame&& frame) {
+void Broker::received(Time now, ConnectionId connection, Frame&& frame, const std::optional<Token>& ticket) {
   now_ = now;
   const auto found = connections_.find(connection);
   if (found == connections_.end()) {
     const auto* const request = std::get_if<Attach>(&frame);
     if (request == nullptr) return disconnect(connection, "it sent frames without having attached");
-    return attach(connection, *request);
+    return attach(connection, *request, ticket);
   }
   Client& client = *found->second;
   client.heard_at = now;
@@ -133,7 +133,7 @@ void Broker::tell_stored(Sender& sender) {
   push(*sender.client, make_frame(Stored{.session = sender.id, .seq = decided}));
 }
 
-void Broker::attach(ConnectionId connection, const Attach& frame) {
+void Broker::attach(ConnectionId connection, const Attach& frame, const std::optional<Token>& ticket) {
   if (is_removed_) {
     return refuse(connection, Refused{.why = Refused::Why::deleted, .text = "the channel was deleted"}, "deleted");
   }
@@ -147,6 +147,8 @@ void Broker::attach(ConnectionId connection, const Attach& frame) {
   const auto found = clients_.find(frame.client);
   if (found != clients_.end()) {
     Client& client = *found->second;
+    const auto known = client.admission ? std::optional(client.admission->ticket) : std::nullopt;
+    if (known != ticket) return disconnect(connection, "it came by another ticket than that client");
     if (frame.connection <= client.connection_number) return disconnect(connection, "a newer connection fenced it");
     // One that does not know of its streams here may have missed our answer; but then it has sent nothing on them.
     const bool fits = resumes || client.stream.received() == 0;
@@ -161,9 +163,13 @@ void Broker::attach(ConnectionId connection, const Attach& frame) {
     const std::string text = "the channel has " + std::to_string(kClientsMax) + " clients already";
     return refuse(connection, Refused{.why = Refused::Why::limit, .text = text}, text);
   }
+  if (const auto why = ticket ? why_not(*ticket) : std::nullopt) {
+    return refuse(connection, Refused{.why = Refused::Why::ticket, .text = *why}, *why);
+  }
   auto client = std::make_unique<Client>();
   client->id = frame.client;
   Client& joined = *clients_.emplace(frame.client, std::move(client)).first->second;
+  if (ticket) admit(joined, *ticket);
   join(joined, connection, frame);
   if (is_shut_down()) tell_shut_down(joined);
 }
@@ -236,6 +242,10 @@ void Broker::bury(const ClientId& id, const std::string& why) {
   const std::unique_ptr<Client> client = std::move(found->second);
   clients_.erase(found);
   std::erase(touched_, client.get());
+  if (client->admission) {
+    admitted_.erase(client->admission->ticket);
+    if (!client->admission->has_opened) abandoned(now_, client->admission->ticket);
+  }
 
   Expired remembered;
   for (const auto& [session, sender] : client->senders) {

@@ -44,6 +44,11 @@ Broker::Fault Broker::apply(Client& client, Open&& frame) {
   const bool is_reader = reopens() && frame.side == Side::receiver;
   if (is_reader && !frame.counts) return "OPEN of a receiver that does not want to count";
   client.last_session = frame.session;
+  if (const auto why = why_not(client, frame)) {
+    push(client,
+         make_frame(Opened{.session = frame.session, .accepted = false, .kind = CloseKind::backend, .reason = why}));
+    return std::nullopt;
+  }
   const auto held = frame.claim ? holds_.find(*frame.claim) : holds_.end();
   const bool is_claimed = held != holds_.end() && held->second.side == frame.side;
   SideState& s = side(frame.side);
@@ -156,16 +161,25 @@ void Broker::erase_receiver(Receiver& receiver) {
   receiver.client->receivers.erase(receiver.id);
 }
 
-Broker::Fault Broker::apply(Client& /*client*/, Hold&& frame) {
+Broker::Fault Broker::apply(Client& client, Hold&& frame) {
   // A client that had to begin anew announces again what it can't know to have arrived.
   if (holds_.contains(frame.token)) return std::nullopt;
   if (holds_.size() >= kHoldsMax) return "too many handles that were pickled and not yet unpickled";
+  std::vector<Token> issuers;
+  if (const auto& admission = client.admission) {
+    if (admission->side != frame.side) return "HOLD of the other side than that of the client's ticket";
+    if (admission->issuers.size() >= kTicketDepthMax) return "too many tickets of tickets";
+    issuers = admission->issuers;
+    issuers.push_back(admission->ticket);
+  }
   SideState& s = side(frame.side);
   const bool is_reader = reopens() && frame.side == Side::receiver;
   if (s.is_closed && !is_reader) return std::nullopt;  // who claims it will be told
   const Time deadline = after(now_, settings_.hold_limit);
   const broker_state::Position place = window_.tail();
-  holds_.emplace(frame.token, broker_state::HeldHandle{.side = frame.side, .deadline = deadline, .place = place});
+  holds_.emplace(frame.token,
+                 broker_state::HeldHandle{
+                     .side = frame.side, .deadline = deadline, .place = place, .issuers = std::move(issuers)});
   holds_deadline_ = std::min(holds_deadline_, deadline);
   ++s.count;
   s.orphan_deadline = kNever;
@@ -214,6 +228,7 @@ void Broker::drop_orphans(Time now) {
         continue;
       }
       const broker_state::HeldHandle held = it->second;
+      if (!held.abandoned_at) note_end(it->first, broker_state::TicketEnd::lapsed);
       if (is_broadcast() && held.side == Side::receiver) window_.leave(held.place);
       it = holds_.erase(it);
       lapse(held);
@@ -226,7 +241,7 @@ void Broker::drop_orphans(Time now) {
 
 void Broker::lapse(const broker_state::HeldHandle& held) {
   if (!held.abandoned_at) {
-    log("a pickled handle was not unpickled in time: it has expired");
+    log("a pickled handle was not unpickled in time, or a ticket not used: it has expired");
     return release(held.side, std::nullopt);
   }
   log("a pickled handle is lost: whoever was to unpickle it is gone");

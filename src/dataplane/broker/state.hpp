@@ -150,8 +150,17 @@ struct Receiver : channels::detail::ListHook {
   [[nodiscard]] bool demands() const noexcept { return limit > delivered; }
 };
 
+// Of a client that came by a ticket: what it may do.
+struct Admission {
+  Token ticket;
+  Side side;                        // handles of the other one are not for it
+  std::vector<Token> issuers = {};  // the tickets by which the client that made this one came, the first one first
+  bool has_opened = false;          // it has the handle that the ticket stands for
+};
+
 struct Client {
   ClientId id;
+  std::optional<Admission> admission = std::nullopt;      // none: it knows the channel's secret
   std::optional<ConnectionId> connection = std::nullopt;  // none: detached
   std::uint64_t connection_number = 0;                    // the newest; older ones are fenced
   Time heard_at = {};                                     // attached: the last frame's time
@@ -200,7 +209,12 @@ struct HeldHandle {
   Time deadline;
   Position place = 0;  // of a receiver of a broadcast: where the handle that claims it begins
   std::optional<Time> abandoned_at = std::nullopt;  // nobody is left who could claim it, unless the claim is on its way
+  std::vector<Token> issuers = {};                  // the tickets by which the client that announced it came
+  bool is_taken = false;  // a client came by it, as by a ticket, and has not opened its handle yet
 };
+
+// What has become of a ticket that is not held any more.
+enum class TicketEnd : std::uint8_t { used, lapsed };
 
 }  // namespace broker_state
 

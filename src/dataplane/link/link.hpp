@@ -52,6 +52,7 @@ struct LinkSettings {
   ChannelBackendError about = {};                         // what errors say of the channel; the message is theirs
   std::uint32_t prefetch = 0;                             // messages asked for ahead of receives
   Duration unreachable_limit = std::chrono::seconds(10);  // then what waits for a broker that can't be reached fails
+  std::string advice = {};                                // which that failure's text ends with
   Duration retry_min = std::chrono::milliseconds(50);     // between attempts to connect; doubles up to retry_max
   Duration retry_max = std::chrono::seconds(1);
 };
@@ -131,6 +132,9 @@ class Link {
 
   // Done when the handle counts at the broker; closed if its side of the channel has closed.
   [[nodiscard]] Status start_opened(Time now, Side, const Registration&, HandleOperation&, Operation* op);
+  // As hold(); done when the broker has it.
+  [[nodiscard]] Status start_hold(Time now, Side, const Registration&, const Token& token, HandleOperation&,
+                                  Operation* op);
   // Done when the other side is gone.
   [[nodiscard]] Status start_closed(Time now, Side, const Registration&, HandleOperation&, Operation* op);
   // Done when all that this sender has sent is stored, or has failed and was told so. Also of a closed handle: until the
@@ -295,6 +299,7 @@ class Link {
   void apply_expired(const Expired& frame);
   void apply_refused(const Refused& frame);
   void apply_ping(const Ping& frame);
+  void check_holding();
   void connect();
   [[nodiscard]] bool has_nothing_to_say() const;
   void drop_connection(const std::string& why);
@@ -331,6 +336,7 @@ class Link {
   std::optional<ChannelClosed> gone_ = std::nullopt;
   std::optional<IsShutDown> shut_down_ = std::nullopt;  // what a broker said, this one or an earlier one
   std::optional<Latest> latest_ = std::nullopt;         // a watch's value, as far as it is known here
+  detail::IntrusiveList<HandleOperation> holding_;      // until the broker has their HOLDs; in order
   bool must_ack_ = false;
   bool is_draining_ = false;
 

@@ -162,7 +162,8 @@ void Link::received(Time now, Frame&& frame) {
         if constexpr (std::is_same_v<Kind, Ping>) {
           apply_ping(f);
         } else if constexpr (std::is_same_v<Kind, Ack>) {
-          if (!stream_.acknowledged(f.received)) drop_connection("the broker acknowledged what was never sent");
+          if (!stream_.acknowledged(f.received)) return drop_connection("the broker acknowledged what was never sent");
+          check_holding();
         } else if constexpr (std::is_same_v<Kind, Attached>) {
           apply_attached(f);
         } else if constexpr (std::is_same_v<Kind, Expired>) {
@@ -209,7 +210,8 @@ void Link::apply_attached(const Attached& frame) {
   for (const FramePtr& kept : stream_.unacknowledged()) send(kept);
   // This broker may not know of it, if an earlier one said so.
   if (!frame.resumed && shut_down_) push(Shutdown{.immediate = shut_down_->immediate, .reason = shut_down_->reason});
-  if (is_draining_) send_ping();
+  check_holding();
+  if (is_draining_ || !holding_.empty()) send_ping();
   for (const auto& [id, session] : sessions_) {
     offer_backlog(*session);
     grant(*session);
@@ -265,6 +267,8 @@ void Link::apply_refused(const Refused& frame) {
   if (state_ != State::attaching) return drop_connection("the broker refused one that it had attached");
   if (frame.why == Refused::Why::deleted) {
     end_all(ChannelClosed{.kind = CloseKind::deleted});
+  } else if (frame.why == Refused::Why::ticket) {
+    end_all(backend_error(frame.text));
   }
   drop_connection(frame.text);
 }
@@ -272,6 +276,7 @@ void Link::apply_refused(const Refused& frame) {
 void Link::apply_ping(const Ping& frame) {
   if (state_ != State::attached) return;
   if (!stream_.acknowledged(frame.received)) return drop_connection("the broker acknowledged what was never sent");
+  check_holding();
   if (frame.echo_us == 0) return;
   // When it answered, the broker had us alive; it can't declare us dead before reconnect_grace is over.
   const Time asked_at{Duration(static_cast<Duration::rep>(frame.echo_us))};
@@ -291,7 +296,9 @@ void Link::apply(const Opened& frame) {
     end_waits(s->opening, nullptr);
     return;
   }
-  s->refused = ChannelClosed{.kind = frame.kind, .reason = frame.reason};
+  s->refused = frame.kind == CloseKind::backend
+                   ? backend_error(frame.reason.value_or("the channel refuses this handle"))
+                   : ChannelClosed{.kind = frame.kind, .reason = frame.reason};
   s->is_registered = false;
   end_waits(s->opening, &*s->refused);
   fail_pending(*s, *s->refused);
@@ -422,20 +429,22 @@ void Link::run_timers() {
 void Link::fail_unreachable() {
   if (state_ == State::attached || now_ < unreachable_at_) return;
   unreachable_at_ = kNever;
-  const ChannelClosed error = backend_error("the channel's actor can't be reached: " + down_why_);
+  const ChannelClosed error = backend_error("the channel's actor can't be reached: " + down_why_ + settings_.advice);
   const auto is_over = [&](Time started_at) {
     const Time limit = after(std::max(started_at, down_since_), settings_.unreachable_limit);
     if (limit > now_) unreachable_at_ = std::min(unreachable_at_, limit);
     return limit <= now_;
   };
+  const auto fail_waits = [&](detail::IntrusiveList<HandleOperation>& line) {
+    line.for_each([&](HandleOperation& w) {
+      if (!is_over(w.started_at)) return;
+      line.remove(w);
+      signal_closed(w, error);
+    });
+  };
+  fail_waits(holding_);
   for_each_session([&](Session& s) {
-    for (auto* const line : {&s.opening, &s.watching, &s.flushing, &s.shutting_down}) {
-      line->for_each([&](HandleOperation& w) {
-        if (!is_over(w.started_at)) return;
-        line->remove(w);
-        signal_closed(w, error);
-      });
-    }
+    for (auto* const line : {&s.opening, &s.watching, &s.flushing, &s.shutting_down}) fail_waits(*line);
     s.backlog.for_each([&](SendOperation& w) {
       if (!is_over(w.started_at)) return;
       leave_backlog(s, w);
@@ -469,6 +478,8 @@ Time Link::next_deadline() const {
 }
 
 void Link::check_invariants(Time now) const {
+  check(state_ == State::attached || holding_.empty() || unreachable_at_ != kNever || gone_,
+        "L5 what waits for a broker has a limit");
   for (const auto& [id, session] : sessions_) {
     Session& s = *session;
     check(s.waiting.empty() || s.spare() == 0 || !has_lease(now), "L2 no receive waits beside a spare message");

@@ -65,6 +65,28 @@ void Link::hold(Time now, Side side, const Registration& handle, const Token& to
   if (s != nullptr && !s->refused) push(Hold{.token = token, .side = side});
 }
 
+Status Link::start_hold(Time now, Side side, const Registration& handle, const Token& token, HandleOperation& w,
+                        Operation* op) {
+  now_ = now;
+  Session* const s = find(handle);
+  if (auto error = closed_for(s)) {
+    w.error = *std::move(error);
+    return Status::closed;
+  }
+  if (op == nullptr) return Status::pending;
+  push(Hold{.token = token, .side = side});
+  w.through = stream_.sent();
+  // Its answer says what the broker has; it would say so by itself, later.
+  if (state_ == State::attached) send_ping();
+  return start_wait(*s, holding_, w, op);
+}
+
+void Link::check_holding() {
+  while (!holding_.empty() && stream_.has_acknowledged(holding_.front().through)) {
+    signal(holding_.pop_front(), Waiter::Signal::granted);
+  }
+}
+
 std::optional<ChannelClosed> Link::close(Time now, Side side, Registration& handle, std::optional<std::string> reason) {
   now_ = now;
   if (handle.closed) return std::nullopt;
@@ -288,6 +310,7 @@ void Link::fail_pending(Session& s, const ChannelClosed& error) {
 // cancelled before it is told, by its next operation.
 void Link::fail_handles(const std::string& why) {
   const ChannelClosed error = backend_error(why);
+  end_waits(holding_, &error);
   for_each_session([&](Session& s) {
     fail_pending(s, error);
     if (!s.is_closed && !s.refused) s.failure = error;
@@ -299,6 +322,7 @@ void Link::fail_handles(const std::string& why) {
 void Link::end_all(const ChannelClosed& error) {
   if (gone_) return;
   gone_ = error;
+  end_waits(holding_, &error);
   for_each_session([&](Session& s) {
     s.is_registered = false;
     fail_pending(s, error);

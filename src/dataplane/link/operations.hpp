@@ -70,14 +70,14 @@ struct RecvOperation : detail::RecvWaiter<Message> {
   bool is_asking = false;      // its time is over, and the question is not sent
 };
 
-// Waits for something about its handle: that the broker has opened it, that the other side is gone, that all it has sent is
-// stored, or that the channel is shut down.
+// Waits for something about its handle: that the broker has opened it, or has its HOLD, that the other side is gone, that all it
+// has sent is stored, or that the channel is shut down.
 struct HandleOperation : detail::ClosedWaiter {
   ChannelClosed error = {};  // set with Status::closed
 
   // The link's.
   Time started_at = {};
-  Seq through = 0;  // of a flush
+  std::uint64_t through = 0;  // of a flush: the last message's number; of a hold: how many frames the broker has then
   std::uint64_t fills_through = 0;
   bool immediate = false;  // of a shutdown
   detail::IntrusiveList<HandleOperation>* line = nullptr;

@@ -173,7 +173,9 @@ void Server::accepted(Connection::Socket socket, std::string name, const TlsCont
   const std::shared_ptr<Connection::Owner> owner(shared_from_this(), this);
   peer->connection = std::make_shared<Connection>(std::move(socket), owner, tls, Connection::Role::server);
   peer->name = std::move(name);
-  peer->handshake.emplace(settings_.secret, settings_.channel, random_id<Nonce>());
+  // Called under the lock, as frames arrive.
+  const auto path_of = [this](const Token& ticket) { return broker_.path_of(ticket); };
+  peer->handshake.emplace(settings_.secret, settings_.channel, random_id<Nonce>(), path_of);
   peer->deadline = after(steady_now(), settings_.handshake_limit);
   peer->pid = pid;
   ++strangers_;
@@ -222,7 +224,7 @@ void Server::frame_arrived(Connection& connection, Frame&& frame) {
   if (const auto* const attach = std::get_if<Attach>(&frame); attach != nullptr && peer.pid != 0) {
     watch(peer.pid, attach->client);
   }
-  broker_.received(steady_now(), peer.id, std::move(frame));
+  broker_.received(steady_now(), peer.id, std::move(frame), peer.ticket);
 }
 
 void Server::batch_arrived(Connection& /*connection*/) {
@@ -251,6 +253,7 @@ void Server::shake_hands(Peer& peer, const Frame& frame) {
     peer.connection->flush();
   }
   if (!peer.handshake->is_done()) return;
+  peer.ticket = peer.handshake->ticket();
   peer.handshake.reset();
   peer.deadline = kNever;
   --strangers_;

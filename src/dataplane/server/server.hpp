@@ -117,6 +117,7 @@ class Server final : public std::enable_shared_from_this<Server>, private Connec
     std::optional<BrokerHandshake> handshake;  // until it has proved itself
     Time deadline = kNever;                    // of the handshake
     pid_t pid = 0;                             // if it is on this machine
+    std::optional<Token> ticket = {};          // by which it came
   };
   // A process of this machine that has clients here. Outlives their connections: it is its end that counts.
   struct Process {

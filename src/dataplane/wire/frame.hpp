@@ -230,13 +230,14 @@ struct Refused {
     deleted,  // the channel was deleted
     stale,    // the client has seen a later epoch: this broker should be gone
     limit,    // too many clients
+    ticket,   // the ticket that the client came by is used, has lapsed, or was never known
   };
   Why why = Why::deleted;
   std::string text = {};
   static constexpr auto fields(auto& f) { return std::tie(f.why, f.text); }
 };
 template <>
-inline constexpr Refused::Why kLast<Refused::Why> = Refused::Why::limit;
+inline constexpr Refused::Why kLast<Refused::Why> = Refused::Why::ticket;
 
 // --- client to broker ---
 

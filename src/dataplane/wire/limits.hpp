@@ -29,6 +29,8 @@ inline constexpr std::size_t kPermitsMax = 64 * 1024;         // that a session 
 inline constexpr std::size_t kClientsMax = 16 * 1024;
 inline constexpr std::size_t kSessionsPerClientMax = 64 * 1024;
 inline constexpr std::size_t kHoldsMax = 64 * 1024;
+inline constexpr std::size_t kTicketDepthMax = 64;           // a ticket, made by who came by a ticket, made by ...
+inline constexpr std::size_t kEndedTicketsMax = 4 * 1024;    // remembered, for what their next users are told
 inline constexpr std::size_t kExpiredClientsMax = 4 * 1024;  // remembered, for the last stored numbers of their senders
 inline constexpr std::size_t kUnackedFramesMax =
     256 * 1024;  // numbered frames kept for a peer that does not acknowledge

@@ -248,6 +248,85 @@ TEST(LinkAttaching, ADeletedChannelIsNotAskedAgain) {
   EXPECT_THAT(l.process.said(), IsEmpty());
 }
 
+TEST(LinkAttaching, ATicketThatIsRefusedIsNotTriedAgain) {
+  LinkByHand l;
+  const Registration tx = l.process.open(Side::sender, id_of<Token>(7));
+  Send& sent = l.process.send(tx, {"a"});
+  l.process.connected();
+  l.process.hear(Refused{.why = Refused::Why::ticket, .text = "this ticket was used before"});
+  EXPECT_EQ(sent.result(), "closed backend: this ticket was used before");
+  (void)l.process.said();
+  l.pass(minutes(1));
+  EXPECT_THAT(l.process.said(), IsEmpty());
+}
+
+TEST(LinkAttaching, AHandleThatItsTicketDoesNotGrantSaysWhy) {
+  LinkByHand l;
+  (void)l.ready(Side::sender);
+  const Registration rx = l.process.open(Side::receiver);
+  Recv& received = l.process.recv(rx);
+  l.process.hear(
+      Opened{.session = 2, .accepted = false, .kind = CloseKind::backend, .reason = "a ticket gives no receiver"});
+  EXPECT_EQ(received.result(), "closed backend: a ticket gives no receiver");
+}
+
+TEST(LinkAttaching, AHoldIsDoneOnceTheBrokerHasIt) {
+  LinkByHand l;
+  const Registration tx = l.ready(Side::sender);
+  Wait& held = l.process.hold(Side::sender, tx, 7);
+  EXPECT_THAT(l.process.said(), ElementsAre("HOLD sender", "PING"));
+  l.process.hear(Ping{.sent_us = 1, .received = 1});  // the OPEN
+  EXPECT_EQ(held.result(), "pending");
+  l.process.hear(Ping{.sent_us = 2, .received = 2});
+  EXPECT_EQ(held.result(), "done");
+}
+
+TEST(LinkAttaching, AHoldThatALostConnectionSwallowedIsSaidAgain) {
+  LinkByHand l;
+  const Registration tx = l.ready(Side::sender);
+  Wait& held = l.process.hold(Side::sender, tx, 7);
+  (void)l.process.said();
+  l.process.disconnected();
+  l.process.connected();
+  (void)l.process.said();
+  Attached attached = LinkByHand::attached();
+  attached.resumed = true;
+  attached.received = 1;
+  l.process.hear(attached);
+  EXPECT_THAT(l.process.said(), ElementsAre("HOLD sender", "PING"));
+  l.process.hear(Ack{.received = 2});
+  EXPECT_EQ(held.result(), "done");
+}
+
+TEST(LinkAttaching, AHoldEndsWithItsBroker) {
+  LinkByHand l;
+  const Registration tx = l.ready(Side::sender);
+  Wait& held = l.process.hold(Side::sender, tx, 7);
+  l.process.broker_died(1, false);
+  EXPECT_EQ(held.result(), "closed backend: the channel's actor died, and what it held with it: killed");
+}
+
+TEST(LinkAttaching, AHoldForABrokerThatCanNotBeReachedHasALimit) {
+  LinkByHand l;
+  const Registration tx = l.ready(Side::sender);
+  l.process.disconnected("connection refused");
+  Wait& held = l.process.hold(Side::sender, tx, 7);
+  l.pass(seconds(9));
+  EXPECT_EQ(held.result(), "pending");
+  l.pass(seconds(2));
+  EXPECT_EQ(held.result(), "closed backend: the channel's actor can't be reached: connection refused");
+}
+
+TEST(LinkAttaching, AHoldThatNobodyWaitsForAnyMoreIsThereAllTheSame) {
+  LinkByHand l;
+  const Registration tx = l.ready(Side::sender);
+  Wait& held = l.process.hold(Side::sender, tx, 7);
+  held.give_up();
+  EXPECT_EQ(held.result(), "cancelled");
+  EXPECT_THAT(l.process.said(), ElementsAre("HOLD sender", "PING"));
+  l.process.hear(Ack{.received = 2});
+}
+
 TEST(LinkAttaching, ClosingAHandleEndsItsOperations) {
   LinkByHand l;
   Registration rx = l.ready(Side::receiver);

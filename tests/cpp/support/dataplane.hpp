@@ -99,8 +99,8 @@ struct Body {
     return text;
   }
   std::string operator()(const Refused& f) const {
-    static constexpr const char* kWhy[] = {" deleted", " stale", " limit"};
-    return kWhy[std::to_underlying(f.why)];
+    static constexpr const char* kWhy[] = {" deleted", " stale", " limit", " ticket: "};
+    return kWhy[std::to_underlying(f.why)] + (f.why == Refused::Why::ticket ? f.text : "");
   }
   std::string operator()(const Ack& f) const { return " " + std::to_string(f.received); }
   std::string operator()(const Open& f) const {
@@ -266,6 +266,7 @@ class Peer {
   }
 
   const ClientId id;
+  std::optional<Token> ticket;  // that it comes by
   ConnectionId connection = 0;  // the newest
   std::uint64_t connection_number = 0;
   std::uint64_t received = 0;  // numbered frames
@@ -408,7 +409,7 @@ inline void Peer::attach(bool resume, std::uint64_t epoch) {
              .received = resume ? received : 0});
 }
 inline void Peer::say(Frame frame) {
-  broker_.event([&](Broker& b) { b.received(broker_.now, connection, std::move(frame)); });
+  broker_.event([&](Broker& b) { b.received(broker_.now, connection, std::move(frame), ticket); });
 }
 inline void Peer::cut() {
   broker_.connections_.erase(connection);
@@ -492,6 +493,8 @@ class Wait final : public Pending {
   Wait(Process& process, For what, Side side, const Registration& handle);
   // For the channel to be shut down.
   Wait(Process& process, const Registration& handle, bool immediate, std::optional<std::string> reason);
+  // For the broker to have a HOLD.
+  Wait(Process& process, Side side, const Registration& handle, const Token& token);
 
  private:
   Status finish() override;
@@ -552,6 +555,13 @@ class Process {
   Wait& shut_down(const Registration& handle, bool immediate = false,
                   const std::optional<std::string>& reason = std::nullopt) {
     return start<Wait>(handle, immediate, reason);
+  }
+  Wait& hold(Side side, const Registration& handle, std::uint8_t token) {
+    auto op = std::make_shared<Wait>(*this, side, handle, id_of<Token>(token));
+    Wait& started = *op;
+    ops_.push_back(std::move(op));
+    turn();
+    return started;
   }
   Wait& flush(const Registration& tx) { return wait(Wait::For::flushed, Side::sender, tx); }
   void settle(const Registration& rx, const std::vector<Attempt>& attempts, bool requeue, Duration delay = {}) {
@@ -726,6 +736,9 @@ inline Wait::Wait(Process& process, For what, Side side, const Registration& han
 inline Wait::Wait(Process& process, const Registration& handle, bool immediate, std::optional<std::string> reason)
     : Pending(process) {
   started(process.link.start_shutdown(process.now_, handle, immediate, std::move(reason), op_, this));
+}
+inline Wait::Wait(Process& process, Side side, const Registration& handle, const Token& token) : Pending(process) {
+  started(process.link.start_hold(process.now_, side, handle, token, op_, this));
 }
 inline Status Wait::finish() { return process_.link.finish_wait(op_); }
 inline void Wait::abandon() { process_.link.abandon_wait(op_); }

@@ -1,5 +1,9 @@
 // The handshake: who proves what to whom, without a socket.
+#include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include <dataplane/auth/handshake.hpp>
 #include <dataplane/wire/limits.hpp>
@@ -73,7 +77,50 @@ TEST(Handshake, NobodyInBetweenChangesWhatIsAgreed) {
 
 TEST(Handshake, AnotherChannelsClientHasAStaleEndpoint) {
   Pair p({1}, {1}, random_id<ChannelId>());
-  EXPECT_THAT(p.broker.received(p.client.hello()).error(), HasSubstr("its endpoint is stale"));
+  const Frame proof = answer(p.client.received(answer(p.broker.received(p.client.hello()))));
+  EXPECT_THAT(p.broker.received(proof).error(), HasSubstr("its endpoint is stale"));
+}
+
+// --- tickets ---
+
+// What both of them think of a client that names this token, with this key.
+std::pair<bool, std::optional<Token>> shake_hands(const Token& token, const Secret& key, TicketPath path_of = {}) {
+  BrokerHandshake broker({1}, kChannel, random_id<Nonce>(), std::move(path_of));
+  ClientHandshake client(key, ChannelId{token.bytes}, random_id<Nonce>());
+  const Frame proof = answer(client.received(answer(broker.received(client.hello()))));
+  const HandshakeStep welcome = broker.received(proof);
+  const bool is_welcome = welcome.has_value() && client.received(**welcome).has_value() && client.is_done();
+  return {is_welcome, broker.ticket()};
+}
+
+TEST(Handshake, AClientWithATicketProvesItsKeyAndTheBrokerKnowsWhich) {
+  const auto token = random_id<Token>();
+  EXPECT_EQ(shake_hands(token, ticket_key({1}, token)), std::pair(true, std::optional(token)));
+}
+
+TEST(Handshake, ATicketsKeyIsOfNoUseForAnotherTicketNorAsTheSecret) {
+  const auto token = random_id<Token>();
+  const Secret key = ticket_key({1}, token);
+  EXPECT_FALSE(shake_hands(random_id<Token>(), key).first);
+  EXPECT_FALSE(shake_hands(token, ticket_key({2}, token)).first);
+  EXPECT_FALSE(shake_hands(token, {1}).first);
+  Pair p({1}, key);
+  const Frame proof = answer(p.client.received(answer(p.broker.received(p.client.hello()))));
+  EXPECT_FALSE(p.broker.received(proof).has_value());
+}
+
+TEST(Handshake, AClientThatKnowsTheSecretHasNoTicket) {
+  Pair p;
+  std::ignore = p.client.received(answer(p.broker.received(p.client.hello())));
+  EXPECT_EQ(p.broker.ticket(), std::nullopt);
+}
+
+TEST(Handshake, ATicketThatATicketsHolderMadeHasAKeyMadeOfItsKey) {
+  const auto first = random_id<Token>();
+  const auto second = random_id<Token>();
+  const Secret key = ticket_key(ticket_key({1}, first), second);
+  EXPECT_TRUE(shake_hands(second, key, [&](const Token& token) { return std::vector{first, token}; }).first);
+  EXPECT_FALSE(shake_hands(second, key).first);
 }
 
 TEST(Handshake, WithoutACommonVersionBothAreNamed) {
