@@ -58,7 +58,7 @@ MAY_INCLUDE = {
         WIRE,
         AUTH,
         IO,
-        r"dataplane/(link|dialer|server)/\w+\.hpp",
+        r"dataplane/(link|dialer|server|ticket)/\w+\.hpp",
         r"msgpack\.hpp",
         r"(await|handles|remote)/\w+\.hpp",
     ],
@@ -67,6 +67,7 @@ MAY_INCLUDE = {
     "src/dataplane/broker/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/broker/\w+\.hpp"],
     "src/dataplane/link/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/link/\w+\.hpp"],
     "src/dataplane/auth/": [*CORE_OF_DATAPLANE, WIRE, AUTH, r"openssl/\w+\.h"],
+    "src/dataplane/ticket/": [*CORE_OF_DATAPLANE, WIRE, AUTH, r"dataplane/ticket/\w+\.hpp"],
     "src/dataplane/io/": [*CORE_OF_DATAPLANE, WIRE, IO, ASIO, r"openssl/crypto\.h", SYSTEM],
     "src/dataplane/server/": [
         *CORE_OF_DATAPLANE,
@@ -84,7 +85,7 @@ MAY_INCLUDE = {
         IO,
         ASIO,
         SYSTEM,
-        r"dataplane/(link|dialer)/\w+\.hpp",
+        r"dataplane/(link|dialer|ticket)/\w+\.hpp",
     ],
     "src/dataplane/plain/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/(broker|link|plain)/\w+\.hpp"],
 }

@@ -62,6 +62,11 @@ void Dialer::retire(Duration limit, std::function<void()> done) {
   });
 }
 
+std::optional<Endpoint> Dialer::endpoint() {
+  const std::lock_guard lock(mutex_);
+  return endpoint_;
+}
+
 // Not here and now: we may be the last to hold ourselves.
 void Dialer::end_retirement() {
   asio::post(io_->context(), [over = std::move(*retirement_)] {
@@ -247,6 +252,7 @@ void Dialer::shake_hands(const Frame& frame) {
   }
   if (!attempt.handshake->is_done()) return;
   connection_ = std::exchange(attempt.connection, nullptr);
+  endpoint_ = attempt.endpoint;
   connection_->authenticated();
   give_up_attempt();
   link_.connected(steady_now());

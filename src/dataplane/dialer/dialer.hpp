@@ -28,7 +28,7 @@ namespace klaw::dataplane {
 
 // Where a broker is, as the control plane tells it.
 struct Endpoint {
-  ChannelId channel = {};
+  ChannelId channel = {};  // of one who has a ticket: its token, and its key
   Secret secret = {};
   std::string unix_path = {};               // tried first; empty: the broker is on another machine
   std::vector<std::string> addresses = {};  // "host:port", in the order in which they are tried
@@ -73,6 +73,9 @@ class Dialer final : public std::enable_shared_from_this<Dialer>, private Connec
   // so (on the I/O thread).
   void retire(Duration limit, std::function<void()> done = {});
 
+  // Of the broker that the link was connected to last; none: it has never been.
+  [[nodiscard]] std::optional<Endpoint> endpoint();
+
   // After a fork, a child must not touch what it inherited: not lock it, not even destroy it.
   [[nodiscard]] bool is_inherited() const noexcept;
 
@@ -110,6 +113,7 @@ class Dialer final : public std::enable_shared_from_this<Dialer>, private Connec
   std::mutex mutex_;  // protects what follows
   Link link_;
   std::shared_ptr<Connection> connection_;  // that the link was told of
+  std::optional<Endpoint> endpoint_;        // its, or the last one's
   std::unique_ptr<Attempt> attempt_;        // to connect
   std::uint64_t last_attempt_ = 0;
   asio::steady_timer timer_;

@@ -79,8 +79,8 @@ class Client {
   Client(const Client&) = delete;
   ~Client() { dialer_->stop("the test is over"); }
 
-  [[nodiscard]] Registration open(Side side) {
-    return dialer_->with_link([&](Link& link, Time now) { return link.open(now, side); });
+  [[nodiscard]] Registration open(Side side, std::optional<Token> claim = std::nullopt) {
+    return dialer_->with_link([&](Link& link, Time now) { return link.open(now, side, claim); });
   }
   void close(Side side, Registration& handle) {
     dialer_->with_link([&](Link& link, Time now) { std::ignore = link.close(now, side, handle, std::nullopt); });
@@ -110,6 +110,16 @@ class Client {
     const auto begin = [&](Operation* blocked) {
       return dialer_->with_link(
           [&](Link& link, Time now) { return link.start_opened(now, side, handle, op, blocked); });
+    };
+    const Status status = complete(begin, [&](Link& link, Time) { return link.finish_wait(op); });
+    return status == Status::done ? "done" : klaw::message(op.error);
+  }
+  // "done", or why not.
+  std::string held(Side side, const Registration& handle, const Token& token) {
+    HandleOperation op;
+    const auto begin = [&](Operation* blocked) {
+      return dialer_->with_link(
+          [&](Link& link, Time now) { return link.start_hold(now, side, handle, token, op, blocked); });
     };
     const Status status = complete(begin, [&](Link& link, Time) { return link.finish_wait(op); });
     return status == Status::done ? "done" : klaw::message(op.error);
