@@ -359,6 +359,14 @@ def test_a_channel_of_another_namespace_is_not_found(
     del handles
 
 
+def test_supervisor_starts_one_and_leaves_one_that_runs(klaw: Command, ray: Any, namespace: str):
+    klaw("supervisor")
+    started = ray.get_actor("klaw_supervisor", namespace=namespace)
+    klaw("supervisor")
+    assert ray.get_actor("klaw_supervisor", namespace=namespace)._actor_id == started._actor_id
+    ray.kill(started)
+
+
 def test_without_a_cluster_it_says_how_to_find_one(klaw: Command):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -5,7 +5,7 @@
   (``--alone``): the channel would end with the command.
 - **Nothing is lost**: ``recv`` acknowledges a message when its line has been written. One that was not, since
   stdout was closed or Ctrl-C came, comes again, to the next receiver.
-- **Ray** is not imported here: the backend finds the cluster by ``RAY_ADDRESS``.
+- **Ray** is not imported here, but for its supervisor: the backend finds the cluster by ``RAY_ADDRESS``.
 """
 
 from __future__ import annotations
@@ -210,6 +210,15 @@ def delete(name: Name, address: Address = _CLUSTER, namespace: Namespace = _NAME
     with _cluster(address, name):
         if not delete_channel(name, namespace=namespace):
             raise _no_channel(name, namespace)
+
+
+@app.command()
+def supervisor(address: Address = _CLUSTER, namespace: Namespace = _NAMESPACE) -> None:
+    """Start the namespace's supervisor, unless it runs. C++ programs need it to make, list and delete channels."""
+    with _cluster(address):
+        from klaw_core.runtime.channels.ray import get_channel_supervisor
+
+        get_channel_supervisor(namespace)
 
 
 # ---------------------------------------------------------------------------------------- the cluster
