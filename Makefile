@@ -24,7 +24,7 @@ stamps := build/stamps
 # What the installed Python package is made of.
 package_sources := $(shell find include src python cmake CMakeLists.txt pyproject.toml LICENSE README.md \
                      -type f -not -name '*.pyc' 2>/dev/null)
-cpp_files = $$(find include src python/bindings tests bench examples -name '*.[ch]pp' 2>/dev/null)
+cpp_files = $$(find include src python/bindings tests bench examples -name '*.[ch]pp' -o -name '*.h' 2>/dev/null)
 # GCC 12's ThreadSanitizer cannot place its shadow memory where the kernel randomises more than 28 bits of an address.
 fixed_addresses := $(shell (( $$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) > 28 )) && echo setarch -R)
 python_dirs := python tests bench examples tools
@@ -106,7 +106,7 @@ ray_tests := $(addprefix tests/,architecture/test_ray_is_optional.py \
                $(addprefix runtime/channels/,conformance ray test_command.py test_factory.py))
 # Two processes, each with a cluster and half of the tests; the one that is done first takes some of the other's. One that
 # crashes or hangs is not replaced: that ends the run.
-test-ray: $(stamps)/installed-ray ## the Python tests where Ray is installed, on real clusters of two nodes
+test-ray: $(stamps)/installed-ray $(stamps)/ray-plugin ## the Python tests where Ray is installed, on real clusters of two nodes
 	@PATH="$(CURDIR)/.venv-ray/bin:$$PATH" $(python_ray) -m pytest --numprocesses=2 --dist=worksteal --max-worker-restart=0 \
 	  -m 'not local_conformance and not without_ray' $(ray_tests) $(PYTEST_ARGS)
 
@@ -121,9 +121,9 @@ check-python: $(stamps)/dev $(stamps)/installed
 	@.venv/bin/mypy
 	@.venv/bin/basedpyright --warnings
 
-check-cpp: $(stamps)/dev $(stamps)/installed build
+check-cpp: $(stamps)/dev $(stamps)/installed build $(stamps)/ray-plugin
 	@.venv/bin/clang-format --dry-run -Werror --ferror-limit=3 $(cpp_files)
-	@$(python) tools/clang_tidy.py --jobs $(JOBS) build/release build/python/*/
+	@$(python) tools/clang_tidy.py --jobs $(JOBS) build/release build/python/*/ build/ray
 
 # Where the tools are: nothing but a benchmark needs them.
 check-peers:
@@ -222,4 +222,12 @@ $(stamps)/ray: .venv-ray/pyvenv.cfg tools/requirements-ray.txt
 
 $(stamps)/installed-ray: $(stamps)/ray $(stamps)/wheel
 	@$(python_ray) -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+	@touch $@
+
+# The Ray plugin, for the ray-cpp of that environment, with the programs of its tests.
+ray_plugin_sources := $(shell find include/klaw src tests/cpp/ray cmake CMakeLists.txt -type f 2>/dev/null)
+$(stamps)/ray-plugin: $(stamps)/debian-build $(stamps)/ray $(stamps)/werror-$(WERROR) $(ray_plugin_sources)
+	@echo "Building the Ray plugin"
+	@cmake --preset ray -U 'ray-cpp_*' -DKLAW_WERROR=$(WERROR) -DKLAW_RAY_PYTHON=$(CURDIR)/$(python_ray) >/dev/null
+	@cmake --build --preset ray --parallel $(JOBS)
 	@touch $@

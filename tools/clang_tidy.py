@@ -47,7 +47,7 @@ def shared_digest() -> bytes:
     digest = hashlib.sha256(subprocess.check_output([CLANG_TIDY, "--version"]))
     inputs = [Path(__file__), ROOT / ".clang-tidy"]
     for folder in FOLDERS:
-        inputs += (ROOT / folder).rglob("*.hpp")
+        inputs += (ROOT / folder).rglob("*.h*")
         inputs += (ROOT / folder).rglob(".clang-tidy")
     for path in sorted(inputs):
         digest.update(str(path).encode() + path.read_bytes())

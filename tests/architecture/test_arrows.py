@@ -87,6 +87,16 @@ MAY_INCLUDE = {
         SYSTEM,
         r"dataplane/(link|dialer|ticket)/\w+\.hpp",
     ],
+    "src/ray/plugin/plugin.h": [r"std(def|int)\.h"],
+    "src/ray/plugin/plugin.cpp": [r"ray/api\.h", r"ray/plugin/plugin\.h", SYSTEM],
+    "src/ray/plugin/": [
+        TOP,
+        SYSTEM,
+        r"(dlfcn|fcntl|netdb|poll|spawn)\.h",
+        r"msgpack\.hpp",
+        r"ray/plugin/(loader|names|probe)\.hpp",
+        r"ray/plugin/plugin\.h",
+    ],
     "src/dataplane/plain/": [*CORE_OF_DATAPLANE, WIRE, r"dataplane/(broker|link|plain)/\w+\.hpp"],
 }
 # These rooms see of the world what their driver tells them, so that a simulator can be the driver.
@@ -102,7 +112,8 @@ def cpp_violations(root: Path) -> Iterator[str]:
     sources = [
         path
         for folder in ("include", "src", "python/bindings")
-        for path in (root / folder).rglob("*.?pp")
+        for pattern in ("*.?pp", "*.h")
+        for path in (root / folder).rglob(pattern)
     ]
     for path in sorted(sources):
         name = path.relative_to(root).as_posix()
@@ -300,6 +311,10 @@ def test_the_checked_trees_are_not_empty():
         ("src/dataplane/io/connection.cpp", "<dataplane/broker/broker.hpp>"),
         ("src/dataplane/server/server.cpp", "<dataplane/link/link.hpp>"),
         ("src/dataplane/dialer/dialer.cpp", "<dataplane/broker/broker.hpp>"),
+        ("src/ray/plugin/names.cpp", "<ray/api.h>"),
+        ("src/ray/plugin/names.cpp", "<klaw/channels/mpmc.hpp>"),
+        ("src/ray/plugin/plugin.cpp", "<klaw/errors.hpp>"),
+        ("src/ray/plugin/plugin.h", "<klaw/channels/mpmc.hpp>"),
         ("src/unknown_room/file.cpp", "<vector>"),
     ],
 )
