@@ -148,7 +148,7 @@ class Value {
  public:
   using Variant = std::variant<None, bool, std::int64_t, std::uint64_t, double, std::string, Bytes, List, Tuple, Dict>;
 
-  // NOLINTBEGIN(google-explicit-constructor): a Value is any of these.
+  // NOLINTBEGIN(google-explicit-constructor,misc-explicit-constructor): a Value is any of these.
   Value() noexcept = default;
   Value(None) noexcept {}
   Value(std::same_as<bool> auto value) noexcept : variant_(value) {}
@@ -171,7 +171,7 @@ class Value {
   Value(List value) noexcept : variant_(std::move(value)) {}
   Value(Tuple value) noexcept : variant_(std::move(value)) {}
   Value(Dict value) noexcept : variant_(std::move(value)) {}
-  // NOLINTEND(google-explicit-constructor)
+  // NOLINTEND(google-explicit-constructor,misc-explicit-constructor)
 
   [[nodiscard]] const Variant& variant() const noexcept { return variant_; }
   // T is one of the alternatives. An integer of up to 2^63 - 1 is an int64.

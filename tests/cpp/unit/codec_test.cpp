@@ -74,7 +74,7 @@ struct PacksWhatIsNoMember {
   }
 };
 
-enum class Colour : std::uint8_t { red = 1, green = 2 };
+enum class Colour : std::uint8_t { none, red, green };
 
 struct Url {
   std::string host;
@@ -86,7 +86,7 @@ struct Url {
 template <>
 struct klaw::channels::Codec<Url> {
   static std::string to_wire(const Url& url) { return "http://" + url.host; }
-  static klaw::Result<Url, std::string> from_wire(std::string text) {
+  static klaw::Result<Url, std::string> from_wire(const std::string& text) {
     if (!text.starts_with("http://")) return std::unexpected("'" + text + "' is no URL");
     return Url{text.substr(7)};
   }

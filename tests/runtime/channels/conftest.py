@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import importlib.util
 import itertools
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -305,3 +307,15 @@ def some_stats() -> ChannelStats:
         total_sent=100,
         total_received=97,
     )
+
+
+@pytest.fixture(scope="module")
+def pickling():
+    """Pickles what is no msgpack: as Ray does, where it is installed."""
+    try:
+        importlib.import_module("klaw_core.runtime.channels.ray.payload")
+    except ModuleNotFoundError:
+        _core.set_pickler(
+            lambda value: (pickle.dumps(value, protocol=5), []),
+            lambda data, buffers: pickle.loads(data, buffers=buffers),
+        )

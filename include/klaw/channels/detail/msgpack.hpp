@@ -386,7 +386,7 @@ inline bool Reader::next(Head& head) {
   if (code < 0x80 || code >= 0xe0) {
     head.kind = Kind::integer;
     head.is_negative = code >= 0xe0;
-    head.number = static_cast<std::uint64_t>(static_cast<std::int8_t>(code));
+    head.number = head.is_negative ? code | ~std::uint64_t{0xff} : code;
     return true;
   }
   if (code < 0x90) return next_container(head, Kind::dict, code & 0x0fU);

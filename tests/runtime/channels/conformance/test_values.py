@@ -10,8 +10,6 @@ import decimal
 import enum
 import fractions
 import http
-import importlib
-import pickle
 import struct
 from typing import Any
 
@@ -145,18 +143,6 @@ def test_plain_data_is_not_pickled(value, message):
 def test_an_extension_that_marks_no_tuple_is_an_error(message):
     with pytest.raises(ValueError, match="extension type, which klaw does not send"):
         _core.decode(message)
-
-
-@pytest.fixture(scope="module")
-def pickling():
-    """Pickles what is no msgpack: as Ray does, where it is installed."""
-    try:
-        importlib.import_module("klaw_core.runtime.channels.ray.payload")
-    except ModuleNotFoundError:
-        _core.set_pickler(
-            lambda value: (pickle.dumps(value, protocol=5), []),
-            lambda data, buffers: pickle.loads(data, buffers=buffers),
-        )
 
 
 @pytest.fixture(scope="module")
