@@ -154,8 +154,14 @@ MAY_IMPORT = {
     f"{CHANNELS}.errors": ERRORS,
     f"{CHANNELS}.checks": [],
     f"{CHANNELS}.settings": [f"{CHANNELS}.checks"],
+    f"{CHANNELS}.tls": [],
+    f"{CHANNELS}.pickling": [CORE],
     # Not making, which loads Ray's factory: that would be a circle.
-    RAY: [*WORDS, f"{CHANNELS}.checks", f"{CHANNELS}.settings", f"{CHANNELS}.select", RAY],
+    RAY: [
+        *WORDS,
+        *(f"{CHANNELS}.{module}" for module in ("checks", "pickling", "select", "settings", "tls")),
+        RAY,
+    ],
 }
 
 

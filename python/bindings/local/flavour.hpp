@@ -181,14 +181,16 @@ class HandleType {
   // Makes the type, and adds it to the module. False with an exception set.
   static bool add(PyObject* module, const char* name, const char* doc, std::vector<PyMethodDef> methods,
                   std::vector<PyType_Slot> slots) noexcept {
-    methods.insert(methods.end(), {
-                                      {"stats", stats, METH_NOARGS,
-                                       "stats()\n--\n\nAwaitable: a consistent snapshot, as ChannelStats."},
-                                      {"same_channel", same_channel, METH_O,
-                                       "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on "
-                                       "the same channel."},
-                                      {"__reduce_ex__", reduce, METH_O, nullptr},
-                                  });
+    methods.insert(
+        methods.end(),
+        {
+            {"stats", stats, METH_NOARGS, "stats()\n--\n\nAwaitable: a consistent snapshot, as ChannelStats."},
+            {"same_channel", same_channel, METH_O,
+             "same_channel(other)\n--\n\nTrue if `other` is a handle, of either side, on "
+             "the same channel."},
+            {"ticket", refuse_ticket, METH_NOARGS, "ticket()\n--\n\nTypeError: a ticket is for another process."},
+            {"__reduce_ex__", reduce, METH_O, nullptr},
+        });
     static PyMemberDef members[] = {
         {"__weaklistoffset__", T_PYSSIZET, offsetof(HandleObject, weakrefs), READONLY, nullptr},
         {},
@@ -281,6 +283,14 @@ class HandleType {
     PyErr_Format(
         PyExc_TypeError,
         "cannot pickle '%.200s': a local channel lives in one process; use backend='ray' to send handles to others",
+        Py_TYPE(object)->tp_name);
+    return nullptr;
+  }
+
+  static PyObject* refuse_ticket(PyObject* object, PyObject* /*unused*/) {
+    PyErr_Format(
+        PyExc_TypeError,
+        "no ticket for '%.200s': a local channel lives in one process; use backend='ray' to give handles to others",
         Py_TYPE(object)->tp_name);
     return nullptr;
   }

@@ -8,6 +8,7 @@
 #include <span>
 
 #include <dataplane/auth/handshake.hpp>
+#include <dataplane/dialer/tickets.hpp>
 #include <pthread.h>
 #include <structmember.h>
 
@@ -25,10 +26,15 @@ using dataplane::DialerSettings;
 using dataplane::Duration;
 using dataplane::Endpoint;
 using dataplane::EndpointAnswer;
+using dataplane::Ticket;
 using dataplane::Token;
 
 namespace {
 
+// What the error of a handle by ticket ends with when its broker can't be reached.
+constexpr const char* kAdviceToTickets =
+    "; this handle came by a ticket, and can't look up where the channel's actor is now: if that was restarted, get a "
+    "new ticket";
 // For the broker to hear that the last handles have closed.
 constexpr Duration kRetireLimit = std::chrono::seconds(5);
 
@@ -39,6 +45,15 @@ PyTypeObject* weak_types[2];                 // [Side]
 RemoteChannelObject* cast_channel(PyObject* object) noexcept { return reinterpret_cast<RemoteChannelObject*>(object); }
 RemoteHandleObject* cast_remote(PyObject* object) noexcept { return reinterpret_cast<RemoteHandleObject*>(object); }
 PyObject* cast(RemoteChannelObject* channel) noexcept { return reinterpret_cast<PyObject*>(channel); }
+
+std::string hex(const Token& token) {
+  std::string text;
+  for (const std::uint8_t byte : token.bytes) {
+    text += "0123456789abcdef"[byte >> 4U];
+    text += "0123456789abcdef"[byte & 0xFU];
+  }
+  return text;
+}
 
 // --- lookups ---
 
@@ -65,13 +80,16 @@ void ask(const std::string& key, EndpointAnswer answer) {
 // --- RemoteChannel ---
 
 std::shared_ptr<dataplane::Dialer> make_dialer(const RemoteChannelObject& channel) {
+  dataplane::EndpointLookup look_up = [key = channel.key](EndpointAnswer answer) { ask(key, std::move(answer)); };
+  if (channel.endpoint) look_up = [there = *channel.endpoint](const EndpointAnswer& answer) { answer(there); };
   return dataplane::Dialer::start(DialerSettings{
       .link = {.new_client_id = dataplane::random_id<dataplane::ClientId>,
                .kind = channel.kind,
                .node = channel.node,
                .about = channel.about,
-               .prefetch = channel.prefetch},
-      .look_up = [key = channel.key](EndpointAnswer answer) { ask(key, std::move(answer)); },
+               .prefetch = channel.prefetch,
+               .advice = channel.endpoint ? kAdviceToTickets : ""},
+      .look_up = std::move(look_up),
       .tls = channel.tls,
   });
 }
@@ -95,48 +113,32 @@ bool load_tls(PyObject* files, dataplane::TlsContext& tls) {
   }
 }
 
-PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-  static const char* const kNames[] = {"key",      "capacity", "name", "namespace", "node",
-                                       "prefetch", "tls",      "kind", nullptr};
-  PyObject* key = nullptr;
-  PyObject* capacity = nullptr;
-  PyObject* name = nullptr;
-  PyObject* ns = nullptr;
-  PyObject* node = nullptr;
-  unsigned int prefetch = 0;
-  PyObject* tls_files = Py_None;
-  const char* kind_name = "mpmc";
-  dataplane::TlsContext tls;
-  if (PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOI|Os:RemoteChannel", const_cast<char**>(kNames), &key, &capacity,
-                                  &name, &ns, &node, &prefetch, &tls_files, &kind_name) == 0 ||
-      !load_tls(tls_files, tls)) {
-    return nullptr;
-  }
-  const std::optional<dataplane::ChannelKind> kind = dataplane::kind_named(kind_name);
-  if (!kind) {
-    PyErr_Format(PyExc_ValueError, "there is no channel of kind %s", kind_name);
-    return nullptr;
-  }
-  std::optional<std::string> key_text;
-  std::optional<std::string> node_text;
-  ChannelBackendError about{.message = {}, .backend = "ray", .actor_name = {}, .ns = {}};
-  const Py_ssize_t messages = capacity == Py_None ? -1 : PyNumber_AsSsize_t(capacity, PyExc_OverflowError);
-  if (PyErr_Occurred() != nullptr || !parse_text(key, key_text) || !parse_text(node, node_text) ||
-      !parse_text(name, about.actor_name) || !parse_text(ns, about.ns)) {
-    return nullptr;
-  }
+struct ChannelFacts {
+  std::string key = {};
+  std::optional<dataplane::Endpoint> endpoint = {};
+  ChannelBackendError about = {.message = {}, .backend = "ray", .actor_name = {}, .ns = {}};
+  std::string node = {};
+  dataplane::ChannelKind kind = dataplane::ChannelKind::mpmc;
+  std::size_t capacity = 0;
+  std::uint32_t prefetch = 0;
+  dataplane::TlsContext tls = {};
+};
+
+// Null with an exception set.
+PyObject* make_channel(PyTypeObject* type, ChannelFacts&& facts) {
   auto* const self = cast_channel(type->tp_alloc(type, 0));
   if (self == nullptr) return nullptr;
   self->owner = self->value = nullptr;
   self->version = 0;
   ::new (&self->dialer) std::shared_ptr<dataplane::Dialer>();
-  ::new (&self->key) std::string(key_text.value_or(""));
-  ::new (&self->about) ChannelBackendError(std::move(about));
-  ::new (&self->node) std::string(node_text.value_or(""));
-  self->kind = *kind;
-  self->capacity = capacity == Py_None ? channels::detail::kUnbounded : static_cast<std::size_t>(messages);
-  ::new (&self->tls) dataplane::TlsContext(std::move(tls));
-  self->prefetch = prefetch;
+  ::new (&self->key) std::string(std::move(facts.key));
+  ::new (&self->endpoint) std::optional<dataplane::Endpoint>(std::move(facts.endpoint));
+  ::new (&self->about) ChannelBackendError(std::move(facts.about));
+  ::new (&self->node) std::string(std::move(facts.node));
+  self->kind = facts.kind;
+  self->capacity = facts.capacity;
+  ::new (&self->tls) dataplane::TlsContext(std::move(facts.tls));
+  self->prefetch = facts.prefetch;
   self->fork_generation = fork_generation;
   try {
     self->dialer = make_dialer(*self);
@@ -146,6 +148,91 @@ PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     return nullptr;
   }
   return cast(self);
+}
+
+PyObject* channel_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
+  static const char* const kNames[] = {"key",      "capacity", "name", "namespace", "node",
+                                       "prefetch", "tls",      "kind", nullptr};
+  PyObject* key = nullptr;
+  PyObject* capacity = nullptr;
+  PyObject* name = nullptr;
+  PyObject* ns = nullptr;
+  PyObject* node = nullptr;
+  PyObject* tls_files = Py_None;
+  const char* kind_name = "mpmc";
+  ChannelFacts facts;
+  if (PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOI|Os:RemoteChannel", const_cast<char**>(kNames), &key, &capacity,
+                                  &name, &ns, &node, &facts.prefetch, &tls_files, &kind_name) == 0 ||
+      !load_tls(tls_files, facts.tls)) {
+    return nullptr;
+  }
+  const std::optional<dataplane::ChannelKind> kind = dataplane::kind_named(kind_name);
+  if (!kind) {
+    PyErr_Format(PyExc_ValueError, "there is no channel of kind %s", kind_name);
+    return nullptr;
+  }
+  std::optional<std::string> key_text;
+  std::optional<std::string> node_text;
+  const Py_ssize_t messages = capacity == Py_None ? -1 : PyNumber_AsSsize_t(capacity, PyExc_OverflowError);
+  if (PyErr_Occurred() != nullptr || !parse_text(key, key_text) || !parse_text(node, node_text) ||
+      !parse_text(name, facts.about.actor_name) || !parse_text(ns, facts.about.ns)) {
+    return nullptr;
+  }
+  facts.key = std::move(key_text).value_or("");
+  facts.node = std::move(node_text).value_or("");
+  facts.kind = *kind;
+  facts.capacity = capacity == Py_None ? channels::detail::kUnbounded : static_cast<std::size_t>(messages);
+  return make_channel(type, std::move(facts));
+}
+
+// --- tickets ---
+
+PyObject* to_python(const std::string& text) {
+  return PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
+}
+
+// None with ValueError set, which says what is wrong with the text.
+std::optional<Ticket> parse_ticket(PyObject* text) {
+  Py_ssize_t size = 0;
+  const char* const bytes = PyUnicode_AsUTF8AndSize(text, &size);
+  if (bytes == nullptr) return std::nullopt;
+  auto ticket = dataplane::ticket_of({bytes, static_cast<std::size_t>(size)});
+  if (ticket) return *std::move(ticket);
+  PyErr_SetString(PyExc_ValueError, ticket.error().c_str());
+  return std::nullopt;
+}
+
+// read_ticket(text) -> (side, kind, token, uses_tls, unix_path)
+PyObject* channel_read_ticket(PyObject* /*type*/, PyObject* text) {
+  const std::optional<Ticket> ticket = parse_ticket(text);
+  if (!ticket) return nullptr;
+  const auto& bytes = ticket->token.bytes;
+  const Ref token = Ref::steal(PyBytes_FromStringAndSize(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  const Ref path = Ref::steal(to_python(ticket->unix_path));
+  if (!token || !path) return nullptr;
+  return Py_BuildValue("(ssOOO)", ticket->side == Side::sender ? "sender" : "receiver",
+                       std::string(dataplane::name(ticket->kind)).c_str(), token.get(),
+                       ticket->uses_tls ? Py_True : Py_False, path.get());
+}
+
+// from_ticket(text, prefetch, tls): `tls` of None where the ticket wants it: only the unix socket is tried.
+PyObject* channel_from_ticket(PyObject* type, PyObject* args) {
+  PyObject* text = nullptr;
+  PyObject* tls_files = nullptr;
+  ChannelFacts facts;
+  if (PyArg_ParseTuple(args, "UIO:from_ticket", &text, &facts.prefetch, &tls_files) == 0) return nullptr;
+  const std::optional<Ticket> ticket = parse_ticket(text);
+  if (!ticket || !load_tls(tls_files, facts.tls)) return nullptr;
+  facts.endpoint = dataplane::endpoint_of(*ticket);
+  if (ticket->uses_tls && facts.tls == nullptr) facts.endpoint->addresses.clear();
+  if (!ticket->uses_tls) facts.tls = nullptr;
+  // Not the key of another connection: each ticket has its own.
+  facts.key = ticket->channel + "/ticket/" + hex(ticket->token);
+  if (!ticket->name.empty()) facts.about.actor_name = ticket->name;
+  if (!ticket->ns.empty()) facts.about.ns = ticket->ns;
+  facts.kind = ticket->kind;
+  facts.capacity = ticket->capacity;
+  return make_channel(reinterpret_cast<PyTypeObject*>(type), std::move(facts));
 }
 
 int channel_traverse(PyObject* object, visitproc visit, void* arg) {
@@ -174,6 +261,7 @@ void channel_dealloc(PyObject* object) {
     self.dialer.~shared_ptr();
   }
   self.key.~basic_string();
+  self.endpoint.~optional();
   self.about.~ChannelBackendError();
   self.node.~basic_string();
   self.tls.~shared_ptr();
@@ -221,6 +309,10 @@ PyObject* channel_get_key(PyObject* object, void* /*closure*/) {
 }
 
 PyMethodDef channel_methods[] = {
+    {"read_ticket", channel_read_ticket, METH_O | METH_STATIC,
+     "read_ticket(text)\n--\n\n(side, kind, token, uses_tls, unix_path). ValueError: it is none."},
+    {"from_ticket", channel_from_ticket, METH_VARARGS | METH_CLASS,
+     "from_ticket(text, prefetch, tls)\n--\n\nA connection of the ticket's own."},
     {"broker_died", channel_broker_died, METH_VARARGS,
      "broker_died(epoch, why, is_final)\n--\n\nThe control plane says so; is_final: it will not come back."},
     {},
@@ -262,14 +354,11 @@ PyType_Spec channel_spec = {
 
 // A random UUID (version 4) as 32 hexadecimal digits. Null with an exception set.
 PyObject* make_reader_id() {
-  std::array<std::uint8_t, 16> bytes = dataplane::random_id<Token>().bytes;
+  auto id = dataplane::random_id<Token>();
+  auto& bytes = id.bytes;
   bytes[6] = static_cast<std::uint8_t>((bytes[6] & 0x0FU) | 0x40U);
   bytes[8] = static_cast<std::uint8_t>((bytes[8] & 0x3FU) | 0x80U);
-  std::string text;
-  for (const std::uint8_t byte : bytes) {
-    text += "0123456789abcdef"[byte >> 4U];
-    text += "0123456789abcdef"[byte & 0xFU];
-  }
+  const std::string text = hex(id);
   return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
 }
 
@@ -406,6 +495,36 @@ PyObject* handle_wait_until_opened(PyObject* object, PyObject* timeout) {
   return run_blocking(op);
 }
 
+PyObject* handle_when_opened(PyObject* object, PyObject* /*unused*/) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr) return nullptr;
+  return make_operation<RemoteWait>(self, "opening the channel", Patience::forever(), RemoteWait::What::opened);
+}
+
+// Of connections to one actor that differ in their settings.
+std::string channel_of(const std::string& key) { return key.substr(0, key.find('/')); }
+
+PyObject* handle_ticket(PyObject* object, PyObject* /*unused*/) {
+  RemoteHandleObject* const self = Remote::usable(object);
+  if (self == nullptr) return nullptr;
+  const auto token = dataplane::random_id<Token>();
+  {
+    RemoteHold op(self, token);
+    if (!Ref::steal(run_blocking(op))) return nullptr;
+  }
+  const RemoteChannelObject& channel = *self->channel;
+  const std::optional<Endpoint> endpoint = channel.dialer->endpoint();
+  Ticket ticket = dataplane::ticket_at(endpoint.value_or(Endpoint{}), token);
+  ticket.side = self->side;
+  ticket.kind = channel.kind;
+  ticket.capacity = channel.capacity;
+  ticket.uses_tls = channel.tls != nullptr;
+  ticket.channel = channel_of(channel.key);
+  ticket.name = channel.about.actor_name.value_or("");
+  ticket.ns = channel.about.ns.value_or("");
+  return to_python(dataplane::to_text(ticket));
+}
+
 PyObject* handle_hold(PyObject* object, PyObject* argument) {
   RemoteHandleObject* const self = Remote::usable(object);
   Token token;
@@ -478,13 +597,9 @@ bool is_of(PyObject* object, Side side) noexcept { return is_subtype(Py_TYPE(obj
 bool is_remote(PyObject* object) noexcept { return is_of(object, Side::sender) || is_of(object, Side::receiver); }
 
 PyObject* handle_same_channel(PyObject* object, PyObject* other) {
-  const auto actor_of =
-      [](PyObject* handle) {  // a process may have connections to one actor that differ in their settings
-        const std::string& key = cast_remote(handle)->channel->key;
-        return key.substr(0, key.find('/'));
-      };
   const bool is_same = is_remote(other) && cast_remote(object)->channel != nullptr &&
-                       cast_remote(other)->channel != nullptr && actor_of(object) == actor_of(other);
+                       cast_remote(other)->channel != nullptr &&
+                       channel_of(cast_remote(object)->channel->key) == channel_of(cast_remote(other)->channel->key);
   return PyBool_FromLong(is_same ? 1 : 0);
 }
 
@@ -564,6 +679,14 @@ std::vector<PyMethodDef> remote_methods() {
       {"_open", handle_open, METH_NOARGS, "_open()\n--\n\nCounts from here on."},
       {"_wait_until_opened", handle_wait_until_opened, METH_O,
        "_wait_until_opened(timeout)\n--\n\nBlocks until it counts at the broker."},
+      {"_when_opened", handle_when_opened, METH_NOARGS, "_when_opened()\n--\n\nAwaitable: it counts at the broker."},
+      {"ticket", handle_ticket, METH_NOARGS,
+       "ticket()\n--\n\nA short text that stands for one more handle of this side, which counts from now on. "
+       "sender_from_ticket() or receiver_from_ticket() makes the handle of it, once, within ten minutes, in any "
+       "process "
+       "that reaches the channel's broker, without Ray. It is a secret. Blocks for a round trip to the broker; where "
+       "that "
+       "can't be reached, ChannelBackendErrorException after 10 s."},
       {"_hold", handle_hold, METH_O,
        "_hold(token)\n--\n\nKeeps its side open until the token of 16 bytes is claimed: it is about to be pickled."},
   };

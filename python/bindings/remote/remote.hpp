@@ -31,8 +31,9 @@ struct RemoteChannelObject {
   PyObject_HEAD PyObject* weakrefs;
   PyObject* owner;  // what the Python half knows of the channel
   std::shared_ptr<dataplane::Dialer> dialer;
-  std::string key;            // what the control plane knows it by
-  ChannelBackendError about;  // what errors say of it
+  std::string key;                              // what the control plane knows it by
+  std::optional<dataplane::Endpoint> endpoint;  // by a ticket: nobody is asked
+  ChannelBackendError about;                    // what errors say of it
   dataplane::ChannelKind kind;
   std::size_t capacity;  // kUnbounded: none
   std::uint32_t prefetch;

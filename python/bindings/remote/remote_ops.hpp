@@ -343,6 +343,7 @@ class RemoteWait : public RemoteOp {
  public:
   enum class What : std::uint8_t {
     opened,     // it counts at the broker
+    held,       // the broker holds another handle open, for a ticket
     closed,     // the other side is gone
     flushed,    // all that it has sent is stored; also of a closed handle
     shut_down,  // the channel takes no more sends
@@ -434,6 +435,21 @@ class RemoteShutdown final : public RemoteWait {
  private:
   const bool is_immediate_;
   const std::optional<std::string> reason_;
+};
+
+// Done when the broker holds another handle of its side open, under the token of a ticket.
+class RemoteHold final : public RemoteWait {
+ public:
+  RemoteHold(RemoteHandleObject* handle, const dataplane::Token& token)
+      : RemoteWait(handle, "ticket", Patience::forever(), What::held), token_(token) {}
+  Status start(Operation* operation) override {
+    return with_link([&](Link& link, Time now) {
+      return link.start_hold(now, handle().side, registration(), token_, op(), operation);
+    });
+  }
+
+ private:
+  const dataplane::Token token_;
 };
 
 // What the methods of a handle (methods.hpp) need to know of remote ones.

@@ -54,6 +54,7 @@ LIFE = {
     "blocking_shutdown": SHUTDOWN,
     "downgrade": {},
     "same_channel": {"other": REQUIRED},
+    "ticket": {},
     "__aenter__": {},
     "__aexit__": BLOCK,
     "__enter__": {},

@@ -15,8 +15,8 @@ Beside channels, where each message goes to one receiver, there are ``oneshot`` 
 ``broadcast`` (every message to every receiver) and ``watch`` (the latest value).
 
 What a handle can do is told in :mod:`klaw_core.runtime.channels.protocols`, how channels are made
-and found in ``factory``, what the local ones promise in ``local``, the errors in ``errors``, the other
-flavours in modules of their names.
+and found in ``factory``, how a process without Ray joins one in ``tickets``, what the local ones promise in ``local``,
+the errors in ``errors``, the other flavours in modules of their names.
 """
 
 from __future__ import annotations
@@ -86,6 +86,12 @@ from klaw_core.runtime.channels.protocols import (
 )
 from klaw_core.runtime.channels.select import blocking_select, select, select_all
 from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
+from klaw_core.runtime.channels.tickets import (
+    blocking_receiver_from_ticket,
+    blocking_sender_from_ticket,
+    receiver_from_ticket,
+    sender_from_ticket,
+)
 from klaw_core.runtime.channels.watch import WatchReceiver, WatchSender, blocking_watch, watch
 
 __all__ = [
@@ -139,7 +145,9 @@ __all__ = [
     "blocking_get_sender",
     "blocking_oneshot",
     "blocking_peek_channel",
+    "blocking_receiver_from_ticket",
     "blocking_select",
+    "blocking_sender_from_ticket",
     "blocking_watch",
     "broadcast",
     "channel",
@@ -151,7 +159,9 @@ __all__ = [
     "list_channels",
     "oneshot",
     "peek_channel",
+    "receiver_from_ticket",
     "select",
     "select_all",
+    "sender_from_ticket",
     "watch",
 ]

@@ -501,6 +501,14 @@ class ChannelSender(Protocol[T_contra]):
         """Messages the channel holds at most; 0 for a rendezvous, None for unbounded."""
         ...
 
+    def ticket(self) -> str:
+        """A short text that stands for one more sender, counted from now on, for a process without Ray.
+
+        ``sender_from_ticket`` makes the handle of it, once, within ten minutes. It is a secret. On Ray it blocks for a
+        round trip; not on ``local``, nor for handles of reference channels: ``TypeError``.
+        """
+        ...
+
     def same_channel(self, other: ChannelSender[Any] | ChannelReceiver[Any], /) -> bool:
         """Whether both handles belong to one channel."""
         ...
@@ -686,6 +694,14 @@ class ChannelReceiver(Protocol[T_co]):  # type: ignore[misc]  # see ReferenceRec
     @property
     def capacity(self) -> int | None:
         """Messages the channel holds at most; 0 for a rendezvous, None for unbounded."""
+        ...
+
+    def ticket(self) -> str:
+        """A short text that stands for one more receiver, counted from now on, for a process without Ray.
+
+        ``receiver_from_ticket`` makes the handle of it, once, within ten minutes. It is a secret. On Ray it blocks for
+        a round trip; not on ``local``, nor for handles of reference channels: ``TypeError``.
+        """
         ...
 
     def same_channel(self, other: ChannelSender[Any] | ChannelReceiver[Any], /) -> bool:

@@ -71,6 +71,7 @@ METHODS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         ),
         "stats": ("stats", "stats"),
         "identity": ("capacity same_channel", "capacity same_channel"),
+        "tickets": ("ticket", "ticket"),
         "truth": ("__bool__", "__bool__"),
         "length": ("", "__len__"),
         "identified": ("", "reader_id node_id"),
@@ -371,7 +372,7 @@ class OtherFlavour:
 
 
 COMMON_CAPABILITIES = (
-    "close", "blocking_close", "watching", "blocks", "stats", "identity", "truth", "no_copy",
+    "close", "blocking_close", "watching", "blocks", "stats", "identity", "tickets", "truth", "no_copy",
 )  # fmt: skip
 SENDS = "send try_send send_nowait blocking_send clone"
 RECEIVES = "recv try_recv recv_nowait blocking_recv clone"

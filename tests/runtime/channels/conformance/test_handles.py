@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import re
@@ -10,7 +11,14 @@ import uuid
 
 import pytest
 
-from klaw_core.runtime.channels import ChannelReceiver, ChannelSender, ChannelStats
+from klaw_core.runtime.channels import (
+    ChannelClosedError,
+    ChannelReceiver,
+    ChannelSender,
+    ChannelStats,
+    receiver_from_ticket,
+    sender_from_ticket,
+)
 
 needs = pytest.mark.needs
 capacities = pytest.mark.capacities
@@ -257,3 +265,24 @@ async def test_wrong_arguments_are_told_at_the_call(open_channel, soon):
             call()
     await soon.stored(rx, 0)
     assert not rx.is_closed
+
+
+@needs("tickets")
+async def test_a_ticket_gives_one_more_handle_of_its_side_or_there_is_none(flavour, open_channel):
+    tx, rx = await open_channel()
+    if flavour.name in ("local", "reference"):
+        for handle in tx, rx:
+            with pytest.raises(TypeError, match="no ticket"):
+                handle.ticket()
+        return
+    sender = await sender_from_ticket(tx.ticket())
+    receiver = await receiver_from_ticket(rx.ticket())
+    await rx.close()
+    await tx.close()
+    receiving = asyncio.ensure_future(receiver.recv())
+    await sender.send("by ticket")
+    assert await receiving == "by ticket"
+    await sender.close()
+    with pytest.raises(ChannelClosedError):
+        await receiver.recv()
+    await receiver.close()

@@ -24,6 +24,8 @@ from klaw_core.runtime.channels import (
     blocking_channel,
     blocking_channel_stats,
     blocking_get_channel,
+    blocking_receiver_from_ticket,
+    blocking_sender_from_ticket,
     delete_channel,
     list_channels,
 )
@@ -335,6 +337,30 @@ def test_peek_leaves_what_it_shows(klaw: Command, make: Callable[..., Any]):
     assert rx.blocking_recv_batch(8, LONG_S) == [1, {"a": None}, 3]
 
 
+def test_ticket_prints_what_makes_a_handle_after_the_command_has_ended(
+    klaw: Command, make: Callable[..., Any]
+):
+    tx, rx = make("jobs")
+    tickets = [klaw.process("ticket", "jobs", side).strip() for side in ("--sender", "--receiver")]
+    tx.blocking_close()
+    with blocking_receiver_from_ticket(tickets[1]) as receiver:
+        rx.blocking_close()
+        with blocking_sender_from_ticket(tickets[0]) as sender:
+            sender.blocking_send("by ticket")
+        assert list(receiver) == ["by ticket"]
+
+
+def test_ticket_wants_one_side_and_a_channel_that_has_tickets(
+    klaw: Command, make: Callable[..., Any]
+):
+    handles = make("jobs"), make("images", reference=True)
+    for sides in [], ["--sender", "--receiver"]:
+        klaw("ticket", "jobs", *sides, status=2, says="klaw: say for which side")
+    klaw("ticket", "images", "--sender", status=1, says="klaw: no ticket for 'RayReferenceSender'")
+    klaw("ticket", "other", "--sender", status=4, says="klaw: there is no channel 'other'")
+    del handles
+
+
 def test_delete_ends_those_that_wait(klaw: Command, namespace: str, make: Callable[..., Any]):
     handles = make("jobs")
     receiving = klaw.start("recv", "jobs")
@@ -348,7 +374,9 @@ def test_delete_ends_those_that_wait(klaw: Command, namespace: str, make: Callab
     del handles
 
 
-@pytest.mark.parametrize("command", [["stats"], ["peek"], ["send", "1"], ["recv"], ["delete"]])
+@pytest.mark.parametrize(
+    "command", [["stats"], ["peek"], ["send", "1"], ["recv"], ["delete"], ["ticket", "--sender"]]
+)
 def test_a_channel_of_another_namespace_is_not_found(
     klaw: Command, make: Callable[..., Any], command: list[str]
 ):

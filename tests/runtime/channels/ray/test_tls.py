@@ -74,7 +74,7 @@ def test_channels_between_nodes_speak_tls(certificates):
 
 @pytest.mark.parametrize("missing", ["RAY_TLS_SERVER_CERT", "RAY_TLS_CA_CERT"])
 def test_a_file_that_is_not_named_is_told(monkeypatch, missing):
-    from klaw_core.runtime.channels.ray.tls import tls_files
+    from klaw_core.runtime.channels.tls import tls_files
 
     for name in ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT"):
         monkeypatch.setenv(name, "/somewhere")

@@ -205,6 +205,29 @@ def peek(
 
 
 @app.command()
+def ticket(
+    name: Name,
+    sender: Annotated[bool, typer.Option("--sender", help="For one more sender.")] = False,
+    receiver: Annotated[bool, typer.Option("--receiver", help="For one more receiver.")] = False,
+    address: Address = _CLUSTER,
+    namespace: Namespace = _NAMESPACE,
+) -> None:
+    """Print a ticket: a text by which one process joins the channel, without Ray. It is a secret.
+
+    It counts as a handle from now on, and lapses if nobody uses it within ten minutes.
+    """
+    with _cluster(address, name):
+        if sender == receiver:
+            raise Failure(Status.USAGE, "say for which side: either --sender or --receiver")
+        find = blocking_get_sender if sender else blocking_get_receiver
+        handle = find(name, namespace=namespace)
+        if handle is None:
+            raise _no_channel(name, namespace)
+        with closing(handle):
+            print(_ticket_of(handle))
+
+
+@app.command()
 def delete(name: Name, address: Address = _CLUSTER, namespace: Namespace = _NAMESPACE) -> None:
     """Delete a channel with all that it holds; whoever waits on it is told that it is closed."""
     with _cluster(address, name):
@@ -346,6 +369,13 @@ def _made(handle: _Handle | None) -> _Handle:
     if handle is None:  # used up since it was asked
         raise ChannelClosedError
     return handle
+
+
+def _ticket_of(handle: Any) -> str:
+    try:
+        return str(handle.ticket())
+    except TypeError as error:  # its payloads are elsewhere
+        raise Failure(Status.FAILED, str(error)) from error
 
 
 def _send_all(tx: ChannelSender[Any], messages: Iterable[Any], timeout: float | None) -> None:

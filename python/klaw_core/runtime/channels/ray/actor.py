@@ -46,9 +46,9 @@ from klaw_core import _core
 from klaw_core.runtime.channels.ray.checkpoints import Checkpoints
 from klaw_core.runtime.channels.ray.metrics import ChannelMetrics, export, metrics_period
 from klaw_core.runtime.channels.ray.payload import Encoded
-from klaw_core.runtime.channels.ray.tls import tls_files
 from klaw_core.runtime.channels.settings import ChannelSettings
 from klaw_core.runtime.channels.stats import ChannelCheckpoint, ChannelStats
+from klaw_core.runtime.channels.tls import tls_files
 
 __all__ = ["PROTOCOL_VERSION", "RayChannelActor", "ReaderInfo"]
 

@@ -24,7 +24,7 @@ from ray.exceptions import ActorDiedError
 
 from klaw_core import _core
 from klaw_core.runtime.channels.ray.explain import backend_error, explain
-from klaw_core.runtime.channels.ray.tls import tls_files
+from klaw_core.runtime.channels.tls import tls_files
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -24,34 +24,17 @@ import ray
 from ray import cloudpickle
 
 from klaw_core import _core
+from klaw_core.runtime.channels.pickling import Buffers, loads
 
 __all__ = ["Encoded", "Reference", "Sealed", "decode", "seal", "unseal"]
 
 
 def _dumps(value: object) -> tuple[bytes, list[memoryview]]:
-    buffers = _Buffers()
+    buffers = Buffers()
     return cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.take), buffers.taken
 
 
-class _Buffers:
-    """What goes beside a pickle."""
-
-    def __init__(self) -> None:
-        self.taken: list[memoryview] = []
-
-    def take(self, buffer: pickle.PickleBuffer) -> bool:
-        try:
-            self.taken.append(buffer.raw())
-        except BufferError:  # not contiguous
-            return True  # in the pickle
-        return False
-
-
-def _loads(data: memoryview, buffers: list[memoryview]) -> object:
-    return pickle.loads(data, buffers=buffers)
-
-
-_core.set_pickler(_dumps, _loads)
+_core.set_pickler(_dumps, loads)
 
 
 def decode(payload: bytes) -> Any:
@@ -86,7 +69,7 @@ class Sealed:
 class _Sealer(cloudpickle.CloudPickler):  # type: ignore[misc]  # Ray's types are not seen
     """Ray pins for ever what it sees pickled by anybody but itself: its references are kept out of the pickle."""
 
-    def __init__(self, file: io.BytesIO, buffers: _Buffers, refs: list[Any]) -> None:
+    def __init__(self, file: io.BytesIO, buffers: Buffers, refs: list[Any]) -> None:
         def beside(ref: Any) -> tuple[Any, ...]:
             refs.append(ref)
             return _referred, (len(refs) - 1,)
@@ -107,7 +90,7 @@ def _referred(index: int) -> Any:
 
 def seal(value: object) -> Sealed:
     """The value, ready to be put into the object store."""
-    buffers = _Buffers()
+    buffers = Buffers()
     refs: list[Any] = []
     with io.BytesIO() as file:
         try:

@@ -260,6 +260,17 @@ class _Handle(Generic[H]):
         """One more handle, around a clone of the one inside."""
         return self._around(self._inner.clone())
 
+    def ticket(self) -> NoReturn:
+        """Not for a reference channel.
+
+        Raises:
+            TypeError: always: its payloads are in Ray's object store, which a process without Ray can't reach.
+        """
+        raise TypeError(
+            f"no ticket for '{type(self).__name__}': the payloads are in Ray's object store; pass the handle itself "
+            "to a process of the cluster"
+        )
+
     def close(self, reason: str | None = None) -> Awaitable[None]:
         """Close it, and the handle inside. See ``ChannelSender.close``."""
         return self._inner.close(reason)
