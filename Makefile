@@ -76,7 +76,7 @@ coverage: $(stamps)/debian-tests $(stamps)/dev ## the lines of broker and link t
 mutants: build ## break the broker and the link on purpose: the simulator must notice
 	@python3 tests/cpp/simulation/mutants.py build/release
 
-fuzz: $(stamps)/debian-clang ## fuzz the decoder and the broker: make fuzz RUNS=1000000
+fuzz: $(stamps)/debian-clang ## fuzz the decoder, the broker and the codec: make fuzz RUNS=1000000
 	@[[ -f build/fuzz/build.ninja ]] || cmake --preset fuzz
 	@cmake --build --preset fuzz --parallel $(JOBS)
 	@tools/fuzz $(RUNS)

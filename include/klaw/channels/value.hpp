@@ -4,6 +4,8 @@
 //   if (const auto* dict = v.get_if<Dict>()) std::cout << *dict->find("name");    // 'ada'
 //   v.visit([](const auto& one) { ... });                                        // each alternative in turn
 //
+// A list of one list is written List{Value(List{1})}: for some compilers List{List{1}} is a copy (CWG 2137). So is Tuple.
+//
 // What each alternative is in Python
 //   None     None                      std::string    str (UTF-8)
 //   bool     bool                      Bytes          bytes

@@ -331,7 +331,7 @@ TEST(Codec, an_error_says_where_and_what) {
             "value of 'scores', element 1: expected an int32, got a float");
   EXPECT_EQ((decode_error<std::map<std::string, int>>(Value(Dict{{"a", 1}, {2, 1}}))),
             "key 1: expected a str, got an int");
-  EXPECT_EQ(decode_error<Job>(Value(Dict{{"points", List{List{1, "y"}}}})),
+  EXPECT_EQ(decode_error<Job>(Value(Dict{{"points", List{Value(List{1, "y"})}}})),
             "field points, element 0, field 1: expected a float, got a str");
   EXPECT_EQ(decode_error<Job>(Value(Dict{{1, 2}})), "key 0: expected a str, got an int");
   EXPECT_EQ(decode_error<Job>(1), "expected a dict, got an int");
@@ -366,7 +366,7 @@ TEST(Codec, a_variant_takes_the_alternative_that_fits) {
   EXPECT_EQ((decode_error<std::variant<int, std::string, None>>(1.5)), "expected an int32, a str or None, got a float");
   EXPECT_EQ((decode_error<std::variant<std::int8_t, std::uint8_t>>(300)),
             "fits no alternative of a variant (expected an int8, got 300; expected a uint8, got 300)");
-  EXPECT_EQ((decode_error<std::vector<std::variant<std::vector<int>, std::string>>>(Value(List{List{None()}}))),
+  EXPECT_EQ((decode_error<std::vector<std::variant<std::vector<int>, std::string>>>(Value(List{Value(List{None()})}))),
             "element 0: fits no alternative of a variant (element 0: expected an int32, got None)");
 }
 
