@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 TOOL = Path(__file__).parents[4] / "tools" / "ray_cluster.py"
 
 PROGRAM = """
-import asyncio, os, socket, ssl
+import asyncio, os, socket, ssl, subprocess, sys
 import ray
 from klaw_core.runtime.channels import channel
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -31,12 +31,28 @@ def speaks_tls(address):
         with context.wrap_socket(plain, server_hostname=host) as secure:
             return secure.version()
 
+USER = (
+    "import sys; from klaw_core.runtime.channels import blocking_sender_from_ticket as join\\n"
+    "with join(sys.argv[1]) as tx: tx.blocking_send('by ticket')\\n"
+    "assert 'ray' not in sys.modules"
+)
+
+def join(ticket, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", USER, ticket], env=os.environ | environment, capture_output=True, text=True, timeout=60
+    )
+
 async def main():
     place = {"scheduling_strategy": NodeAffinitySchedulingStrategy(there, soft=False)}
     tx, rx = await channel(4, backend="ray", actor_options=place)
     await tx.send("over TLS")
     endpoint = await tx._channel.owner.actor.get_endpoint.remote()
     print(await rx.recv(), speaks_tls(endpoint["addresses"][0]))
+    text = tx.ticket()
+    refused = await asyncio.to_thread(join, text, RAY_USE_TLS="0")
+    print(refused.stderr.strip().splitlines()[-1])
+    joined = await asyncio.to_thread(join, text)
+    print(await rx.recv() if joined.returncode == 0 else joined.stderr)
     await tx.close()
     await rx.close()
 
@@ -63,13 +79,18 @@ def certificates(tmp_path):
     }
 
 
-def test_channels_between_nodes_speak_tls(certificates):
+def test_channels_between_nodes_speak_tls_and_so_does_who_joins_by_a_ticket(certificates):
     done = subprocess.run(
         [sys.executable, TOOL, sys.executable, "-c", PROGRAM],
         capture_output=True, text=True, timeout=110, check=False, env=os.environ | certificates,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("over TLS TLSv1.")
+    over_tls, without_certificates, by_ticket = done.stdout.splitlines()
+    assert over_tls.startswith("over TLS TLSv1.")
+    assert without_certificates.startswith(
+        "RuntimeError: this ticket's channel uses TLS between nodes"
+    )
+    assert by_ticket == "by ticket"
 
 
 @pytest.mark.parametrize("missing", ["RAY_TLS_SERVER_CERT", "RAY_TLS_CA_CERT"])
