@@ -227,7 +227,7 @@ def _claimed(text: str, side: _Side, prefetch: int | None) -> Any:
     ensure_pickler()
     channel = _core.RemoteChannel.from_ticket(text, prefetch or 0, files)
     _channels.add(channel)
-    return _HANDLES[side, kind](channel, claim=token)
+    return cast("Any", _HANDLES[side, kind])(channel, claim=token)
 
 
 def _tls_for(unix_path: str) -> tuple[str, str, str] | None:
