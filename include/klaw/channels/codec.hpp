@@ -599,10 +599,11 @@ bool read_optional(Decoder& from, T& value) {
   const Reader::Place place = from.place();
   Head head;
   if (!next_for<T>(from, head)) return false;
-  value.reset();
-  if (head.kind == Kind::none) return true;
+  // Not emplace(): GCC 14 warns that the string it would destroy first may be uninitialized (bug 80635).
+  value = head.kind == Kind::none ? T() : T(std::in_place);
+  if (!value) return true;
   from.go_to(place);
-  return read(from, value.emplace());
+  return read(from, *value);
 }
 
 // Tries the alternatives of a variant in their order.
