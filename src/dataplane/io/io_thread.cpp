@@ -1,14 +1,17 @@
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <future>
 #include <iterator>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <asio/post.hpp>
 #include <dataplane/io/io_thread.hpp>
 #include <openssl/crypto.h>
 #include <pthread.h>
@@ -56,9 +59,25 @@ OfProcess& of_this_process() {
   return the_one;
 }
 
+// No exit waits for ever for what a thread still runs, perhaps code of the user that waits for something.
+constexpr auto kExitLimit = std::chrono::seconds(1);
+
+// The last user goes in one of the thread's callbacks, or has asked for that by one that has not run yet.
+void let_callbacks_run(OfProcess& mine) {
+  std::unique_lock lock(mine.mutex);
+  const std::shared_ptr<IoThread> user = mine.running.empty() ? nullptr : mine.running.back().user.lock();
+  lock.unlock();
+  if (user == nullptr) return;
+  const auto reached = std::make_shared<std::promise<void>>();
+  std::future<void> when_reached = reached->get_future();
+  asio::post(user->context(), [reached] { reached->set_value(); });
+  when_reached.wait_for(kExitLimit);
+}
+
 void join_what_is_ending() noexcept {
   OfProcess& mine = of_this_process();
   if (mine.pid != ::getpid()) return;  // a fork has none of its parent's threads
+  let_callbacks_run(mine);
   std::unique_lock lock(mine.mutex);
   std::vector<Running> ending;
   std::erase_if(mine.running, [&](Running& one) {
@@ -68,8 +87,7 @@ void join_what_is_ending() noexcept {
   });
   lock.unlock();
   for (Running& one : ending) {
-    // A last callback may be running, perhaps code of the user that waits for something: no exit waits for that for ever.
-    const bool is_over = one.over.wait_for(std::chrono::seconds(1)) == std::future_status::ready;
+    const bool is_over = one.over.wait_for(kExitLimit) == std::future_status::ready;
     is_over ? one.thread.join() : one.thread.detach();
   }
 }

@@ -19,6 +19,7 @@ std::weak_ptr<IoThread> leave_the_last_share_to_its_own_callback() {
   const auto alone = std::make_shared<std::binary_semaphore>(0);
   asio::post(thread->context(), [alone, last = thread]() mutable {
     alone->acquire();
+    static_cast<void>(random_secret());
     last.reset();
     static_cast<void>(random_secret());
   });
@@ -32,13 +33,24 @@ void wait_until_gone(const std::weak_ptr<IoThread>& watched) {
 }
 
 // OpenSSL frees at exit what the thread may still be using.
+[[noreturn]] void leave() { std::exit(0); }  // NOLINT(concurrency-mt-unsafe): what this is about
+
 TEST(IoThread, ThatItsOwnCallbackEndedIsWaitedForAtExit) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
-  const auto leave = [] {
+  const auto end = [] {
     wait_until_gone(leave_the_last_share_to_its_own_callback());
-    std::exit(0);  // NOLINT(concurrency-mt-unsafe): what this is about
+    leave();
   };
-  for (int i = 0; i < 20; ++i) EXPECT_EXIT(leave(), testing::ExitedWithCode(0), "");
+  for (int i = 0; i < 20; ++i) EXPECT_EXIT(end(), testing::ExitedWithCode(0), "");
+}
+
+TEST(IoThread, ThatItsOwnCallbackIsAboutToEndIsWaitedForAtExit) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto end = [] {
+    leave_the_last_share_to_its_own_callback();
+    leave();
+  };
+  for (int i = 0; i < 20; ++i) EXPECT_EXIT(end(), testing::ExitedWithCode(0), "");
 }
 
 TEST(IoThread, AfterOneThatItsOwnCallbackEndedThereIsANewOne) {
