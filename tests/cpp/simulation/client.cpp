@@ -382,6 +382,7 @@ void Client::received(Task& task, Status status, std::size_t branch) {
   Handle& handle = *task.handles[branch];
   RecvOperation& recv = task.recv[branch];
   if (status == Status::closed) {
+    handle.gave_up_at = world_.scheduler.now();
     if (world_.config.is_broadcast() && (recv.why == CloseKind::ended || recv.why == CloseKind::peer_died)) {
       broadcast_of(handle).ended({ports_[handle.channel]->link().client_id(), handle.session()});
     }
@@ -524,7 +525,8 @@ void Client::read(const Handle& handle, const RecvOperation& recv) {
   }
 }
 
-// Others that receive by the same handle may have been granted what was there, and may have given it back too late.
+// Others that receive by the same handle may have been granted what was there, and may have given it back too late, or have
+// lost it with its broker.
 void Client::found_nothing(const Task& task, Micros since) const {
   if (world_.config.is_watch()) {
     const Handle& watching = *task.handles[0];

@@ -87,7 +87,7 @@ struct Handle {
   bool has_ended = false;        // nothing can be done with it any more
   std::uint64_t errors = 0;      // of the backend, that were raised
   Version version = 0;           // of a watch: the newest that it has seen
-  Micros gave_up_at = 0;         // when a receive by it was last given up, which may have been granted something
+  Micros gave_up_at = 0;         // when a receive by it last ended without what it may have been granted
   std::uint64_t epoch_made = 0;  // the channel's, when it was made
   std::uint64_t closed_in = 0;   // the newest epoch that its process had seen when it closed it
   // It counted at the broker of this epoch under this client id, or comes of one that did.

@@ -290,8 +290,13 @@ void Oracle::shut_down(std::uint8_t index, std::uint64_t epoch) {
 }
 
 // S4, at the level that this version promises: what was stored by the broker that lives, or came with its checkpoint.
+// (The receiver of a oneshot takes one value, and none of a later broker, which does not know that there was one.)
 bool Oracle::is_owed(const MessageRecord& record) const {
   const ChannelRecord& channel = channels_[record.channel];
+  const auto was_taken_before = [&](const MessageRecord& other) {
+    return other.channel == record.channel && other.home_epoch < record.home_epoch && !other.handouts.empty();
+  };
+  if (config_.channel_kind() == ChannelKind::oneshot && std::ranges::any_of(records_, was_taken_before)) return false;
   return record.size >= kIdentityBytes && record.fate == MessageRecord::Fate::stored && !record.is_stolen &&
          !channel.is_deleted && !channel.is_gone && record.home_epoch == channel.epoch &&
          channel.dropping_epoch != channel.epoch;
