@@ -434,6 +434,7 @@ def test_a_cancelled_joining_closes_its_handle(make, until):
     maker = make()
     text = maker.ask("tx.ticket()")
     maker.process.send_signal(signal.SIGSTOP)  # no answer comes meanwhile
+    os.waitpid(maker.process.pid, os.WUNTRACED)  # each of its threads has stopped
 
     async def cancel() -> None:
         task = asyncio.ensure_future(sender_from_ticket(text))
