@@ -32,9 +32,9 @@ void wait_until_gone(const std::weak_ptr<IoThread>& watched) {
   while (!watched.expired()) std::this_thread::yield();
 }
 
-// OpenSSL frees at exit what the thread may still be using.
 [[noreturn]] void leave() { std::exit(0); }  // NOLINT(concurrency-mt-unsafe): what this is about
 
+// OpenSSL frees at exit what the thread may still be using: here, and in the next test.
 TEST(IoThread, ThatItsOwnCallbackEndedIsWaitedForAtExit) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   const auto end = [] {
